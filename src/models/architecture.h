@@ -1,0 +1,90 @@
+/* What a model family gives to training and search: one struct, one row of the table in architecture.c. */
+#ifndef TD_MODELS_ARCHITECTURE_H
+#define TD_MODELS_ARCHITECTURE_H
+
+#include "models/parameters.h"
+#include "tensor/graph.h"
+
+#include <jansson.h>
+
+typedef enum td_modality { TD_TEXT, TD_AUDIO, TD_IMAGE } td_modality;
+
+/* Sequences laid end to end: ids for text, rows of `width` features for sound and pictures. */
+typedef struct td_batch {
+    td_ragged ragged;
+    const int32_t *ids;      /* [total] or NULL */
+    const td_real *features; /* [total, width] or NULL */
+    size_t width;
+} td_batch;
+
+/* What an encoder leaves: rows for attention, and for recurrent models the final states. Lives in the graph's arena. */
+typedef struct td_memory {
+    td_ragged ragged;
+    td_tensor *states;       /* [total, D] */
+    td_tensor *final_state;  /* [count, ...] or NULL; the family knows its layout */
+    const int32_t *source_ids; /* [total] or NULL: for copying */
+} td_memory;
+
+/* Last product: logits = hidden weight^T * scale + bias. */
+typedef struct td_projection {
+    const td_parameter *weight; /* [V, D] */
+    const td_parameter *bias;   /* [1, V] or NULL */
+    td_real scale;              /* 0 means 1 */
+} td_projection;
+
+/* Rates that apply while graph->training. */
+typedef struct td_dropout_rates {
+    td_real dropout, attention, activation, word;
+} td_dropout_rates;
+
+typedef struct td_network {
+    const struct td_architecture *architecture;
+    void *family;             /* hyper-parameters and layers of the family; owned */
+    td_parameters parameters; /* owned */
+    td_dropout_rates rates;   /* from the recipe; the configuration's are not used */
+    size_t vocabulary;        /* target side, rows of the projection */
+    int32_t pad_id, eos_id, decoder_start_id, bos_id; /* -1: none */
+    size_t max_positions;     /* 0: unlimited */
+} td_network;
+
+/* The decoder's memory between calls: one row per hypothesis. Owned by a session; `rows` counts. */
+typedef struct td_decoder_state td_decoder_state;
+
+typedef struct td_architecture {
+    const char *model_type; /* in config.json */
+    td_modality source;
+    /* config.json -> family, ids and sizes of the network, parameters declared by name (not filled). Every value that is not
+     * supported is an error naming file and key. */
+    td_status (*configure)(const json_t *config, const char *file, td_network *network, td_error *error);
+    void (*release)(td_network *network);
+    td_projection (*projection)(const td_network *network);
+    /* source -> memory. */
+    td_status (*encode)(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory);
+    td_status (*state_new)(const td_network *network, td_decoder_state **ret_state, td_error *error);
+    void (*state_free)(td_decoder_state *state);
+    /* Appends one row per sequence of `memory`. While graph->recording the state only refers to the memory's tensors and
+     * is valid for this step; otherwise it copies what it needs and outlives the graph. */
+    td_status (*begin)(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state);
+    /* Reads any number (>= 1) of target positions per row (the tokens fed, first the decoder start) -> hidden [total, D], to be
+     * given to the projection. targets->ragged.count must equal the rows. ret_attention (may be NULL): weights over the
+     * source of the last layer, averaged over heads, rows as hidden, each of its memory's length, end to end; NULL if none. */
+    td_status (*decode)(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
+                        td_tensor **ret_hidden, const td_real **ret_attention);
+    /* New row i is old row parents[i]; rows not named are dropped (rows = 0 empties the state). Indices only. */
+    td_status (*reorder)(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error);
+    size_t (*state_rows)(const td_decoder_state *state);
+} td_architecture;
+
+/* The table; NULL when no row has that name. */
+const td_architecture *td_architecture_find(const char *model_type);
+/* Names of all rows, comma separated, for messages. */
+const char *td_architecture_names(void);
+
+/* config -> network with parameters declared and allocated (not filled). Release with td_network_free. */
+td_status td_network_configure(const json_t *config, const char *file, td_network *network, td_error *error);
+void td_network_free(td_network *network);
+
+/* hidden [T, D] -> logits [T, V]. */
+td_tensor *td_project(const td_network *network, td_graph *graph, td_tensor *hidden);
+
+#endif

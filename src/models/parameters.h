@@ -1,0 +1,48 @@
+/* The weights of a network: declared by name and shape, laid out in one flat buffer, then read from a file or initialised. */
+#ifndef TD_MODELS_PARAMETERS_H
+#define TD_MODELS_PARAMETERS_H
+
+#include "io/safetensors.h"
+#include "tensor/graph.h"
+
+typedef enum td_initialiser {
+    TD_INIT_ZERO,
+    TD_INIT_ONE,
+    TD_INIT_NORMAL,  /* mean 0, deviation `spread` */
+    TD_INIT_UNIFORM, /* in +-spread */
+    TD_INIT_XAVIER,  /* uniform in +-spread * sqrt(6 / (rows + columns)) (Glorot 2010) */
+    TD_INIT_CONSTANT /* the family fills it; not trained, not saved */
+} td_initialiser;
+
+typedef struct td_parameter_entry {
+    td_parameter parameter;
+    td_initialiser initialiser;
+    td_real spread;
+    char **aliases; /* other names it may be stored under; NULL-terminated or NULL */
+} td_parameter_entry;
+
+typedef struct td_parameters {
+    td_parameter_entry **entries; /* stable addresses */
+    size_t count, capacity;
+    td_real *data; /* [size], 64-byte aligned; every parameter starts on a multiple of 16 elements; trained ones first */
+    size_t size, trained_size;
+    td_error error; /* sticky, as in a graph */
+} td_parameters;
+
+/* Declares a weight of shape [rows] (columns 0) or [rows, columns]; returns NULL after a failure. */
+td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size_t columns, td_initialiser initialiser,
+                                    double spread, const char *name_format, ...) TD_PRINTF(6, 7);
+/* A second name under which files may hold the last declared weight. */
+void td_parameters_alias(td_parameters *parameters, const char *name_format, ...) TD_PRINTF(2, 3);
+/* Lays out and allocates; call once after the last declaration. Reports any earlier failure. */
+td_status td_parameters_allocate(td_parameters *parameters, td_error *error);
+/* The same numbers for the same seed on every machine. */
+void td_parameters_initialise(td_parameters *parameters, uint64_t seed);
+/* Fills from a file: a missing tensor or another shape is an error naming both; tensors not declared are ignored. */
+td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error);
+/* Writes all but constants, as float32, in order of declaration. data: a buffer laid out as parameters->data (NULL: that one). */
+td_status td_parameters_save(const td_parameters *parameters, const td_real *data, const char *path, td_error *error);
+size_t td_parameters_trained_count(const td_parameters *parameters); /* elements, without alignment gaps */
+void td_parameters_free(td_parameters *parameters);
+
+#endif

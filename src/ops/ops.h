@@ -1,0 +1,63 @@
+/* Every operation: one file each, with its shape rule, forward and backward. An op takes and returns tensors of one graph; NULL in,
+ * NULL out. Shapes are [rows, columns]; T is the total of rows of a ragged batch. */
+#ifndef TD_OPS_OPS_H
+#define TD_OPS_OPS_H
+
+#include "tensor/graph.h"
+
+typedef enum td_activation { TD_IDENTITY, TD_RELU, TD_GELU, TD_SWISH, TD_TANH, TD_SIGMOID, TD_GELU_TANH } td_activation;
+
+/* x [T, I], weight [O, I], bias [1, O] or NULL -> x weight^T + bias [T, O]  (PyTorch's nn.Linear) */
+td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias);
+/* a [M, K], b [K, N] -> a b [M, N] */
+td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b);
+/* table [V, D], ids [count] -> scale * table[ids] [count, D]; an id outside 0..V-1 is an error */
+td_tensor *td_embedding(td_graph *graph, td_tensor *table, const int32_t *ids, size_t count, td_real scale);
+/* x [T, D] + table[positions + first] ; table may be constant (sinusoids) or learned; positions [T] */
+td_tensor *td_add_positions(td_graph *graph, td_tensor *x, td_tensor *table, const int32_t *positions);
+/* a + b, same shape */
+td_tensor *td_add(td_graph *graph, td_tensor *a, td_tensor *b);
+/* a * b elementwise, same shape */
+td_tensor *td_multiply(td_graph *graph, td_tensor *a, td_tensor *b);
+td_tensor *td_scale(td_graph *graph, td_tensor *x, td_real factor);
+/* residual + dropout(x), same shape; the identity of dropout when not training or rate is 0 */
+td_tensor *td_add_dropout(td_graph *graph, td_tensor *residual, td_tensor *x, td_real rate);
+td_tensor *td_dropout(td_graph *graph, td_tensor *x, td_real rate);
+/* elementwise activation, then dropout (0: none) in the same pass */
+td_tensor *td_activate(td_graph *graph, td_tensor *x, td_activation activation, td_real dropout);
+/* (x - mean) / sqrt(variance + epsilon) * weight + bias for each row (Ba 2016) */
+td_tensor *td_layer_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_real epsilon);
+/* columns of a, then of b, ... [T, A + B + ...] */
+td_tensor *td_concatenate(td_graph *graph, td_tensor *const *parts, size_t count);
+/* rows x[index[0]], x[index[1]], ... ; a negative index gives a row of zeros. Backward adds into the rows. */
+td_tensor *td_gather_rows(td_graph *graph, td_tensor *x, const int32_t *index, size_t count);
+
+/* Multi-head attention over ragged batches (Vaswani 2017, 3.2): for each sequence and head softmax(q k^T * scale) v.
+ * q [Tq, H * D], k and v [Tk, H * D] -> [Tq, H * D]; query and key ragged have the same count of sequences.
+ * causal: query i of a sequence of n queries and m keys sees keys 0 .. m - n + i.
+ * dropout: on the probabilities. ret_probabilities (may be NULL): [sum over sequences of heads * n * m], see td_attention_weights. */
+typedef struct td_attention_options {
+    size_t heads;
+    bool causal;
+    td_real scale; /* 0: 1 / sqrt(D) */
+    td_real dropout;
+} td_attention_options;
+td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value,
+                        td_ragged key_ragged, const td_attention_options *options, const td_real **ret_probabilities);
+
+/* Output product, softmax and cross-entropy in one, in blocks of rows, so that the logits of a batch never exist.
+ * hidden [T, D], weight [V, D], bias [1, V] or NULL, targets [T] -> sum of losses [1, 1]:
+ * (1 - s) * nll(target) + s * mean over V of nll   (label smoothing as PyTorch and fairseq have it).
+ * The gradients with respect to hidden, weight and bias are formed here, times `gradient_scale`; backward only passes them on
+ * (the seed of td_backward is ignored). ret_nll (may be NULL): sum of plain nll. */
+typedef struct td_cross_entropy_options {
+    td_real label_smoothing;
+    td_real gradient_scale; /* usually 1 / target tokens of the whole step */
+    td_real r_drop;         /* > 0: rows i and i + T/2 are the same positions under two dropout masks; adds
+                               r_drop * (KL(p|q) + KL(q|p)) / 2 to each pair's loss (Liang 2021) */
+} td_cross_entropy_options;
+td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
+                                      const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll);
+
+/* Recurrent layers: see ops/recurrent.h */
+#endif

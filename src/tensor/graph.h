@@ -1,0 +1,94 @@
+/* Tensors, ragged batches and the tape.
+ *
+ * A tensor is rows of `columns` numbers, `stride` apart. Sequences of a batch lie end to end as rows; a td_ragged says where each
+ * begins. A graph runs one step: its ops allocate their outputs in the step arena and, while recording, note how to go back.
+ * Errors are sticky: after a failure every op returns NULL at once and takes NULL inputs, so a layer is written without checks and
+ * the caller looks at graph->error once. */
+#ifndef TD_TENSOR_GRAPH_H
+#define TD_TENSOR_GRAPH_H
+
+#include "base/arena.h"
+#include "base/random.h"
+#include "kernels/rows.h"
+#include "tensor/real.h"
+
+typedef struct td_ragged {
+    size_t count;           /* sequences */
+    const int32_t *offsets; /* [count + 1]; sequence i is rows offsets[i] .. offsets[i + 1] */
+} td_ragged;
+
+static inline size_t td_ragged_total(td_ragged ragged) { return (size_t)ragged.offsets[ragged.count]; }
+static inline size_t td_ragged_length(td_ragged ragged, size_t i)
+{
+    return (size_t)(ragged.offsets[i + 1] - ragged.offsets[i]);
+}
+
+/* A named weight. Its gradient lies at `offset` of the flat gradient buffer of whichever graph uses it. */
+typedef struct td_parameter {
+    const char *name;
+    size_t shape[4], rank;
+    size_t rows, columns;      /* shape as a matrix: first dimension, product of the others (a vector is one row) */
+    td_real *data;             /* [rows, columns] */
+    size_t offset;             /* into the flat parameter, gradient and optimiser buffers */
+    bool constant;             /* computed from the configuration: neither trained nor saved */
+    struct td_packed *packed;  /* weights repacked for products, or NULL; see kernels/gemm.h */
+} td_parameter;
+
+typedef struct td_tensor td_tensor;
+struct td_tensor {
+    td_real *data;
+    td_real *gradient; /* as data, same stride; NULL until backward first adds to it */
+    size_t rows, columns, stride;
+    bool requires_gradient;
+    const td_parameter *parameter; /* when this is a weight */
+    td_tensor *base;               /* when this is a view: columns first_column.. of base */
+    size_t first_column;
+};
+
+typedef struct td_node {
+    struct td_node *previous;
+    void (*backward)(struct td_graph *graph, void *operation);
+    void *operation; /* in the arena */
+} td_node;
+
+typedef struct td_graph {
+    td_arena *arena;
+    const td_kernels *kernels;
+    bool recording; /* a tape is kept: backward is possible */
+    bool training;  /* dropout is active */
+    bool bfloat16;  /* weight products in bfloat16 with float32 sums */
+    uint64_t dropout_key;
+    uint64_t dropout_calls;
+    td_real *gradients; /* flat, all parameters; needed when recording */
+    td_node *tape;
+    td_error error; /* sticky */
+} td_graph;
+
+/* Prepares a graph over an arena (which the caller resets between steps). */
+void td_graph_begin(td_graph *graph, td_arena *arena, bool recording);
+static inline bool td_graph_ok(const td_graph *graph) { return graph->error.status == TD_OK; }
+/* Records the failure unless one is held already; always returns NULL. */
+td_tensor *td_graph_fail(td_graph *graph, td_status status, const char *format, ...) TD_PRINTF(3, 4);
+
+/* A new uninitialised (or zeroed) tensor; NULL after a failure. Requires a gradient iff recording and `requires_gradient`. */
+td_tensor *td_tensor_new(td_graph *graph, size_t rows, size_t columns, bool requires_gradient);
+td_tensor *td_tensor_zeroed(td_graph *graph, size_t rows, size_t columns, bool requires_gradient);
+/* A tensor over memory that outlives the step (an input, a state). No gradient. */
+td_tensor *td_tensor_of(td_graph *graph, td_real *data, size_t rows, size_t columns);
+/* The weight as a tensor of this graph. */
+td_tensor *td_graph_parameter(td_graph *graph, const td_parameter *parameter);
+/* Columns first .. first + columns of `tensor`, sharing its memory and gradient. */
+td_tensor *td_tensor_columns(td_graph *graph, td_tensor *tensor, size_t first, size_t columns);
+/* Arena memory for an op; records TD_ERROR_MEMORY and returns NULL when there is none. */
+void *td_graph_allocate(td_graph *graph, size_t count, size_t size);
+
+/* The gradient of `tensor`, zeroed when first asked for; NULL when it needs none (or memory is out). */
+td_real *td_gradient(td_graph *graph, td_tensor *tensor);
+/* Notes an operation for backward. `operation` lives in the arena. No effect unless recording. */
+void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *operation);
+/* Runs the tape from `output` (one element or more; its gradient is set to `seed` everywhere; NULL: gradients are set already). */
+td_status td_backward(td_graph *graph, td_tensor *output, td_real seed, td_error *error);
+
+static inline bool td_needs_gradient(const td_tensor *tensor) { return tensor && tensor->requires_gradient; }
+
+#endif
