@@ -1,0 +1,47 @@
+/* The safetensors format (huggingface/safetensors): named tensors in one mapped file, or in shards that an index lists. */
+#ifndef TD_IO_SAFETENSORS_H
+#define TD_IO_SAFETENSORS_H
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+#include <stdbool.h>
+
+enum { TD_STORED_RANK_MAX = 8 };
+
+/* One tensor as stored: row-major, little endian. Belongs to the td_safetensors it came from. */
+typedef struct td_stored_tensor {
+    const char *name;
+    td_dtype dtype;
+    size_t rank;
+    size_t shape[TD_STORED_RANK_MAX];
+    const void *data; /* may be unaligned: use td_safetensors_read_float or memcpy */
+    size_t bytes;
+} td_stored_tensor;
+
+typedef struct td_safetensors td_safetensors;
+
+/* Maps one file. Every size and offset is checked before anything is used; errors name file and tensor. */
+td_status td_safetensors_open(const char *path, td_safetensors **ret_file, td_error *error);
+/* Opens directory/model.safetensors, or the shards that directory/model.safetensors.index.json lists. */
+td_status td_safetensors_open_directory(const char *directory, td_safetensors **ret_file, td_error *error);
+void td_safetensors_close(td_safetensors *file); /* NULL is fine */
+
+/* NULL when there is no tensor of that name. */
+const td_stored_tensor *td_safetensors_find(const td_safetensors *file, const char *name);
+/* Tensors in order of their names. */
+size_t td_safetensors_count(const td_safetensors *file);
+const td_stored_tensor *td_safetensors_at(const td_safetensors *file, size_t index);
+/* A "__metadata__" value (of the first shard), or NULL. */
+const char *td_safetensors_metadata(const td_safetensors *file, const char *key);
+
+size_t td_stored_count(const td_stored_tensor *tensor); /* elements */
+/* Converts F32, F16, BF16 or F64 to `out`; `count` must be the tensor's element count. */
+td_status td_safetensors_read_float(const td_stored_tensor *tensor, float *out, size_t count, td_error *error);
+td_status td_safetensors_read_double(const td_stored_tensor *tensor, double *out, size_t count, td_error *error);
+
+/* Writes tensors in the order given, so equal input makes equal bytes. `metadata_pairs` holds key, value, key, value, ... (`pairs`
+ * of them); "format": "pt" is added when absent, without which Python's loader refuses the file. */
+td_status td_safetensors_write(const char *path, const td_stored_tensor *tensors, size_t count, const char *const *metadata_pairs, size_t pairs, td_error *error);
+
+#endif
