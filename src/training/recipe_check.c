@@ -1,0 +1,157 @@
+/* What no single key can be checked for: keys that need, bound or imply one another. */
+#include "training/recipe_table.h"
+
+#include <string.h>
+
+static bool given(const td_recipe *recipe, const char *key)
+{
+    int row = td_recipe_find(key);
+    return row >= 0 && recipe->lines[row] != 0;
+}
+
+static td_status fail(const td_recipe *recipe, const char *key, td_error *error, const char *problem)
+{
+    int row = td_recipe_find(key);
+    int line = row >= 0 ? recipe->lines[row] : 0;
+    if (!*recipe->path || line < 0)
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: %s", key, problem);
+    if (line == 0)
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: %s: %s", recipe->path, key, problem);
+    return td_fail(error, TD_ERROR_ARGUMENT, "%s:%d: %s: %s", recipe->path, line, key, problem);
+}
+
+static bool has_ending(const char *name, const char *ending)
+{
+    size_t length = strlen(name), wanted = strlen(ending);
+    if (length > 3 && strcmp(name + length - 3, ".gz") == 0)
+        length -= 3;
+    return length >= wanted && strncmp(name + length - wanted, ending, wanted) == 0;
+}
+
+/* Both sides in one file. */
+static bool is_paired(const td_string_list *files)
+{
+    for (size_t i = 0; i < files->count; i++)
+        if (!has_ending(files->items[i], ".jsonl") && !has_ending(files->items[i], ".tsv"))
+            return false;
+    return true;
+}
+
+static td_status check_corpus(const td_recipe *recipe, const td_recipe_corpus *corpus, const char *source_key,
+                              const char *target_key, td_error *error)
+{
+    size_t sources = corpus->source.count, targets = corpus->target.count;
+    if (sources == targets || (targets == 0 && is_paired(&corpus->source)))
+        return TD_OK;
+    if (targets == 0)
+        return fail(recipe, target_key, error, "missing; give the file that holds the targets line by line");
+    if (sources == 0)
+        return fail(recipe, source_key, error, "missing; give the file that holds the sources line by line");
+    return fail(recipe, target_key, error, "as many files are needed as sources are given");
+}
+
+static td_status check_data(const td_recipe *recipe, td_error *error)
+{
+    if (!*recipe->output)
+        return fail(recipe, "output", error, "missing; give the directory to write to");
+    if (recipe->data.train.source.count == 0)
+        return fail(recipe, "data.train.source", error, "missing; give the file or files to learn from");
+    TD_TRY(check_corpus(recipe, &recipe->data.train, "data.train.source", "data.train.target", error));
+    TD_TRY(check_corpus(recipe, &recipe->data.validation, "data.validation.source", "data.validation.target", error));
+    if (recipe->data.languages.count != 0 && recipe->data.languages.count != recipe->data.train.source.count)
+        return fail(recipe, "data.languages", error, "one code is needed for each file of data.train.source");
+    if (!*recipe->data.keys.source != !*recipe->data.keys.target)
+        return fail(recipe, "data.keys.source", error, "data.keys.source and data.keys.target are given together");
+    if (recipe->data.validation.source.count != 0)
+        return TD_OK;
+    if (recipe->training.patience != 0)
+        return fail(recipe, "training.patience", error, "needs data.validation to measure progress on");
+    if (recipe->training.schedule == TD_RECIPE_PLATEAU)
+        return fail(recipe, "training.schedule", error, "plateau needs data.validation to measure progress on");
+    if (recipe->training.validation_metric != TD_RECIPE_METRIC_LOSS)
+        return fail(recipe, "training.validation_metric", error, "needs data.validation");
+    return TD_OK;
+}
+
+/* Keys that follow others unless given. */
+static void fill_dependent(td_recipe *recipe)
+{
+    td_recipe_stack *encoder = &recipe->model.encoder, *decoder = &recipe->model.decoder;
+    if (!given(recipe, "model.decoder.layers"))
+        decoder->layers = encoder->layers;
+    if (!given(recipe, "model.decoder.width"))
+        decoder->width = encoder->width;
+    if (!given(recipe, "model.decoder.heads"))
+        decoder->heads = encoder->heads;
+    if (!given(recipe, "model.decoder.feed_forward"))
+        decoder->feed_forward = encoder->feed_forward;
+    if (recipe->model.type != TD_RECIPE_TRANSFORMER && !given(recipe, "model.attention"))
+        recipe->model.attention = TD_RECIPE_ATTENTION_ADDITIVE;
+    bool text_source = recipe->task == TD_TASK_TRANSLATE || recipe->task == TD_TASK_SUMMARIZE;
+    if ((!recipe->data.vocabulary.shared || !text_source) && !given(recipe, "model.tie_embeddings"))
+        recipe->model.tie_embeddings = TD_RECIPE_TIE_TWO_WAY;
+}
+
+static td_status check_transformer(const td_recipe *recipe, td_error *error)
+{
+    const td_recipe_stack *encoder = &recipe->model.encoder, *decoder = &recipe->model.decoder;
+    if (recipe->model.attention != TD_RECIPE_ATTENTION_MULTI_HEAD)
+        return fail(recipe, "model.attention", error, "a transformer has multi-head");
+    if (encoder->width % encoder->heads != 0)
+        return fail(recipe, "model.encoder.heads", error, "must divide model.encoder.width");
+    if (decoder->width % decoder->heads != 0)
+        return fail(recipe, "model.decoder.heads", error, "must divide model.decoder.width");
+    if (encoder->width != decoder->width)
+        return fail(recipe, "model.decoder.width", error, "a transformer's must equal model.encoder.width");
+    if (recipe->model.coverage)
+        return fail(recipe, "model.coverage", error, "is for recurrent models");
+    if (recipe->model.input_feeding)
+        return fail(recipe, "model.input_feeding", error, "is for recurrent models");
+    return TD_OK;
+}
+
+static td_status check_model(const td_recipe *recipe, td_error *error)
+{
+    if (*recipe->model.from)
+        return TD_OK; /* the model's own configuration counts */
+    if (recipe->model.tie_embeddings == TD_RECIPE_TIE_THREE_WAY && !recipe->data.vocabulary.shared)
+        return fail(recipe, "model.tie_embeddings", error, "three-way needs data.vocabulary.shared: true");
+    if (recipe->model.type == TD_RECIPE_TRANSFORMER)
+        return check_transformer(recipe, error);
+    if (recipe->model.attention == TD_RECIPE_ATTENTION_MULTI_HEAD)
+        return fail(recipe, "model.attention", error,
+                    "recurrent models have none, additive, dot, general or concat");
+    bool attends = recipe->model.attention != TD_RECIPE_ATTENTION_NONE;
+    if (recipe->model.coverage && !attends)
+        return fail(recipe, "model.coverage", error, "needs attention; set model.attention");
+    if (recipe->model.input_feeding && !attends)
+        return fail(recipe, "model.input_feeding", error, "needs attention; set model.attention");
+    if (recipe->model.encoder.bidirectional && recipe->model.encoder.width % 2 != 0)
+        return fail(recipe, "model.encoder.width", error, "must be even for a bidirectional encoder");
+    return TD_OK;
+}
+
+static td_status check_training(const td_recipe *recipe, td_error *error)
+{
+    bool ends = recipe->training.max_steps > 0 || recipe->training.max_epochs > 0 ||
+                recipe->training.max_minutes > 0 || recipe->training.patience > 0;
+    if (!ends)
+        return fail(recipe, "training.max_steps", error,
+                    "nothing ends the run; set max_steps, max_epochs, max_minutes or patience");
+    bool planned = recipe->training.schedule == TD_RECIPE_LINEAR || recipe->training.schedule == TD_RECIPE_COSINE;
+    if (planned && recipe->training.max_steps == 0)
+        return fail(recipe, "training.schedule", error, "linear and cosine need training.max_steps");
+    if (recipe->training.minimum_learning_rate > recipe->training.learning_rate)
+        return fail(recipe, "training.minimum_learning_rate", error, "is above training.learning_rate");
+    if (recipe->generation.min_length > recipe->generation.max_length)
+        return fail(recipe, "generation.min_length", error, "is above generation.max_length");
+    return TD_OK;
+}
+
+td_status td_recipe_check(td_recipe *recipe, td_error *error)
+{
+    fill_dependent(recipe);
+    TD_TRY(check_data(recipe, error));
+    TD_TRY(check_model(recipe, error));
+    return check_training(recipe, error);
+}

@@ -1,0 +1,247 @@
+/* The table of recipe keys and look-ups in it. */
+#include "training/recipe_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(member) offsetof(td_recipe, member)
+#define INTEGER(member, minimum, maximum, value, text)                                                                 \
+    {.name = #member, .type = TD_RECIPE_INTEGER, .offset = AT(member), .low = minimum, .high = maximum,                \
+     .initial = value, .help = text}
+#define REAL(member, minimum, maximum, value, text)                                                                    \
+    {.name = #member, .type = TD_RECIPE_REAL, .offset = AT(member), .low = minimum, .high = maximum,                   \
+     .initial = value, .help = text}
+#define BOOL(member, value, text)                                                                                      \
+    {.name = #member, .type = TD_RECIPE_BOOL, .offset = AT(member), .initial = value, .help = text}
+#define CHOICE(member, list, value, text)                                                                              \
+    {.name = #member, .type = TD_RECIPE_CHOICE, .offset = AT(member), .choices = list, .initial = value, .help = text}
+#define LIST_OF(...) (const char *const[]){__VA_ARGS__, NULL}
+#define STRING(member, kind, text)                                                                                     \
+    {.name = #member, .type = TD_RECIPE_STRING, .path = kind, .offset = AT(member), .initial = "", .help = text}
+#define LIST(member, kind, text)                                                                                       \
+    {.name = #member, .type = TD_RECIPE_LIST, .path = kind, .offset = AT(member), .initial = "", .help = text}
+
+/* clang-format off: one key, one row */
+const td_recipe_key td_recipe_keys[] = {
+    CHOICE(task, LIST_OF("translate", "summarize", "caption", "transcribe"), "translate",
+           "What the model does; decides how the corpora are read."),
+    STRING(output, TD_RECIPE_OUTPUT_PATH, "Directory for the model, checkpoints and logs. Required. Relative to the current directory."),
+
+    LIST(data.train.source, TD_RECIPE_INPUT_PATH, "File or list of files to learn from: one sentence a line, .gz too; .jsonl with data.keys; .tsv of file name and text for sound and pictures. Required."),
+    LIST(data.train.target, TD_RECIPE_INPUT_PATH, "The other side, line by line; as many files as data.train.source. Not needed with .jsonl and .tsv."),
+    LIST(data.validation.source, TD_RECIPE_INPUT_PATH, "Held-out text in the same form."),
+    LIST(data.validation.target, TD_RECIPE_INPUT_PATH, "The other side of it."),
+    STRING(data.keys.source, TD_RECIPE_NO_PATH, "Name of the member of each .jsonl object that holds the source."),
+    STRING(data.keys.target, TD_RECIPE_NO_PATH, "Name of the member that holds the target."),
+    CHOICE(data.vocabulary.kind, LIST_OF("unigram", "bpe", "char", "word"), "unigram", "What the pieces are: subwords chosen by a unigram language model, by byte-pair merges, characters, or words."),
+    INTEGER(data.vocabulary.size, 8, 1000000, "8000", "Pieces in the vocabulary, special ones included; an upper limit for char and word."),
+    BOOL(data.vocabulary.shared, "true", "One vocabulary for source and target, or one each."),
+    CHOICE(data.vocabulary.normalization, LIST_OF("nmt_nfkc", "nfkc", "nfkc_cf", "nmt_nfkc_cf", "identity"), "nmt_nfkc", "Unicode normalization before splitting; _cf also folds case."),
+    REAL(data.vocabulary.character_coverage, 0.9, 1, "1", "Share of the characters seen in training that the vocabulary must cover; 0.9995 suits scripts with many characters."),
+    BOOL(data.vocabulary.byte_fallback, "false", "Spell unknown characters as bytes instead of one unknown piece."),
+    STRING(data.vocabulary.from, TD_RECIPE_INPUT_PATH, "Model directory whose vocabulary is taken instead of training one."),
+    LIST(data.languages, TD_RECIPE_NO_PATH, "Target language of each training corpus; the source then begins with >>code<<. Empty: one language, no code."),
+    INTEGER(data.max_source_length, 1, 100000, "256", "Longer sources are left out of training, in pieces (frames for sound)."),
+    INTEGER(data.max_target_length, 1, 100000, "256", "Longer targets are left out of training, in pieces."),
+    REAL(data.max_length_ratio, 0, 1000, "0", "Pairs with one side longer than this many times the other are left out; 0 keeps all."),
+    INTEGER(data.shuffle_window, 1, 1000000000, "100000", "Pairs held in memory and shuffled together."),
+    REAL(data.bpe_dropout, 0, 1, "0", "Probability of leaving out a merge (bpe), or the sampling of other splits (unigram), while training."),
+
+    CHOICE(model.type, LIST_OF("transformer", "lstm", "gru", "rnn"), "transformer", "The family."),
+    INTEGER(model.encoder.layers, 1, 100, "4", "Layers of the encoder."),
+    INTEGER(model.encoder.width, 1, 16384, "256", "Width of the encoder's states."),
+    INTEGER(model.encoder.heads, 1, 256, "4", "Attention heads; must divide the width."),
+    INTEGER(model.encoder.feed_forward, 1, 65536, "1024", "Inner width of the feed-forward blocks."),
+    BOOL(model.encoder.bidirectional, "true", "Recurrent encoders read in both directions, each with half of the width."),
+    INTEGER(model.decoder.layers, 1, 100, "4", "Layers of the decoder; the encoder's number unless given."),
+    INTEGER(model.decoder.width, 1, 16384, "256", "Width of the decoder's states; the encoder's unless given."),
+    INTEGER(model.decoder.heads, 1, 256, "4", "Attention heads; the encoder's number unless given."),
+    INTEGER(model.decoder.feed_forward, 1, 65536, "1024", "Inner width of the feed-forward blocks; the encoder's unless given."),
+    CHOICE(model.attention, LIST_OF("multi-head", "none", "additive", "dot", "general", "concat"), "multi-head", "How the decoder looks at the source: multi-head for transformer; for recurrent models none (one fixed context vector), additive (Bahdanau 2015), dot, general or concat (Luong 2015). Recurrent models have additive unless given."),
+    CHOICE(model.norm, LIST_OF("post", "pre"), "post", "Layer normalization after each block (Vaswani 2017) or before it."),
+    CHOICE(model.positions, LIST_OF("sinusoidal", "learned"), "sinusoidal", "Position embeddings of a transformer."),
+    CHOICE(model.activation, LIST_OF("relu", "gelu", "swish", "tanh"), "relu", "Activation of the feed-forward blocks."),
+    CHOICE(model.tie_embeddings, LIST_OF("none", "two-way", "three-way"), "three-way", "Share the target embedding with the output layer (two-way) and with the source embedding too (three-way). Without a shared vocabulary two-way unless given."),
+    BOOL(model.scale_embedding, "true", "Multiply embeddings by the square root of their width (transformer)."),
+    BOOL(model.reverse_source, "false", "Read the source backwards (Sutskever 2014)."),
+    BOOL(model.input_feeding, "false", "Feed the attentional state to the next step (Luong 2015; recurrent models)."),
+    BOOL(model.coverage, "false", "Let attention see where it has looked before (See 2017; recurrent models)."),
+    CHOICE(model.nonlinearity, LIST_OF("tanh", "relu"), "tanh", "Nonlinearity of rnn cells."),
+    INTEGER(model.embedding_width, 0, 16384, "0", "Width of the embeddings of recurrent models; 0: the width of the layer above."),
+    STRING(model.from, TD_RECIPE_INPUT_PATH, "Model directory to start from; its shape replaces the keys above."),
+
+    INTEGER(training.batch_tokens, 1, 100000000, "4096", "Target pieces in one step, over all shards."),
+    INTEGER(training.shards, 1, 1024, "4", "Parts a step is cut into, which threads share. Part of the result: the same number gives the same model on any number of threads."),
+    INTEGER(training.accumulation, 1, 10000, "1", "Batches added up before each update."),
+    INTEGER(training.max_steps, 0, 1000000000, "0", "Stop after this many updates; 0: no limit."),
+    INTEGER(training.max_epochs, 0, 1000000, "0", "Stop after this many passes over the training data; 0: no limit."),
+    REAL(training.max_minutes, 0, 10000000, "0", "Stop after this much time; 0: no limit."),
+    INTEGER(training.patience, 0, 1000000, "0", "Stop after this many validations in a row without a better result; 0: never."),
+    REAL(training.learning_rate, 1e-10, 1000, "0.0005", "Learning rate at its highest."),
+    CHOICE(training.schedule, LIST_OF("inverse-sqrt", "linear", "cosine", "constant", "plateau"), "inverse-sqrt", "How the learning rate falls after warm-up; linear and cosine reach the minimum at max_steps, plateau halves it when validation stops improving."),
+    INTEGER(training.warmup_steps, 0, 1000000000, "4000", "Updates over which the learning rate rises from 0."),
+    REAL(training.minimum_learning_rate, 0, 1000, "0", "The learning rate never falls below this."),
+    CHOICE(training.optimizer, LIST_OF("adam", "adamw", "sgd"), "adam", "Update rule; adamw decouples weight decay (Loshchilov 2019)."),
+    REAL(training.beta1, 0, 0.999999, "0.9", "Decay of Adam's first moment."),
+    REAL(training.beta2, 0, 0.999999, "0.98", "Decay of Adam's second moment."),
+    REAL(training.epsilon, 1e-20, 1, "1e-9", "Added to Adam's denominator."),
+    REAL(training.momentum, 0, 0.999999, "0", "Momentum of sgd."),
+    REAL(training.weight_decay, 0, 1, "0", "Weight decay; norms and biases are left out."),
+    REAL(training.clip_norm, 0, 1000000, "1", "Gradients with a larger norm are scaled down to it; 0: never."),
+    REAL(training.dropout, 0, 0.99, "0.1", "Dropout of embeddings and of what each block adds."),
+    REAL(training.attention_dropout, 0, 0.99, "0", "Dropout of attention weights."),
+    REAL(training.activation_dropout, 0, 0.99, "0", "Dropout inside feed-forward blocks."),
+    REAL(training.word_dropout, 0, 0.99, "0", "Probability of replacing a whole embedding by zeros."),
+    REAL(training.label_smoothing, 0, 0.99, "0.1", "Probability mass spread over all pieces."),
+    REAL(training.r_drop, 0, 100, "0", "Weight of the divergence between two dropout passes (Wu 2021); 0: off."),
+    REAL(training.scheduled_sampling, 0, 1, "0", "Probability of feeding the model's own prediction in place of the target (Bengio 2015), reached over the run."),
+    CHOICE(training.precision, LIST_OF("float32", "bfloat16"), "float32", "Precision of matrix products; weights and sums stay float32."),
+    REAL(training.ema, 0, 0.9999999, "0", "Decay of a moving average of the weights, which is then validated and saved; 0: off."),
+    INTEGER(training.average_last, 0, 1000, "0", "Average this many last checkpoints into the final model; 0: keep the best one."),
+    INTEGER(training.keep_checkpoints, 1, 100000, "3", "Older checkpoints are removed."),
+    INTEGER(training.seed, 0, 9007199254740992.0, "1", "Seed of every random choice."),
+    INTEGER(training.threads, 0, 4096, "0", "Threads; 0: one for each processor. Does not change the result."),
+    INTEGER(training.validate_every, 1, 1000000000, "500", "Updates between validations."),
+    INTEGER(training.checkpoint_every, 1, 1000000000, "500", "Updates between checkpoints."),
+    INTEGER(training.report_every, 1, 1000000000, "50", "Updates between lines in the log."),
+    CHOICE(training.validation_metric, LIST_OF("loss", "bleu"), "loss", "What the best checkpoint is chosen by."),
+    INTEGER(training.validation_beam, 1, 1024, "4", "Beam of the search during validation."),
+    CHOICE(training.validation_tokenize, LIST_OF("13a", "none", "char", "intl"), "13a", "Tokenization for BLEU during validation."),
+    INTEGER(training.validation_max_sentences, 0, 1000000000, "0", "Generate for at most this many validation sentences; 0: all."),
+
+    INTEGER(generation.beam, 1, 1024, "4", "Beam the model will be used with."),
+    REAL(generation.length_penalty, -10, 10, "1", "Exponent of the length by which scores are divided."),
+    INTEGER(generation.min_length, 0, 100000, "0", "Fewest pieces in an output."),
+    INTEGER(generation.max_length, 1, 100000, "256", "Most pieces in an output."),
+    REAL(generation.repetition_penalty, 0.01, 100, "1", "Factor against pieces already written; 1: none."),
+    INTEGER(generation.no_repeat_ngram, 0, 1000, "0", "No run of this many pieces appears twice; 0: any may."),
+    CHOICE(generation.early_stopping, LIST_OF("false", "true", "never"), "false", "When beam search stops, as in generation_config.json."),
+};
+/* clang-format on */
+const size_t td_recipe_key_count = sizeof td_recipe_keys / sizeof *td_recipe_keys;
+_Static_assert(sizeof td_recipe_keys / sizeof *td_recipe_keys <= TD_RECIPE_MAX_KEYS, "enlarge TD_RECIPE_MAX_KEYS");
+
+int td_recipe_find(const char *name)
+{
+    for (size_t row = 0; row < td_recipe_key_count; row++)
+        if (strcmp(td_recipe_keys[row].name, name) == 0)
+            return (int)row;
+    return -1;
+}
+
+int td_recipe_find_choice(const char *const *choices, const char *text)
+{
+    for (int i = 0; choices[i]; i++)
+        if (strcmp(choices[i], text) == 0)
+            return i;
+    return -1;
+}
+
+const char *td_recipe_choice(const char *key, int position)
+{
+    int row = td_recipe_find(key);
+    if (row < 0 || td_recipe_keys[row].type != TD_RECIPE_CHOICE)
+        return NULL;
+    const char *const *choices = td_recipe_keys[row].choices;
+    for (int i = 0; choices[i]; i++)
+        if (i == position)
+            return choices[i];
+    return NULL;
+}
+
+bool td_recipe_is_section(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t row = 0; row < td_recipe_key_count; row++)
+        if (strncmp(td_recipe_keys[row].name, name, length) == 0 && td_recipe_keys[row].name[length] == '.')
+            return true;
+    return false;
+}
+
+/* Levenshtein distance; names longer than the row are compared by their first characters. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[65], columns = strnlen(b, 64);
+    for (size_t j = 0; j <= columns; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] && i < 64; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < columns; j++) {
+            size_t change = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            size_t shorter = row[j] < row[j + 1] ? row[j] : row[j + 1];
+            row[j + 1] = change < shorter + 1 ? change : shorter + 1;
+        }
+    }
+    return row[columns];
+}
+
+static const char *last_part(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot ? dot + 1 : name;
+}
+
+/* A right name in the wrong section is one step away, whatever the section. */
+static size_t key_distance(const char *a, const char *b)
+{
+    size_t whole = edit_distance(a, b), last = edit_distance(last_part(a), last_part(b)) + 1;
+    return whole < last ? whole : last;
+}
+
+void td_recipe_nearest(const char *name, char *ret_nearest, size_t size)
+{
+    size_t best = SIZE_MAX;
+    for (size_t row = 0; row < td_recipe_key_count; row++) {
+        char candidate[96]; /* "model", "model.encoder", "model.encoder.layers" */
+        snprintf(candidate, sizeof candidate, "%s", td_recipe_keys[row].name);
+        for (char *dot = candidate + strlen(candidate); dot; dot = strrchr(candidate, '.')) {
+            *dot = 0;
+            size_t length = strlen(candidate);
+            bool above = strncmp(name, candidate, length) == 0 && name[length] == '.'; /* right already, and no help */
+            size_t distance = key_distance(name, candidate);
+            if (distance < best && !above) {
+                best = distance;
+                snprintf(ret_nearest, size, "%s", candidate);
+            }
+        }
+    }
+}
+
+const char *td_recipe_nearest_choice(const char *const *choices, const char *text)
+{
+    const char *nearest = choices[0];
+    for (int i = 1; choices[i]; i++)
+        if (edit_distance(text, choices[i]) < edit_distance(text, nearest))
+            nearest = choices[i];
+    return nearest;
+}
+
+void td_recipe_format_real(double value, char *ret_text, size_t size)
+{
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(ret_text, size, "%.*g", digits, value);
+        if (strtod(ret_text, NULL) == value)
+            break;
+    }
+    if (value >= 1 && value < 1e15 && strchr(ret_text, 'e')) /* 1000, not 1e+03 */
+        snprintf(ret_text, size, "%.0f", value);
+}
+
+td_c_locale td_c_locale_enter(void)
+{
+    td_c_locale locale = {newlocale(LC_ALL_MASK, "C", (locale_t)0), (locale_t)0};
+    if (locale.own)
+        locale.before = uselocale(locale.own);
+    return locale;
+}
+
+void td_c_locale_leave(td_c_locale locale)
+{
+    if (!locale.own)
+        return;
+    uselocale(locale.before);
+    freelocale(locale.own);
+}
