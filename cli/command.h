@@ -1,0 +1,24 @@
+/* A verb of the command line: one row of the table in main.c. */
+#ifndef TANDEM_COMMAND_H
+#define TANDEM_COMMAND_H
+
+#include "options.h"
+
+/* Exit codes. */
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+struct cli_command {
+    const char *name;
+    const char *arguments; /* after the verb, as the usage line shows them */
+    const char *help;      /* one line, for the list of verbs */
+    const char *details;   /* paragraphs for `tandem help VERB`, or "" */
+    const cli_option *options;
+    int (*run)(const cli_command *command, int argc, char **argv); /* argv[0] is the verb; returns an exit code */
+};
+
+/* One file each: cmd_<verb>.c */
+int cmd_inspect(const cli_command *command, int argc, char **argv);
+
+extern const cli_option inspect_options[];
+
+#endif

@@ -1,0 +1,92 @@
+/* The command: one row a verb. */
+#include "command.h"
+
+#include <tandem/base.h>
+
+#include <string.h>
+
+static const cli_command commands[] = {
+    {NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+static const cli_command *find_command(const char *name)
+{
+    for (const cli_command *command = commands; command->name; command++)
+        if (strcmp(command->name, name) == 0)
+            return command;
+    return NULL;
+}
+
+static const char *command_name(const void *context, size_t index)
+{
+    return ((const cli_command *)context)[index].name;
+}
+
+static int unknown_verb(const char *name)
+{
+    const char *nearest = cli_nearest(name, command_name, commands);
+    if (nearest)
+        return cli_complain(NULL, CLI_USAGE, "unknown verb \"%s\"; did you mean \"%s\"?", name, nearest);
+    return cli_complain(NULL, CLI_USAGE, "unknown verb \"%s\"; `tandem` alone lists the verbs", name);
+}
+
+static void print_overview(FILE *stream)
+{
+    fputs("tandem: train and run sequence-to-sequence models\n\nUsage: tandem VERB [OPTION]... [ARGUMENT]...\n\n", stream);
+    for (const cli_command *command = commands; command->name; command++)
+        fprintf(stream, "  %-11s %s\n", command->name, command->help);
+    fputs("\nExamples:\n"
+          "  echo \"Ein Hund rennt im Schnee.\" | tandem translate\n"
+          "  tandem train recipes/multi30k/recipe.yaml\n"
+          "\n`tandem help VERB` explains a verb, `tandem --version` prints the version.\n",
+          stream);
+}
+
+static void print_man_page(FILE *stream)
+{
+    fprintf(stream,
+            ".TH TANDEM 1 \"\" \"tandem %s\" \"User Commands\"\n"
+            ".SH NAME\ntandem \\- train and run sequence\\-to\\-sequence models\n"
+            ".SH SYNOPSIS\n.B tandem\n.I VERB\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n"
+            ".SH DESCRIPTION\nAn encoder reads a sequence, a decoder writes another one. Data goes to standard output,\n"
+            "everything else to standard error. A file named \\- is standard input.\n"
+            ".SH VERBS\n",
+            td_version());
+    for (const cli_command *command = commands; command->name; command++)
+        cli_command_man(command, stream);
+    fputs(".SH EXIT STATUS\n0 done, 1 failed while running, 2 called wrongly.\n"
+          ".SH ENVIRONMENT\n.TP\n.B TANDEM_PRETRAINED\nDirectory of the bundled models.\n"
+          ".TP\n.B TANDEM_ISA\nplain, avx2 or avx512: use no better instruction set than this.\n",
+          stream);
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "help") == 0) {
+        print_overview(stdout);
+    } else if (strcmp(argv[1], "--man") == 0) {
+        print_man_page(stdout);
+    } else {
+        const cli_command *command = find_command(argv[1]);
+        if (!command)
+            return unknown_verb(argv[1]);
+        cli_command_help(command, stdout);
+    }
+    return cli_finish_output(NULL, CLI_DONE);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return help(1, argv);
+    if (strcmp(argv[1], "help") == 0)
+        return help(argc - 1, argv + 1);
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("tandem %s\n", td_version());
+        return cli_finish_output(NULL, CLI_DONE);
+    }
+    if (argv[1][0] == '-')
+        return cli_complain(NULL, CLI_USAGE, "unknown option %s; `tandem` alone prints the usage", argv[1]);
+    const cli_command *command = find_command(argv[1]);
+    return command ? command->run(command, argc - 1, argv + 1) : unknown_verb(argv[1]);
+}
