@@ -1,4 +1,4 @@
-/* Row kernels: the loops between the matrix products. One body (rows.inc.c), compiled for each instruction set; the table is chosen
+/* Row kernels: the loops between the matrix products. One body (rows.inc.h), compiled for each instruction set; the table is chosen
  * once by what the processor offers. n is a count of elements unless said otherwise. */
 #ifndef TD_KERNELS_ROWS_H
 #define TD_KERNELS_ROWS_H
@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+typedef enum td_activation { TD_IDENTITY, TD_RELU, TD_GELU, TD_SWISH, TD_TANH, TD_SIGMOID, TD_GELU_TANH } td_activation;
 
 /* hash32(index + first, key) below `threshold` (of 2^32) drops the element; kept ones are multiplied by `scale`. */
 typedef struct td_dropout_mask {
@@ -43,8 +45,8 @@ typedef struct td_kernels {
     void (*layer_norm_backward)(td_real *dx, td_real *dweight, td_real *dbias, const td_real *x, const td_real *dy,
                                 const td_real *weight, td_real mean, td_real inverse, size_t n);
     /* One head of one sequence: q [nq, ldq], k, v [nk, ldk], out [nq, ldo]; p [nq, nk] receives the probabilities before
-     * dropout; visible0: keys that query 0 sees, each next query one more (nk and step 0 when not causal).
-     * scratch: [d, nk rounded up to 16]. */
+     * dropout. causal: query i sees the first nk - nq + i + 1 keys. Probability p[i][j] has index first + i * nk + j in the mask's
+     * stream. scratch: [d, nk rounded up to 16]. */
     void (*attention)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv, td_real *out,
                       size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal,
                       td_dropout_mask mask, uint32_t first);
@@ -61,6 +63,9 @@ typedef struct td_kernels {
 
 const td_kernels *td_kernels_get(void);           /* the best for this processor */
 const td_kernels *td_kernels_for(td_isa isa);     /* NULL when not compiled in or not supported here */
+
+/* The tables themselves; only td_kernels_for names them. */
+extern const td_kernels td_kernels_plain, td_kernels_avx2, td_kernels_avx512;
 
 /* The mask of one dropout call. rate in [0, 1). */
 static inline td_dropout_mask td_dropout_mask_of(td_real rate, uint64_t key)

@@ -5,8 +5,6 @@
 
 #include "tensor/graph.h"
 
-typedef enum td_activation { TD_IDENTITY, TD_RELU, TD_GELU, TD_SWISH, TD_TANH, TD_SIGMOID, TD_GELU_TANH } td_activation;
-
 /* x [T, I], weight [O, I], bias [1, O] or NULL -> x weight^T + bias [T, O]  (PyTorch's nn.Linear) */
 td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias);
 /* a [M, K], b [K, N] -> a b [M, N] */

@@ -1,0 +1,571 @@
+/* The one body of the row kernels. Each rows_<isa>.c defines TD_KERNELS_TABLE and TD_KERNELS_ISA and includes this file under its
+ * own compiler flags. Loops are plain C that the compiler vectorises; the products inside attention keep their sums in registers
+ * with vector types, which it would not do by itself. */
+#include "kernels/rows.h"
+#include "kernels/rows_math.h"
+
+#include <stdbool.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#define TILE_VECTORS 4
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#define TILE_VECTORS 2
+#else
+#define VECTOR_BYTES 16
+#define TILE_VECTORS 2
+#endif
+#define WIDTH (VECTOR_BYTES / sizeof(td_real))
+#define TILE_ROWS 4
+
+typedef td_real vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef td_real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(td_real)), may_alias));
+
+INLINE vector load(const td_real *x) { return *(const loose_vector *)x; }
+INLINE void store(td_real *y, vector x) { *(loose_vector *)y = x; }
+
+/* ---- elementwise and reductions ---- */
+
+static void add(td_real *restrict y, const td_real *restrict x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void add_scaled(td_real *restrict y, const td_real *restrict x, td_real a, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] += a * x[i];
+}
+
+static void add_product(td_real *restrict y, const td_real *a, const td_real *b, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] += a[i] * b[i];
+}
+
+static td_real dot(const td_real *a, const td_real *b, size_t n)
+{
+    td_real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* In double from block to block: the norm of millions of gradients stays exact. */
+static double sum_squares(const td_real *x, size_t n)
+{
+    double total = 0;
+    for (size_t first = 0; first < n; first += 1024) {
+        size_t count = n - first < 1024 ? n - first : 1024;
+        total += (double)dot(x + first, x + first, count);
+    }
+    return total;
+}
+
+static td_real maximum(const td_real *x, size_t n)
+{
+    td_real best = -(td_real)INFINITY;
+#pragma omp simd reduction(max : best)
+    for (size_t i = 0; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
+}
+
+static td_real exp_sum(td_real *y, const td_real *x, td_real shift, size_t n)
+{
+    td_real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        td_real e = math_exp(x[i] - shift);
+        y[i] = e;
+        sum += e;
+    }
+    return sum;
+}
+
+static void scale_row(td_real *x, td_real factor, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+static void softmax(td_real *x, size_t n)
+{
+    if (n == 0)
+        return;
+    td_real sum = exp_sum(x, x, maximum(x, n), n);
+    scale_row(x, (td_real)1 / sum, n);
+}
+
+/* ---- activations ---- */
+
+#define ROOT_HALF ((td_real)0.70710678118654752)         /* sqrt(1 / 2) */
+#define DENSITY ((td_real)0.39894228040143268)           /* 1 / sqrt(2 pi) */
+#define GELU_TANH_SCALE ((td_real)0.79788456080286536)   /* sqrt(2 / pi) */
+#define GELU_TANH_CUBE ((td_real)0.044715)
+
+INLINE td_real activation_of(int kind, td_real x)
+{
+    switch (kind) {
+    case TD_RELU:
+        return x > 0 ? x : 0;
+    case TD_GELU:
+        return (td_real)0.5 * x * (1 + math_erf(x * ROOT_HALF));
+    case TD_SWISH:
+        return x * math_sigmoid(x);
+    case TD_TANH:
+        return math_tanh(x);
+    case TD_SIGMOID:
+        return math_sigmoid(x);
+    case TD_GELU_TANH:
+        return (td_real)0.5 * x * (1 + math_tanh(GELU_TANH_SCALE * (x + GELU_TANH_CUBE * x * x * x)));
+    default:
+        return x;
+    }
+}
+
+INLINE td_real activation_slope(int kind, td_real x)
+{
+    switch (kind) {
+    case TD_RELU:
+        return x > 0 ? 1 : 0;
+    case TD_GELU:
+        return (td_real)0.5 * (1 + math_erf(x * ROOT_HALF)) + x * DENSITY * math_exp((td_real)-0.5 * x * x);
+    case TD_SWISH: {
+        td_real s = math_sigmoid(x);
+        return s * (1 + x * (1 - s));
+    }
+    case TD_TANH: {
+        td_real t = math_tanh(x);
+        return 1 - t * t;
+    }
+    case TD_SIGMOID: {
+        td_real s = math_sigmoid(x);
+        return s * (1 - s);
+    }
+    case TD_GELU_TANH: {
+        td_real t = math_tanh(GELU_TANH_SCALE * (x + GELU_TANH_CUBE * x * x * x));
+        td_real inner = GELU_TANH_SCALE * (1 + 3 * GELU_TANH_CUBE * x * x);
+        return (td_real)0.5 * (1 + t) + (td_real)0.5 * x * (1 - t * t) * inner;
+    }
+    default:
+        return 1;
+    }
+}
+
+INLINE void activate_kind(int kind, td_real *y, const td_real *x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = activation_of(kind, x[i]);
+}
+
+INLINE void activate_backward_kind(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        dx[i] += dy[i] * activation_slope(kind, x[i]);
+}
+
+/* One loop for each kind, so that none has a branch inside. */
+#define FOR_EACH_KIND(CALL)                                                                                            \
+    switch (kind) {                                                                                                    \
+    case TD_RELU:      CALL(TD_RELU); break;                                                                           \
+    case TD_GELU:      CALL(TD_GELU); break;                                                                           \
+    case TD_SWISH:     CALL(TD_SWISH); break;                                                                          \
+    case TD_TANH:      CALL(TD_TANH); break;                                                                           \
+    case TD_SIGMOID:   CALL(TD_SIGMOID); break;                                                                        \
+    case TD_GELU_TANH: CALL(TD_GELU_TANH); break;                                                                      \
+    default:           CALL(TD_IDENTITY); break;                                                                       \
+    }
+
+static void activate(int kind, td_real *y, const td_real *x, size_t n)
+{
+#define CALL(K) activate_kind(K, y, x, n)
+    FOR_EACH_KIND(CALL)
+#undef CALL
+}
+
+static void activate_backward(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n)
+{
+#define CALL(K) activate_backward_kind(K, dx, x, dy, n)
+    FOR_EACH_KIND(CALL)
+#undef CALL
+}
+
+/* ---- dropout ---- */
+
+/* Wellons' lowbias32 with the key entering twice: once would make two keys' masks permutations of each other. */
+INLINE uint32_t hash32(uint32_t index, uint32_t key)
+{
+    uint32_t x = index ^ key;
+    x = (x ^ (x >> 16)) * 0x21f0aaadu;
+    x += key * 0x9e3779b1u;
+    x = (x ^ (x >> 15)) * 0xd35a2d97u;
+    return x ^ (x >> 15);
+}
+
+INLINE td_real dropout_factor(uint32_t index, td_dropout_mask mask)
+{
+    return hash32(index, mask.key) < mask.threshold ? (td_real)0 : mask.scale;
+}
+
+static void dropout(td_real *y, const td_real *x, size_t n, uint32_t first, td_dropout_mask mask, int accumulate)
+{
+    if (mask.threshold == 0) {
+        if (accumulate)
+            add(y, x, n);
+        else if (y != x && n)
+            memmove(y, x, n * sizeof *y);
+        return;
+    }
+    if (accumulate) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            y[i] += x[i] * dropout_factor(first + (uint32_t)i, mask);
+    } else {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] * dropout_factor(first + (uint32_t)i, mask);
+    }
+}
+
+/* ---- layer normalisation ---- */
+
+static void layer_norm(td_real *y, const td_real *x, const td_real *weight, const td_real *bias, td_real epsilon,
+                       size_t n, td_real *ret_mean, td_real *ret_inverse)
+{
+    td_real sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    td_real mean = n ? sum / (td_real)n : 0;
+#pragma omp simd reduction(+ : squares)
+    for (size_t i = 0; i < n; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    td_real inverse = (td_real)1 / math_sqrt((n ? squares / (td_real)n : 0) + epsilon);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
+    *ret_mean = mean;
+    *ret_inverse = inverse;
+}
+
+/* dx = inverse * (g - mean(g) - h * mean(g h)) with h = (x - mean) * inverse, g = dy * weight (Ba 2016); all added to. */
+static void layer_norm_backward(td_real *restrict dx, td_real *restrict dweight, td_real *restrict dbias,
+                                const td_real *x, const td_real *dy, const td_real *weight, td_real mean,
+                                td_real inverse, size_t n)
+{
+    td_real sum = 0, product = 0;
+#pragma omp simd reduction(+ : sum, product)
+    for (size_t i = 0; i < n; i++) {
+        td_real g = dy[i] * weight[i];
+        sum += g;
+        product += g * (x[i] - mean);
+    }
+    td_real shift = n ? sum / (td_real)n : 0;
+    td_real slope = n ? product * inverse * inverse / (td_real)n : 0;
+    if (dx) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            dx[i] += inverse * (dy[i] * weight[i] - shift - (x[i] - mean) * slope);
+    }
+    if (dweight) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            dweight[i] += dy[i] * (x[i] - mean) * inverse;
+    }
+    if (dbias)
+        add(dbias, dy, n);
+}
+
+/* ---- small products ---- */
+
+/* a [rows, k] at strides (row, column), b [k, columns]: c (+)= factor * a b */
+typedef struct small_product {
+    const td_real *a;
+    size_t a_row, a_column;
+    const td_real *b;
+    size_t ldb;
+    td_real factor;
+    bool accumulate;
+    td_real *c;
+    size_t ldc;
+    size_t b_columns; /* that may be read in each row of b: padding there spares the scalar tail */
+} small_product;
+
+/* rows x vectors of c, the sums in registers. The last vector stores `last` elements. */
+INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row, size_t column, size_t k, size_t last)
+{
+    vector sum[TILE_ROWS][TILE_VECTORS];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < vectors; v++)
+            sum[r][v] = (vector){0};
+    const td_real *a = s->a + row * s->a_row, *b = s->b + column;
+    const size_t a_row = s->a_row, a_column = s->a_column, ldb = s->ldb;
+    for (size_t p = 0; p < k; p++, a += a_column, b += ldb)
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            vector y = load(b + v * WIDTH);
+#pragma GCC unroll 4
+            for (size_t r = 0; r < rows; r++)
+                sum[r][v] += a[r * a_row] * y;
+        }
+    for (size_t r = 0; r < rows; r++) {
+        td_real *c = s->c + (row + r) * s->ldc + column;
+        for (size_t v = 0; v < vectors; v++, c += WIDTH) {
+            vector y = s->factor * sum[r][v];
+            if (v + 1 < vectors || last == WIDTH) {
+                store(c, s->accumulate ? load(c) + y : y);
+            } else {
+                td_real part[WIDTH];
+                store(part, y);
+                for (size_t i = 0; i < last; i++)
+                    c[i] = (s->accumulate ? c[i] : 0) + part[i];
+            }
+        }
+    }
+}
+
+INLINE void tile_row(const small_product *s, size_t rows, size_t row, size_t columns, size_t k)
+{
+    size_t column = 0, wide = WIDTH * TILE_VECTORS;
+    for (; column + wide <= columns; column += wide)
+        tile(s, rows, TILE_VECTORS, row, column, k, WIDTH);
+    if (TILE_VECTORS > 2 && column + 2 * WIDTH <= columns) {
+        tile(s, rows, 2, row, column, k, WIDTH);
+        column += 2 * WIDTH;
+    }
+    for (; column < columns && column + WIDTH <= s->b_columns; column += WIDTH)
+        tile(s, rows, 1, row, column, k, columns - column < WIDTH ? columns - column : WIDTH);
+    for (; column < columns; column++)
+        for (size_t r = row; r < row + rows; r++) {
+            td_real sum = 0;
+            for (size_t p = 0; p < k; p++)
+                sum += s->a[r * s->a_row + p * s->a_column] * s->b[p * s->ldb + column];
+            td_real *c = s->c + r * s->ldc + column;
+            *c = (s->accumulate ? *c : 0) + s->factor * sum;
+        }
+}
+
+static void multiply_small(const small_product *s, size_t rows, size_t columns, size_t k)
+{
+    size_t row = 0;
+    for (; row + TILE_ROWS <= rows; row += TILE_ROWS)
+        tile_row(s, TILE_ROWS, row, columns, k);
+    for (; row < rows; row++)
+        tile_row(s, 1, row, columns, k);
+}
+
+/* ---- attention ---- */
+
+static size_t padded(size_t n) { return (n + 15) / 16 * 16; }
+
+static size_t visible_keys(size_t i, size_t nq, size_t nk, int causal)
+{
+    if (!causal)
+        return nk;
+    return nk + i + 1 > nq ? nk + i + 1 - nq : 0;
+}
+
+/* x [rows, d] at stride ldx -> y [d, padded(rows)], the padding zero */
+static void transpose(td_real *restrict y, const td_real *restrict x, size_t ldx, size_t rows, size_t d)
+{
+    size_t width = padded(rows);
+    for (size_t c = 0; c < d; c++) {
+        for (size_t r = 0; r < rows; r++)
+            y[c * width + r] = x[r * ldx + c];
+        for (size_t r = rows; r < width; r++)
+            y[c * width + r] = 0;
+    }
+}
+
+static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
+                      td_real *out, size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d,
+                      td_real scale, int causal, td_dropout_mask mask, uint32_t first)
+{
+    size_t width = padded(nk);
+    if (nq > 1)
+        transpose(scratch, k, ldk, nk, d);
+    for (size_t i = 0; i < nq; i += TILE_ROWS) {
+        size_t rows = nq - i < TILE_ROWS ? nq - i : TILE_ROWS;
+        size_t most = visible_keys(i + rows - 1, nq, nk, causal);
+        td_real *scores = p + i * nk;
+        if (nq > 1) {
+            small_product s = {q + i * ldq, ldq, 1, scratch, width, scale, false, scores, nk, width};
+            multiply_small(&s, rows, most, d);
+        } else {
+            for (size_t j = 0; j < most; j++)
+                scores[j] = scale * dot(q, k + j * ldk, d);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            size_t visible = visible_keys(i + r, nq, nk, causal);
+            softmax(scores + r * nk, visible);
+            memset(scores + r * nk + visible, 0, (nk - visible) * sizeof *p);
+        }
+    }
+    /* The transposed keys are done with: their place now takes the masked probabilities. */
+    size_t step = mask.threshold && d < TILE_ROWS ? 1 : TILE_ROWS;
+    for (size_t i = 0; i < nq; i += step) {
+        size_t rows = nq - i < step ? nq - i : step;
+        size_t most = visible_keys(i + rows - 1, nq, nk, causal);
+        const td_real *weights = p + i * nk;
+        if (mask.threshold) {
+            dropout(scratch, weights, rows * nk, first + (uint32_t)(i * nk), mask, 0);
+            weights = scratch;
+        }
+        small_product s = {weights, nk, 1, v, ldv, 1, false, out + i * ldo, ldo, d};
+        multiply_small(&s, rows, d, most);
+    }
+}
+
+/* dv += masked p^T dout */
+static void attention_backward_value(const td_real *p, const td_real *dout, size_t ldo, td_real *dv, size_t ldv,
+                                     td_real *scratch, size_t nq, size_t nk, size_t d, td_dropout_mask mask,
+                                     uint32_t first)
+{
+    size_t step = mask.threshold == 0 ? nq : d < TILE_ROWS ? 1 : d < 16 ? TILE_ROWS : 16;
+    for (size_t i = 0; i < nq; i += step) {
+        size_t rows = nq - i < step ? nq - i : step;
+        const td_real *weights = p + i * nk;
+        if (mask.threshold) {
+            dropout(scratch, weights, rows * nk, first + (uint32_t)(i * nk), mask, 0);
+            weights = scratch;
+        }
+        small_product s = {weights, 1, nk, dout + i * ldo, ldo, 1, true, dv, ldv, d};
+        multiply_small(&s, nk, d, rows);
+    }
+}
+
+/* ds holds dP and becomes dS = p (dP - sum p dP), the derivative of softmax, times scale */
+static void softmax_backward(td_real *ds, const td_real *p, size_t visible, uint32_t first, td_dropout_mask mask,
+                             td_real scale)
+{
+    dropout(ds, ds, visible, first, mask, 0);
+    td_real mean = dot(p, ds, visible);
+#pragma omp simd
+    for (size_t j = 0; j < visible; j++)
+        ds[j] = scale * p[j] * (ds[j] - mean);
+}
+
+enum { BLOCK_KEYS = 512 }; /* up to this many keys TILE_ROWS rows of dS fit on the stack; beyond, one row in the scratch */
+
+static void attention_backward(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
+                               const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,
+                               td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal,
+                               td_dropout_mask mask, uint32_t first)
+{
+    td_real block[TILE_ROWS * BLOCK_KEYS];
+    size_t width = padded(nk);
+    if (dv)
+        attention_backward_value(p, dout, ldo, dv, ldv, scratch, nq, nk, d, mask, first);
+    if (!dq && !dk)
+        return;
+    transpose(scratch, v, ldv, nk, d);
+    size_t step = width <= BLOCK_KEYS ? TILE_ROWS : 1;
+    td_real *ds = width <= BLOCK_KEYS ? block : scratch + d * width;
+    for (size_t i = 0; i < nq; i += step) {
+        size_t rows = nq - i < step ? nq - i : step;
+        size_t most = visible_keys(i + rows - 1, nq, nk, causal);
+        small_product s = {dout + i * ldo, ldo, 1, scratch, width, 1, false, ds, width, width};
+        multiply_small(&s, rows, most, d);
+        for (size_t r = 0; r < rows; r++) {
+            size_t visible = visible_keys(i + r, nq, nk, causal), at = (i + r) * nk;
+            softmax_backward(ds + r * width, p + at, visible, first + (uint32_t)at, mask, scale);
+            memset(ds + r * width + visible, 0, (most - visible) * sizeof *ds);
+        }
+        if (dq) {
+            small_product to_query = {ds, width, 1, k, ldk, 1, true, dq + i * ldq, ldq, d};
+            multiply_small(&to_query, rows, d, most);
+        }
+        if (dk) {
+            small_product to_key = {ds, 1, width, q + i * ldq, ldq, 1, true, dk, ldk, d};
+            multiply_small(&to_key, most, d, rows);
+        }
+    }
+}
+
+/* ---- loss, optimiser, conversion ---- */
+
+static td_real cross_entropy(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale,
+                             td_real *ret_nll)
+{
+    td_real at_target = logits[target], sum = 0, highest = maximum(logits, n);
+    if (smoothing > 0) {
+#pragma omp simd reduction(+ : sum)
+        for (size_t i = 0; i < n; i++)
+            sum += logits[i] - highest;
+    }
+    td_real total = exp_sum(logits, logits, highest, n);
+    td_real log_total = (td_real)log((double)total);
+    td_real factor = scale / total, even = scale * smoothing / (td_real)n;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        logits[i] = logits[i] * factor - even;
+    logits[target] -= scale * (1 - smoothing);
+    td_real nll = log_total - (at_target - highest);
+    *ret_nll = nll;
+    return smoothing > 0 ? (1 - smoothing) * nll + smoothing * (log_total - sum / (td_real)n) : nll;
+}
+
+static void adam(td_real *restrict w, const td_real *restrict g, td_real *restrict m, td_real *restrict v, size_t n,
+                 const td_adam_step *step)
+{
+    const td_real beta1 = step->beta1, beta2 = step->beta2, epsilon = step->epsilon;
+    const td_real gradient_scale = step->gradient_scale, rate = step->learning_rate / step->correction1;
+    const td_real root = 1 / math_sqrt(step->correction2), keep = 1 - step->learning_rate * step->weight_decay;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        td_real gradient = g[i] * gradient_scale;
+        td_real mean = beta1 * m[i] + (1 - beta1) * gradient;
+        td_real square = beta2 * v[i] + (1 - beta2) * gradient * gradient;
+        m[i] = mean;
+        v[i] = square;
+        w[i] = keep * w[i] - rate * mean / (math_sqrt(square) * root + epsilon);
+    }
+}
+
+/* To the nearest, ties to even; a NaN stays one. */
+static void to_bfloat16(uint16_t *restrict y, const td_real *restrict x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float value = (float)x[i];
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+        uint32_t nan = (bits >> 16) | 0x40u;
+        y[i] = (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+    }
+}
+
+const td_kernels TD_KERNELS_TABLE = {
+    .isa = TD_KERNELS_ISA,
+    .add = add,
+    .add_scaled = add_scaled,
+    .add_product = add_product,
+    .dot = dot,
+    .sum_squares = sum_squares,
+    .maximum = maximum,
+    .exp_sum = exp_sum,
+    .softmax = softmax,
+    .activate = activate,
+    .activate_backward = activate_backward,
+    .dropout = dropout,
+    .layer_norm = layer_norm,
+    .layer_norm_backward = layer_norm_backward,
+    .attention = attention,
+    .attention_backward = attention_backward,
+    .cross_entropy = cross_entropy,
+    .adam = adam,
+    .to_bfloat16 = to_bfloat16,
+};
