@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Pins the product library to the calling thread; called once by every thread that computes. */
 void td_gemm_thread_setup(void);
@@ -14,5 +15,20 @@ void td_gemm_thread_setup(void);
 /* c [m, n] (+)= op(a) [m, k] op(b) [k, n]; op transposes when its flag is set; ld: row stride as stored. */
 void td_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
              const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc);
+
+/* Products of bfloat16 numbers with float32 sums, for processors that have them in hardware. Creating a product for a
+ * shape costs far more than running it, so a cache keeps them. A cache serves one thread at a time; any thread will do.
+ */
+typedef struct td_gemm_cache td_gemm_cache;
+
+bool td_gemm_bfloat16_supported(void); /* and worth it: faster than td_gemm */
+td_status td_gemm_cache_create(td_gemm_cache **ret_cache, td_error *error);
+void td_gemm_cache_free(td_gemm_cache *cache); /* NULL is fine */
+
+/* As td_gemm. The dimension that grows with the batch, m (k when transpose_a: a weight gradient), is cut into blocks of
+ * powers of two, so that batches of all sizes share few products. When it fails, c is undefined. */
+td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
+                           const uint16_t *a, size_t lda, const uint16_t *b, size_t ldb, bool accumulate, td_real *c,
+                           size_t ldc, td_error *error);
 
 #endif
