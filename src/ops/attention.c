@@ -1,0 +1,119 @@
+/* Multi-head attention over ragged batches (Vaswani 2017, 3.2). Each sequence and head is a small problem of its own; the kernel does
+ * one, this file walks them. */
+#include "ops/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct attention_operation {
+    td_tensor *query, *key, *value, *y;
+    td_ragged query_ragged, key_ragged;
+    td_attention_options options;
+    td_dropout_mask mask;
+    td_real *probabilities;
+    size_t longest_key;
+} attention_operation;
+
+static td_ragged keep_ragged(td_graph *graph, td_ragged ragged)
+{
+    int32_t *offsets = td_graph_allocate(graph, ragged.count + 1, sizeof *offsets);
+    if (offsets)
+        memcpy(offsets, ragged.offsets, (ragged.count + 1) * sizeof *offsets);
+    return (td_ragged){ragged.count, offsets};
+}
+
+static td_real *new_scratch(td_graph *graph, const attention_operation *op)
+{
+    size_t width = op->query->columns / op->options.heads;
+    return td_graph_allocate(graph, (width + 1) * ((op->longest_key + 15) & ~(size_t)15), sizeof(td_real));
+}
+
+static void attention_forward(const td_kernels *kernels, attention_operation *op, td_real *scratch)
+{
+    size_t width = op->query->columns / op->options.heads, at = 0;
+    for (size_t i = 0; i < op->query_ragged.count; i++) {
+        size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
+        size_t q = (size_t)op->query_ragged.offsets[i], k = (size_t)op->key_ragged.offsets[i];
+        for (size_t head = 0; head < op->options.heads; head++, at += queries * keys)
+            kernels->attention(op->query->data + q * op->query->stride + head * width, op->query->stride,
+                               op->key->data + k * op->key->stride + head * width, op->key->stride,
+                               op->value->data + k * op->value->stride + head * width, op->value->stride,
+                               op->y->data + q * op->y->stride + head * width, op->y->stride, op->probabilities + at, scratch,
+                               queries, keys, width, op->options.scale, op->options.causal, op->mask, (uint32_t)at);
+    }
+}
+
+static void attention_backward(td_graph *graph, void *operation)
+{
+    attention_operation *op = operation;
+    if (!op->y->gradient)
+        return;
+    td_real *dq = td_gradient(graph, op->query), *dk = td_gradient(graph, op->key), *dv = td_gradient(graph, op->value);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_real *scratch = new_scratch(graph, op);
+    size_t width = op->query->columns / op->options.heads, at = 0;
+    for (size_t i = 0; scratch && i < op->query_ragged.count; i++) {
+        size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
+        size_t q = (size_t)op->query_ragged.offsets[i], k = (size_t)op->key_ragged.offsets[i];
+        for (size_t head = 0; head < op->options.heads; head++, at += queries * keys) {
+            size_t qh = q * op->query->stride + head * width, kh = k * op->key->stride + head * width;
+            size_t vh = k * op->value->stride + head * width, yh = q * op->y->stride + head * width;
+            graph->kernels->attention_backward(op->query->data + qh, op->query->stride, op->key->data + kh, op->key->stride,
+                                               op->value->data + vh, op->value->stride, op->probabilities + at,
+                                               op->y->gradient + yh, op->y->stride, dq ? dq + qh : NULL, dk ? dk + kh : NULL,
+                                               dv ? dv + vh : NULL, scratch, queries, keys, width, op->options.scale,
+                                               op->options.causal, op->mask, (uint32_t)at);
+        }
+    }
+    td_arena_release_to(graph->arena, mark);
+}
+
+static bool shapes_fit(td_graph *graph, const attention_operation *op)
+{
+    const td_tensor *q = op->query, *k = op->key, *v = op->value;
+    bool fit = op->options.heads > 0 && q->columns % op->options.heads == 0 && k->columns == q->columns &&
+               v->columns == q->columns && op->query_ragged.count == op->key_ragged.count &&
+               td_ragged_total(op->query_ragged) == q->rows && td_ragged_total(op->key_ragged) == k->rows && v->rows == k->rows;
+    if (!fit)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "attention: query [%zu, %zu], key [%zu, %zu], value [%zu, %zu], %zu heads",
+                      q->rows, q->columns, k->rows, k->columns, v->rows, v->columns, op->options.heads);
+    return fit;
+}
+
+td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value,
+                        td_ragged key_ragged, const td_attention_options *options, const td_real **ret_probabilities)
+{
+    if (!query || !key || !value)
+        return NULL;
+    attention_operation *op = td_graph_allocate(graph, 1, sizeof *op);
+    if (!op)
+        return NULL;
+    *op = (attention_operation){query, key, value, NULL, query_ragged, key_ragged, *options, {0}, NULL, 0};
+    if (!shapes_fit(graph, op))
+        return NULL;
+    if (op->options.scale == 0)
+        op->options.scale = (td_real)(1 / sqrt((double)(query->columns / options->heads)));
+    size_t weights = 0;
+    for (size_t i = 0; i < query_ragged.count; i++) {
+        size_t keys = td_ragged_length(key_ragged, i);
+        weights += options->heads * td_ragged_length(query_ragged, i) * keys;
+        op->longest_key = keys > op->longest_key ? keys : op->longest_key;
+    }
+    if (graph->training && options->dropout > 0)
+        op->mask = td_dropout_mask_of(options->dropout, td_random_key(graph->dropout_key, graph->dropout_calls++, 0));
+    op->y = td_tensor_new(graph, query->rows, query->columns,
+                          td_needs_gradient(query) || td_needs_gradient(key) || td_needs_gradient(value));
+    op->probabilities = td_graph_allocate(graph, weights, sizeof *op->probabilities);
+    td_real *scratch = new_scratch(graph, op);
+    if (!op->y || !op->probabilities || !scratch)
+        return NULL;
+    attention_forward(graph->kernels, op, scratch);
+    if (ret_probabilities)
+        *ret_probabilities = op->probabilities;
+    if (op->y->requires_gradient) {
+        op->query_ragged = keep_ragged(graph, query_ragged);
+        op->key_ragged = keep_ragged(graph, key_ragged);
+        td_record(graph, attention_backward, op);
+    }
+    return op->y;
+}

@@ -1,0 +1,92 @@
+/* Sums, products and scaling of tensors of one shape. */
+#include "ops/ops.h"
+
+#include <string.h>
+
+typedef struct pair_operation {
+    td_tensor *a, *b, *y;
+    td_real factor;
+} pair_operation;
+
+static td_tensor *pair_output(td_graph *graph, const char *name, td_tensor *a, td_tensor *b)
+{
+    if (!a || !b)
+        return NULL;
+    if (a->rows != b->rows || a->columns != b->columns || a->stride != a->columns || b->stride != b->columns)
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "%s: [%zu, %zu] and [%zu, %zu]", name, a->rows, a->columns, b->rows,
+                             b->columns);
+    return td_tensor_new(graph, a->rows, a->columns, td_needs_gradient(a) || td_needs_gradient(b));
+}
+
+static void record_pair(td_graph *graph, void (*backward)(td_graph *, void *), td_tensor *a, td_tensor *b, td_tensor *y,
+                        td_real factor)
+{
+    pair_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
+    if (!op)
+        return;
+    *op = (pair_operation){a, b, y, factor};
+    td_record(graph, backward, op);
+}
+
+static void add_backward(td_graph *graph, void *operation)
+{
+    pair_operation *op = operation;
+    size_t count = op->y->rows * op->y->columns;
+    td_real *da = td_gradient(graph, op->a), *db = td_gradient(graph, op->b);
+    if (da && op->y->gradient)
+        graph->kernels->add(da, op->y->gradient, count);
+    if (db && op->y->gradient)
+        graph->kernels->add(db, op->y->gradient, count);
+}
+
+td_tensor *td_add(td_graph *graph, td_tensor *a, td_tensor *b)
+{
+    td_tensor *y = pair_output(graph, "add", a, b);
+    if (!y)
+        return NULL;
+    memcpy(y->data, a->data, a->rows * a->columns * sizeof *y->data);
+    graph->kernels->add(y->data, b->data, a->rows * a->columns);
+    record_pair(graph, add_backward, a, b, y, 0);
+    return y;
+}
+
+static void multiply_backward(td_graph *graph, void *operation)
+{
+    pair_operation *op = operation;
+    size_t count = op->y->rows * op->y->columns;
+    td_real *da = td_gradient(graph, op->a), *db = td_gradient(graph, op->b);
+    if (da && op->y->gradient)
+        graph->kernels->add_product(da, op->y->gradient, op->b->data, count);
+    if (db && op->y->gradient)
+        graph->kernels->add_product(db, op->y->gradient, op->a->data, count);
+}
+
+td_tensor *td_multiply(td_graph *graph, td_tensor *a, td_tensor *b)
+{
+    td_tensor *y = pair_output(graph, "multiply", a, b);
+    if (!y)
+        return NULL;
+    memset(y->data, 0, a->rows * a->columns * sizeof *y->data);
+    graph->kernels->add_product(y->data, a->data, b->data, a->rows * a->columns);
+    record_pair(graph, multiply_backward, a, b, y, 0);
+    return y;
+}
+
+static void scale_backward(td_graph *graph, void *operation)
+{
+    pair_operation *op = operation;
+    td_real *dx = td_gradient(graph, op->a);
+    if (dx && op->y->gradient)
+        graph->kernels->add_scaled(dx, op->y->gradient, op->factor, op->y->rows * op->y->columns);
+}
+
+td_tensor *td_scale(td_graph *graph, td_tensor *x, td_real factor)
+{
+    td_tensor *y = pair_output(graph, "scale", x, x);
+    if (!y)
+        return NULL;
+    memset(y->data, 0, x->rows * x->columns * sizeof *y->data);
+    graph->kernels->add_scaled(y->data, x->data, factor, x->rows * x->columns);
+    record_pair(graph, scale_backward, x, NULL, y, factor);
+    return y;
+}

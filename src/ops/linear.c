@@ -1,0 +1,89 @@
+/* x weight^T + bias, and the plain product. Backward: dx = dy weight, dweight = dy^T x, dbias = column sums of dy. */
+#include "kernels/gemm.h"
+#include "ops/ops.h"
+
+typedef struct linear_operation {
+    td_tensor *x, *weight, *bias, *y;
+} linear_operation;
+
+static void add_column_sums(const td_kernels *kernels, td_real *sums, const td_real *rows, size_t count, size_t columns,
+                            size_t stride)
+{
+    for (size_t row = 0; row < count; row++)
+        kernels->add(sums, rows + row * stride, columns);
+}
+
+static void linear_backward(td_graph *graph, void *operation)
+{
+    linear_operation *op = operation;
+    const td_real *dy = op->y->gradient;
+    if (!dy)
+        return;
+    size_t rows = op->x->rows, inputs = op->x->columns, outputs = op->y->columns;
+    td_real *dx = td_gradient(graph, op->x);
+    td_real *dweight = td_gradient(graph, op->weight);
+    td_real *dbias = td_gradient(graph, op->bias);
+    if (dx)
+        td_gemm(false, false, rows, inputs, outputs, dy, outputs, op->weight->data, inputs, true, dx, op->x->stride);
+    if (dweight)
+        td_gemm(true, false, outputs, inputs, rows, dy, outputs, op->x->data, op->x->stride, true, dweight, inputs);
+    if (dbias)
+        add_column_sums(graph->kernels, dbias, dy, rows, outputs, outputs);
+}
+
+td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias)
+{
+    if (!x || !weight)
+        return NULL;
+    if (x->columns != weight->columns || (bias && bias->columns != weight->rows))
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "linear: input [%zu, %zu], weight [%zu, %zu], bias [%zu]", x->rows,
+                             x->columns, weight->rows, weight->columns, bias ? bias->columns : weight->rows);
+    bool gradient = td_needs_gradient(x) || td_needs_gradient(weight) || td_needs_gradient(bias);
+    td_tensor *y = td_tensor_new(graph, x->rows, weight->rows, gradient);
+    if (!y)
+        return NULL;
+    for (size_t row = 0; bias && row < y->rows; row++)
+        for (size_t column = 0; column < y->columns; column++)
+            y->data[row * y->columns + column] = bias->data[column];
+    td_gemm(false, true, x->rows, weight->rows, x->columns, x->data, x->stride, weight->data, weight->stride, bias != NULL,
+            y->data, y->stride);
+    linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
+    if (op) {
+        *op = (linear_operation){x, weight, bias, y};
+        td_record(graph, linear_backward, op);
+    }
+    return y;
+}
+
+static void matmul_backward(td_graph *graph, void *operation)
+{
+    linear_operation *op = operation;
+    td_tensor *a = op->x, *b = op->weight;
+    const td_real *dy = op->y->gradient;
+    if (!dy)
+        return;
+    td_real *da = td_gradient(graph, a), *db = td_gradient(graph, b);
+    if (da)
+        td_gemm(false, true, a->rows, a->columns, b->columns, dy, b->columns, b->data, b->stride, true, da, a->stride);
+    if (db)
+        td_gemm(true, false, b->rows, b->columns, a->rows, a->data, a->stride, dy, b->columns, true, db, b->stride);
+}
+
+td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b)
+{
+    if (!a || !b)
+        return NULL;
+    if (a->columns != b->rows)
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "matmul: [%zu, %zu] by [%zu, %zu]", a->rows, a->columns, b->rows,
+                             b->columns);
+    td_tensor *y = td_tensor_new(graph, a->rows, b->columns, td_needs_gradient(a) || td_needs_gradient(b));
+    if (!y)
+        return NULL;
+    td_gemm(false, false, a->rows, b->columns, a->columns, a->data, a->stride, b->data, b->stride, false, y->data, y->stride);
+    linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
+    if (op) {
+        *op = (linear_operation){a, b, NULL, y};
+        td_record(graph, matmul_backward, op);
+    }
+    return y;
+}
