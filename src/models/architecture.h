@@ -2,6 +2,7 @@
 #ifndef TD_MODELS_ARCHITECTURE_H
 #define TD_MODELS_ARCHITECTURE_H
 
+#include "base/buffer.h"
 #include "models/parameters.h"
 #include "tensor/graph.h"
 
@@ -56,6 +57,7 @@ typedef struct td_architecture {
     /* config.json -> family, ids and sizes of the network, parameters declared by name (not filled). Every value that is not
      * supported is an error naming file and key. */
     td_status (*configure)(const json_t *config, const char *file, td_network *network, td_error *error);
+    void (*fill_constants)(td_network *network); /* after allocation; NULL when the family has no constants */
     void (*release)(td_network *network);
     td_projection (*projection)(const td_network *network);
     /* source -> memory. */
@@ -77,8 +79,8 @@ typedef struct td_architecture {
 
 /* The table; NULL when no row has that name. */
 const td_architecture *td_architecture_find(const char *model_type);
-/* Names of all rows, comma separated, for messages. */
-const char *td_architecture_names(void);
+/* Appends the names of all rows, comma separated, for messages. */
+void td_architecture_list(td_buffer *names);
 
 /* config -> network with parameters declared and allocated (not filled). Release with td_network_free. */
 td_status td_network_configure(const json_t *config, const char *file, td_network *network, td_error *error);
