@@ -3,7 +3,7 @@
 #define TD_MODELS_ARCHITECTURE_H
 
 #include "base/buffer.h"
-#include "models/parameters.h"
+#include "layers/parameters.h"
 #include "tensor/graph.h"
 
 #include <jansson.h>

@@ -1,6 +1,6 @@
 /* The weights of a network: declared by name and shape, laid out in one flat buffer, then read from a file or initialised. */
-#ifndef TD_MODELS_PARAMETERS_H
-#define TD_MODELS_PARAMETERS_H
+#ifndef TD_LAYERS_PARAMETERS_H
+#define TD_LAYERS_PARAMETERS_H
 
 #include "io/safetensors.h"
 #include "tensor/graph.h"
@@ -18,6 +18,7 @@ typedef struct td_parameter_entry {
     td_parameter parameter;
     td_initialiser initialiser;
     td_real spread;
+    bool optional;  /* absent from a file: stays zero */
     char **aliases; /* other names it may be stored under; NULL-terminated or NULL */
 } td_parameter_entry;
 
@@ -34,6 +35,8 @@ td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size
                                     double spread, const char *name_format, ...) TD_PRINTF(6, 7);
 /* A second name under which files may hold the last declared weight. */
 void td_parameters_alias(td_parameters *parameters, const char *name_format, ...) TD_PRINTF(2, 3);
+/* The last declared weight may be absent from files. */
+void td_parameters_optional(td_parameters *parameters);
 /* Lays out and allocates; call once after the last declaration. Reports any earlier failure. */
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error);
 /* The same numbers for the same seed on every machine. */

@@ -1,4 +1,4 @@
-#include "models/parameters.h"
+#include "layers/parameters.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -95,6 +95,12 @@ static bool lay_out(td_parameters *parameters, bool constant, size_t *size)
     return true;
 }
 
+void td_parameters_optional(td_parameters *parameters)
+{
+    if (parameters->error.status == TD_OK)
+        parameters->entries[parameters->count - 1]->optional = true;
+}
+
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error)
 {
     if (parameters->error.status != TD_OK) {
@@ -158,6 +164,8 @@ static const td_stored_tensor *find_stored(const td_parameter_entry *entry, cons
     const td_stored_tensor *stored = td_safetensors_find(file, entry->parameter.name);
     for (size_t i = 0; !stored && entry->aliases && entry->aliases[i]; i++)
         stored = td_safetensors_find(file, entry->aliases[i]);
+    if (!stored && strncmp(entry->parameter.name, "model.", 6) == 0) /* saved from the bare model class */
+        stored = td_safetensors_find(file, entry->parameter.name + 6);
     return stored;
 }
 
@@ -184,6 +192,8 @@ static td_status load_one(td_parameter_entry *entry, const td_safetensors *file,
 {
     td_parameter *parameter = &entry->parameter;
     const td_stored_tensor *stored = find_stored(entry, file);
+    if (!stored && entry->optional)
+        return TD_OK;
     if (!stored)
         return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" is missing", parameter->name);
     bool same = stored->rank == parameter->rank;
@@ -191,7 +201,11 @@ static td_status load_one(td_parameter_entry *entry, const td_safetensors *file,
         same = stored->shape[i] == parameter->shape[i];
     if (!same)
         return fail_shape(parameter, stored, error);
-    return td_safetensors_read_float(stored, (float *)parameter->data, parameter->rows * parameter->columns, error);
+#ifdef TD_DOUBLE
+    return td_safetensors_read_double(stored, parameter->data, parameter->rows * parameter->columns, error);
+#else
+    return td_safetensors_read_float(stored, parameter->data, parameter->rows * parameter->columns, error);
+#endif
 }
 
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error)

@@ -1,0 +1,51 @@
+/* Keys and values of an attention decoder between steps. Every token of every hypothesis owns a slot of a pool; a hypothesis is a list
+ * of slot numbers, so that beams share their past and reordering moves indices alone. Keys and values of the memory are held once per
+ * source sequence, in groups that were encoded together. */
+#ifndef TD_MODELS_KEY_VALUE_CACHE_H
+#define TD_MODELS_KEY_VALUE_CACHE_H
+
+#include "tensor/graph.h"
+
+typedef struct td_memory_group {
+    size_t references;   /* rows that attend to it; 0: free for reuse */
+    size_t layers, width, total, capacity;
+    int32_t *offsets;    /* [count + 1] */
+    size_t count, offsets_capacity;
+    td_real *kv;         /* [layers, total, 2 * width] */
+} td_memory_group;
+
+typedef struct td_cache_row {
+    int32_t group, sequence; /* which memory */
+    int32_t length;          /* tokens read */
+} td_cache_row;
+
+typedef struct td_key_value_cache {
+    size_t layers, width;
+    size_t rows, row_capacity;
+    td_cache_row *row, *spare_row;
+    int32_t *past;                 /* [rows] length before the present call of decode */
+    int32_t *slots, *spare_slots;  /* [row_capacity, length_capacity] */
+    size_t length_capacity;
+    td_real *kv;                   /* [slot_capacity, layers, 2 * width] */
+    int32_t *slot_references, *free_slots;
+    size_t slot_capacity, free_count;
+    td_memory_group *groups;
+    size_t group_count, group_capacity;
+} td_key_value_cache;
+
+td_status td_cache_init(td_key_value_cache *cache, size_t layers, size_t width, td_error *error);
+void td_cache_free(td_key_value_cache *cache);
+/* Appends one row per sequence; NULL after a failure (noted in the graph). Valid until the next call. */
+td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged);
+void td_cache_set_memory(td_memory_group *group, size_t layer, const td_tensor *kv);
+/* Takes slots for the tokens about to be read and advances the rows; `past` then holds where they were. */
+bool td_cache_extend(td_key_value_cache *cache, td_graph *graph, td_ragged tokens);
+/* kvq [T, 3 * width]: stores keys and values, then attends causally over each row's past and present -> [T, width] */
+td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
+                                   td_tensor *kvq);
+/* query [T, width] -> [T, width]; ret_weights (may be NULL): averaged over heads, as td_architecture.decode has it */
+td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
+                                    td_tensor *query, const td_real **ret_weights);
+td_status td_cache_reorder(td_key_value_cache *cache, const int32_t *parents, size_t rows, td_error *error);
+
+#endif

@@ -1,0 +1,528 @@
+/* Encoder-decoder Transformers of the BART line: Marian, BART, mBART, Pegasus, M2M-100. They differ in where the norms are, how
+ * positions are made and which tables are tied; a row of traits says so, the layers are the same. */
+#include "io/json.h"
+#include "models/architecture.h"
+#include "models/key_value_cache.h"
+#include "ops/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef enum position_kind {
+    POSITIONS_SINUSOIDAL, /* sin | cos halves, frequencies over width / 2 (Marian, Pegasus) */
+    POSITIONS_FAIRSEQ,    /* the same over width / 2 - 1 (M2M-100) */
+    POSITIONS_LEARNED
+} position_kind;
+
+typedef struct traits {
+    const char *model_type;
+    bool pre_norm;       /* norm before each block, and once more at the end of each stack */
+    bool embedding_norm; /* layernorm_embedding */
+    position_kind positions;
+    size_t position_offset;
+    bool logits_bias;
+} traits;
+
+typedef struct norm_layer {
+    td_parameter *weight, *bias;
+} norm_layer;
+
+/* Query, key and value are declared one after the other, so that `fused` can span two or three of them: one product instead of three. */
+typedef struct attention_layer {
+    td_parameter *weight[3], *bias[3]; /* k, v, q: the memory's two products first, so that [k v] and [k v q] are both spans */
+    td_parameter *output_weight, *output_bias;
+    norm_layer norm;
+} attention_layer;
+
+typedef struct layer {
+    attention_layer self, cross; /* cross: decoder only */
+    td_parameter *fc1_weight, *fc1_bias, *fc2_weight, *fc2_bias;
+    norm_layer norm;
+} layer;
+
+typedef struct stack {
+    size_t layers, heads, feed_forward;
+    layer *layer;
+    td_parameter *embedding, *positions;
+    norm_layer embedding_norm, final_norm;
+} stack;
+
+typedef struct transformer {
+    const traits *traits;
+    size_t width;
+    td_activation activation;
+    td_real embedding_scale;
+    stack encoder, decoder;
+    td_parameter *logits_weight, *logits_bias;
+} transformer;
+
+struct td_decoder_state {
+    td_key_value_cache cache;
+    td_memory memory; /* while recording: the memory of this step */
+    size_t recorded_rows;
+};
+
+/* What one pass over a batch needs. */
+typedef struct pass {
+    const td_network *network;
+    const transformer *model;
+    td_graph *graph;
+    td_ragged ragged;
+    td_decoder_state *state; /* decoder only */
+    const td_real *attention; /* weights of the last cross-attention */
+} pass;
+
+/* ---- configuration ---- */
+
+static norm_layer declare_norm(td_parameters *parameters, size_t width, const char *prefix)
+{
+    norm_layer norm;
+    norm.weight = td_parameters_declare(parameters, width, 0, TD_INIT_ONE, 0, "%s.weight", prefix);
+    norm.bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.bias", prefix);
+    return norm;
+}
+
+static attention_layer declare_attention(td_parameters *parameters, size_t width, const char *prefix)
+{
+    static const char *const names[3] = {"k_proj", "v_proj", "q_proj"};
+    attention_layer attention;
+    for (size_t i = 0; i < 3; i++) /* spread: as if the three were one matrix (fairseq's 1/sqrt 2) */
+        attention.weight[i] = td_parameters_declare(parameters, width, width, TD_INIT_XAVIER, 0.70710678, "%s.%s.weight", prefix, names[i]);
+    for (size_t i = 0; i < 3; i++)
+        attention.bias[i] = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names[i]);
+    attention.output_weight = td_parameters_declare(parameters, width, width, TD_INIT_XAVIER, 1, "%s.out_proj.weight", prefix);
+    attention.output_bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.out_proj.bias", prefix);
+    char norm[256];
+    snprintf(norm, sizeof norm, "%s_layer_norm", prefix);
+    attention.norm = declare_norm(parameters, width, norm);
+    return attention;
+}
+
+static void declare_layer(td_parameters *parameters, const transformer *model, const stack *stack, bool decoder, const char *prefix,
+                          layer *layer)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s.self_attn", prefix);
+    layer->self = declare_attention(parameters, model->width, name);
+    if (decoder) {
+        snprintf(name, sizeof name, "%s.encoder_attn", prefix);
+        layer->cross = declare_attention(parameters, model->width, name);
+    }
+    layer->fc1_weight = td_parameters_declare(parameters, stack->feed_forward, model->width, TD_INIT_XAVIER, 1, "%s.fc1.weight", prefix);
+    layer->fc1_bias = td_parameters_declare(parameters, stack->feed_forward, 0, TD_INIT_ZERO, 0, "%s.fc1.bias", prefix);
+    layer->fc2_weight = td_parameters_declare(parameters, model->width, stack->feed_forward, TD_INIT_XAVIER, 1, "%s.fc2.weight", prefix);
+    layer->fc2_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "%s.fc2.bias", prefix);
+    snprintf(name, sizeof name, "%s.final_layer_norm", prefix);
+    layer->norm = declare_norm(parameters, model->width, name);
+}
+
+static td_status declare_stack(td_network *network, const transformer *model, stack *stack, const char *name, td_error *error)
+{
+    td_parameters *parameters = &network->parameters;
+    bool decoder = strcmp(name, "decoder") == 0;
+    char prefix[128];
+    stack->layer = td_allocate_array(stack->layers, sizeof *stack->layer);
+    if (!stack->layer)
+        return td_fail_memory(error, stack->layers * sizeof *stack->layer);
+    size_t rows = network->max_positions + model->traits->position_offset;
+    bool learned = model->traits->positions == POSITIONS_LEARNED;
+    stack->positions = td_parameters_declare(parameters, rows, model->width, learned ? TD_INIT_NORMAL : TD_INIT_CONSTANT, 0.02,
+                                             "model.%s.embed_positions.weight", name);
+    if (model->traits->embedding_norm) {
+        snprintf(prefix, sizeof prefix, "model.%s.layernorm_embedding", name);
+        stack->embedding_norm = declare_norm(parameters, model->width, prefix);
+    }
+    for (size_t i = 0; i < stack->layers; i++) {
+        snprintf(prefix, sizeof prefix, "model.%s.layers.%zu", name, i);
+        declare_layer(parameters, model, stack, decoder, prefix, &stack->layer[i]);
+    }
+    if (model->traits->pre_norm) {
+        snprintf(prefix, sizeof prefix, "model.%s.layer_norm", name);
+        stack->final_norm = declare_norm(parameters, model->width, prefix);
+    }
+    return TD_OK;
+}
+
+static void declare_embeddings(td_network *network, transformer *model, size_t source_words, bool shared, bool tied)
+{
+    td_parameters *parameters = &network->parameters;
+    double spread = 1 / sqrt((double)model->width);
+    size_t words = network->vocabulary;
+    if (shared) {
+        model->encoder.embedding = model->decoder.embedding =
+            td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "model.shared.weight");
+        td_parameters_alias(parameters, "model.encoder.embed_tokens.weight");
+        td_parameters_alias(parameters, "model.decoder.embed_tokens.weight");
+    } else {
+        model->encoder.embedding = td_parameters_declare(parameters, source_words, model->width, TD_INIT_NORMAL, spread,
+                                                         "model.encoder.embed_tokens.weight");
+        model->decoder.embedding = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread,
+                                                         "model.decoder.embed_tokens.weight");
+    }
+    if (tied) {
+        td_parameters_alias(parameters, "lm_head.weight");
+        model->logits_weight = model->decoder.embedding;
+    } else {
+        model->logits_weight = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "lm_head.weight");
+    }
+    if (model->traits->logits_bias) {
+        model->logits_bias = td_parameters_declare(parameters, 1, words, TD_INIT_ZERO, 0, "final_logits_bias");
+        td_parameters_optional(parameters);
+    }
+}
+
+/* A size from the configuration: `key` must be there and within 1..limit. */
+static td_status get_size(const json_t *config, const char *file, const char *key, size_t limit, size_t *ret_size, td_error *error)
+{
+    int64_t value;
+    TD_TRY(td_json_get_integer(config, file, key, -1, &value, error));
+    if (value < 1 || (uint64_t)value > limit)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %zu", file, key, limit);
+    *ret_size = (size_t)value;
+    return TD_OK;
+}
+
+static td_status get_activation(const json_t *config, const char *file, td_activation *ret_activation, td_error *error)
+{
+    static const struct {
+        const char *name;
+        td_activation activation;
+    } names[] = {{"relu", TD_RELU}, {"gelu", TD_GELU}, {"swish", TD_SWISH}, {"silu", TD_SWISH}, {"tanh", TD_TANH}, {"gelu_new", TD_GELU_TANH}};
+    const char *name;
+    TD_TRY(td_json_get_string(config, file, "activation_function", "gelu", &name, error));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i].name) == 0) {
+            *ret_activation = names[i].activation;
+            return TD_OK;
+        }
+    }
+    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"activation_function\": \"%s\" is not supported (relu, gelu, gelu_new, swish, silu, tanh)",
+                   file, name);
+}
+
+static td_status get_id(const json_t *config, const char *file, const char *key, int32_t *ret_id, td_error *error)
+{
+    int64_t value;
+    TD_TRY(td_json_get_integer(config, file, key, -1, &value, error));
+    if (value < -1 || value > INT32_MAX)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a token id", file, key);
+    *ret_id = (int32_t)value;
+    return TD_OK;
+}
+
+static td_status read_sizes(const json_t *config, const char *file, td_network *network, transformer *model, td_error *error)
+{
+    bool scale;
+    TD_TRY(get_size(config, file, "d_model", 1 << 16, &model->width, error));
+    TD_TRY(get_size(config, file, "encoder_layers", 1024, &model->encoder.layers, error));
+    TD_TRY(get_size(config, file, "decoder_layers", 1024, &model->decoder.layers, error));
+    TD_TRY(get_size(config, file, "encoder_attention_heads", 1 << 16, &model->encoder.heads, error));
+    TD_TRY(get_size(config, file, "decoder_attention_heads", 1 << 16, &model->decoder.heads, error));
+    TD_TRY(get_size(config, file, "encoder_ffn_dim", 1 << 20, &model->encoder.feed_forward, error));
+    TD_TRY(get_size(config, file, "decoder_ffn_dim", 1 << 20, &model->decoder.feed_forward, error));
+    TD_TRY(get_size(config, file, "max_position_embeddings", 1 << 24, &network->max_positions, error));
+    TD_TRY(get_activation(config, file, &model->activation, error));
+    TD_TRY(td_json_get_bool(config, file, "scale_embedding", false, &scale, error));
+    model->embedding_scale = scale ? (td_real)sqrt((double)model->width) : 1;
+    if (model->width % 16)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"d_model\" must be a multiple of 16", file);
+    if (model->width % model->encoder.heads || model->width % model->decoder.heads)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"d_model\" %zu is not a multiple of the number of heads", file, model->width);
+    TD_TRY(get_id(config, file, "pad_token_id", &network->pad_id, error));
+    TD_TRY(get_id(config, file, "eos_token_id", &network->eos_id, error));
+    TD_TRY(get_id(config, file, "bos_token_id", &network->bos_id, error));
+    return get_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error);
+}
+
+static td_status configure(const traits *traits, const json_t *config, const char *file, td_network *network, td_error *error)
+{
+    transformer *model = td_allocate_array(1, sizeof *model);
+    if (!model)
+        return td_fail_memory(error, sizeof *model);
+    network->family = model;
+    model->traits = traits;
+    TD_TRY(read_sizes(config, file, network, model, error));
+    bool shared, tied;
+    size_t source_words;
+    TD_TRY(get_size(config, file, "vocab_size", 1 << 26, &source_words, error));
+    network->vocabulary = source_words;
+    if (td_json_has(config, "decoder_vocab_size"))
+        TD_TRY(get_size(config, file, "decoder_vocab_size", 1 << 26, &network->vocabulary, error));
+    TD_TRY(td_json_get_bool(config, file, "share_encoder_decoder_embeddings", true, &shared, error));
+    TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
+    if (shared && network->vocabulary != source_words)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_vocab_size\" differs from \"vocab_size\" though embeddings are shared", file);
+    declare_embeddings(network, model, source_words, shared, tied);
+    TD_TRY(declare_stack(network, model, &model->encoder, "encoder", error));
+    return declare_stack(network, model, &model->decoder, "decoder", error);
+}
+
+/* Row p: sin(p f_0) .. sin(p f_h-1), cos(p f_0) .. cos(p f_h-1), f_j = 10000^(-j / h) (Vaswani 2017, 3.5), not interleaved. */
+static void fill_sinusoids(td_parameter *table, position_kind kind)
+{
+    size_t half = table->columns / 2;
+    double steps = kind == POSITIONS_FAIRSEQ ? (double)half - 1 : (double)half;
+    for (size_t row = 0; row < table->rows; row++) {
+        for (size_t i = 0; i < half; i++) {
+            double angle = (double)row * pow(10000.0, -(double)i / steps);
+            table->data[row * table->columns + i] = (td_real)sin(angle);
+            table->data[row * table->columns + half + i] = (td_real)cos(angle);
+        }
+    }
+}
+
+static void fill_constants(td_network *network)
+{
+    transformer *model = network->family;
+    if (model->traits->positions == POSITIONS_LEARNED)
+        return;
+    fill_sinusoids(model->encoder.positions, model->traits->positions);
+    fill_sinusoids(model->decoder.positions, model->traits->positions);
+}
+
+static void release(td_network *network)
+{
+    transformer *model = network->family;
+    td_release(model->encoder.layer);
+    td_release(model->decoder.layer);
+    td_release(model);
+    network->family = NULL;
+}
+
+static td_projection projection(const td_network *network)
+{
+    const transformer *model = network->family;
+    return (td_projection){model->logits_weight, model->logits_bias, 0};
+}
+
+/* ---- layers ---- */
+
+static td_tensor *apply_norm(pass *pass, td_tensor *x, norm_layer norm)
+{
+    return td_layer_norm(pass->graph, x, td_graph_parameter(pass->graph, norm.weight), td_graph_parameter(pass->graph, norm.bias),
+                         (td_real)1e-5);
+}
+
+/* x times `count` weights that lie one after the other, from `first`, in one product. */
+static td_tensor *fused_linear(pass *pass, td_tensor *x, const attention_layer *attention, size_t first, size_t count)
+{
+    td_parameter *weight = td_graph_allocate(pass->graph, 2, sizeof *weight), *bias = weight + 1;
+    if (!weight)
+        return NULL;
+    *weight = *attention->weight[first];
+    *bias = *attention->bias[first];
+    weight->rows *= count;
+    bias->columns *= count;
+    return td_linear(pass->graph, x, td_graph_parameter(pass->graph, weight), td_graph_parameter(pass->graph, bias));
+}
+
+static td_tensor *output_linear(pass *pass, td_tensor *x, const td_parameter *weight, const td_parameter *bias)
+{
+    return td_linear(pass->graph, x, td_graph_parameter(pass->graph, weight), td_graph_parameter(pass->graph, bias));
+}
+
+static td_tensor *attend(pass *pass, size_t heads, bool causal, td_tensor *query, td_tensor *key, td_tensor *value, td_ragged memory)
+{
+    td_attention_options options = {heads, causal, 0, pass->network->rates.attention};
+    return td_attention(pass->graph, query, pass->ragged, key, value, memory, &options, NULL);
+}
+
+static td_tensor *self_attention(pass *pass, const stack *stack, size_t index, td_tensor *x)
+{
+    const attention_layer *attention = &stack->layer[index].self;
+    size_t width = pass->model->width;
+    bool decoder = pass->state != NULL;
+    td_tensor *kvq = fused_linear(pass, x, attention, 0, 3);
+    td_tensor *query = td_tensor_columns(pass->graph, kvq, 2 * width, width), *mixed;
+    if (decoder && !pass->graph->recording)
+        mixed = td_cache_self_attention(&pass->state->cache, pass->graph, index, stack->heads, pass->ragged, kvq);
+    else
+        mixed = attend(pass, stack->heads, decoder, query, td_tensor_columns(pass->graph, kvq, 0, width),
+                       td_tensor_columns(pass->graph, kvq, width, width), pass->ragged);
+    return output_linear(pass, mixed, attention->output_weight, attention->output_bias);
+}
+
+static td_tensor *cross_attention(pass *pass, const stack *stack, size_t index, td_tensor *x)
+{
+    const attention_layer *attention = &stack->layer[index].cross;
+    size_t width = pass->model->width;
+    td_tensor *query = fused_linear(pass, x, attention, 2, 1), *mixed;
+    if (pass->graph->recording) {
+        td_memory *memory = &pass->state->memory;
+        td_tensor *kv = fused_linear(pass, memory->states, attention, 0, 2);
+        mixed = attend(pass, stack->heads, false, query, td_tensor_columns(pass->graph, kv, 0, width),
+                       td_tensor_columns(pass->graph, kv, width, width), memory->ragged);
+    } else {
+        bool last = index + 1 == stack->layers;
+        mixed = td_cache_cross_attention(&pass->state->cache, pass->graph, index, stack->heads, pass->ragged, query,
+                                         last ? &pass->attention : NULL);
+    }
+    return output_linear(pass, mixed, attention->output_weight, attention->output_bias);
+}
+
+static td_tensor *feed_forward(pass *pass, const stack *stack, size_t index, td_tensor *x)
+{
+    const layer *layer = &stack->layer[index];
+    td_tensor *hidden = output_linear(pass, x, layer->fc1_weight, layer->fc1_bias);
+    hidden = td_activate(pass->graph, hidden, pass->model->activation, pass->network->rates.activation);
+    return output_linear(pass, hidden, layer->fc2_weight, layer->fc2_bias);
+}
+
+typedef td_tensor *sublayer(pass *pass, const stack *stack, size_t index, td_tensor *x);
+
+/* Pre-norm: x + f(norm(x)); post-norm: norm(x + f(x)). */
+static td_tensor *residual(pass *pass, const stack *stack, size_t index, td_tensor *x, sublayer *function, norm_layer norm)
+{
+    bool pre_norm = pass->model->traits->pre_norm;
+    td_tensor *branch = function(pass, stack, index, pre_norm ? apply_norm(pass, x, norm) : x);
+    td_tensor *sum = td_add_dropout(pass->graph, x, branch, pass->network->rates.dropout);
+    return pre_norm ? sum : apply_norm(pass, sum, norm);
+}
+
+/* ids at `positions` (before the offset) -> embeddings, ready for the first layer */
+static td_tensor *embed(pass *pass, const stack *stack, const int32_t *ids, int32_t *positions)
+{
+    size_t count = td_ragged_total(pass->ragged);
+    for (size_t i = 0; i < count; i++)
+        positions[i] += (int32_t)pass->model->traits->position_offset;
+    td_tensor *x = td_embedding(pass->graph, td_graph_parameter(pass->graph, stack->embedding), ids, count, pass->model->embedding_scale);
+    x = td_add_positions(pass->graph, x, td_graph_parameter(pass->graph, stack->positions), positions);
+    if (pass->model->traits->embedding_norm)
+        x = apply_norm(pass, x, stack->embedding_norm);
+    return td_dropout(pass->graph, x, pass->network->rates.dropout);
+}
+
+static int32_t *count_positions(td_graph *graph, td_ragged ragged, const int32_t *first)
+{
+    int32_t *positions = td_graph_allocate(graph, td_ragged_total(ragged), sizeof *positions);
+    for (size_t row = 0; positions && row < ragged.count; row++)
+        for (int32_t i = ragged.offsets[row]; i < ragged.offsets[row + 1]; i++)
+            positions[i] = i - ragged.offsets[row] + (first ? first[row] : 0);
+    return positions;
+}
+
+static td_status finish(td_graph *graph)
+{
+    return graph->error.status;
+}
+
+static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
+{
+    const transformer *model = network->family;
+    const stack *stack = &model->encoder;
+    pass pass = {network, model, graph, source->ragged, NULL, NULL};
+    int32_t *positions = count_positions(graph, source->ragged, NULL);
+    if (!positions)
+        return finish(graph);
+    td_tensor *x = embed(&pass, stack, source->ids, positions);
+    for (size_t i = 0; i < stack->layers; i++) {
+        x = residual(&pass, stack, i, x, self_attention, stack->layer[i].self.norm);
+        x = residual(&pass, stack, i, x, feed_forward, stack->layer[i].norm);
+    }
+    if (model->traits->pre_norm)
+        x = apply_norm(&pass, x, stack->final_norm);
+    *ret_memory = (td_memory){source->ragged, x, NULL, source->ids};
+    return finish(graph);
+}
+
+/* ---- the decoder's state ---- */
+
+static td_status state_new(const td_network *network, td_decoder_state **ret_state, td_error *error)
+{
+    const transformer *model = network->family;
+    td_decoder_state *state = td_allocate_array(1, sizeof *state);
+    if (!state)
+        return td_fail_memory(error, sizeof *state);
+    td_status status = td_cache_init(&state->cache, model->decoder.layers, model->width, error);
+    if (status != TD_OK) {
+        td_release(state);
+        return status;
+    }
+    *ret_state = state;
+    return TD_OK;
+}
+
+static void state_free(td_decoder_state *state)
+{
+    if (state)
+        td_cache_free(&state->cache);
+    td_release(state);
+}
+
+static td_status begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
+{
+    const transformer *model = network->family;
+    if (!td_graph_ok(graph))
+        return finish(graph);
+    if (graph->recording) {
+        state->memory = *memory;
+        state->recorded_rows = memory->ragged.count;
+        return TD_OK;
+    }
+    pass pass = {network, model, graph, memory->ragged, NULL, NULL};
+    td_memory_group *group = td_cache_add_memory(&state->cache, graph, memory->ragged);
+    for (size_t i = 0; group && i < model->decoder.layers; i++) {
+        td_arena_mark mark = td_arena_get_mark(graph->arena);
+        td_tensor *kv = fused_linear(&pass, memory->states, &model->decoder.layer[i].cross, 0, 2);
+        td_cache_set_memory(group, i, kv);
+        td_arena_release_to(graph->arena, mark);
+    }
+    return finish(graph);
+}
+
+static td_status decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
+                        td_tensor **ret_hidden, const td_real **ret_attention)
+{
+    const transformer *model = network->family;
+    const stack *stack = &model->decoder;
+    pass pass = {network, model, graph, targets->ragged, state, NULL};
+    size_t rows = graph->recording ? state->recorded_rows : state->cache.rows;
+    if (targets->ragged.count != rows)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "decode: %zu rows of targets for %zu rows of state", targets->ragged.count, rows);
+    if (!graph->recording)
+        td_cache_extend(&state->cache, graph, targets->ragged);
+    int32_t *positions = count_positions(graph, targets->ragged, graph->recording ? NULL : state->cache.past);
+    if (!positions)
+        return finish(graph);
+    td_tensor *x = embed(&pass, stack, targets->ids, positions);
+    for (size_t i = 0; i < stack->layers; i++) {
+        x = residual(&pass, stack, i, x, self_attention, stack->layer[i].self.norm);
+        x = residual(&pass, stack, i, x, cross_attention, stack->layer[i].cross.norm);
+        x = residual(&pass, stack, i, x, feed_forward, stack->layer[i].norm);
+    }
+    if (model->traits->pre_norm)
+        x = apply_norm(&pass, x, stack->final_norm);
+    *ret_hidden = x;
+    if (ret_attention)
+        *ret_attention = pass.attention;
+    return finish(graph);
+}
+
+static td_status reorder(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error)
+{
+    return td_cache_reorder(&state->cache, parents, rows, error);
+}
+
+static size_t state_rows(const td_decoder_state *state)
+{
+    return state->cache.rows;
+}
+
+/* ---- the rows of the table ---- */
+
+#define TRANSFORMER_ROW(symbol, name, ...)                                                                                       \
+    static const traits traits_##symbol = {name, __VA_ARGS__};                                                                    \
+    static td_status configure_##symbol(const json_t *config, const char *file, td_network *network, td_error *error)             \
+    {                                                                                                                             \
+        return configure(&traits_##symbol, config, file, network, error);                                                         \
+    }                                                                                                                             \
+    extern const td_architecture td_architecture_##symbol;                                                                        \
+    const td_architecture td_architecture_##symbol = {name, TD_TEXT, configure_##symbol, fill_constants, release, projection,     \
+                                                      encode, state_new, state_free, begin, decode, reorder, state_rows};
+
+/*              symbol   model_type  pre-norm  embedding norm  positions             offset  logits bias */
+TRANSFORMER_ROW(marian, "marian", false, false, POSITIONS_SINUSOIDAL, 0, true)
+TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true)
+TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true)
+TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true)
+TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false)
