@@ -253,7 +253,8 @@ static void count_references(td_key_value_cache *cache, size_t rows)
 {
     for (size_t i = 0; i < cache->group_count; i++)
         cache->groups[i].references = 0;
-    memset(cache->slot_references, 0, cache->slot_capacity * sizeof *cache->slot_references);
+    for (size_t slot = 0; slot < cache->slot_capacity; slot++)
+        cache->slot_references[slot] = 0;
     for (size_t row = 0; row < rows; row++) {
         cache->groups[cache->row[row].group].references++;
         for (int32_t i = 0; i < cache->row[row].length; i++)
@@ -284,10 +285,6 @@ td_status td_cache_reorder(td_key_value_cache *cache, const int32_t *parents, si
     cache->slots = cache->spare_slots;
     cache->spare_slots = slots;
     cache->rows = rows;
-    if (cache->slot_capacity)
-        count_references(cache, rows);
-    else
-        for (size_t i = 0; i < cache->group_count && rows == 0; i++)
-            cache->groups[i].references = 0;
+    count_references(cache, rows);
     return TD_OK;
 }
