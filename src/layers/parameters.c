@@ -1,5 +1,7 @@
 #include "layers/parameters.h"
 
+#include "base/buffer.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -227,7 +229,7 @@ td_status td_parameters_save(const td_parameters *parameters, const td_real *dat
         if (parameter->constant)
             continue;
         td_stored_tensor *tensor = &tensors[count++];
-        *tensor = (td_stored_tensor){.name = parameter->name, .dtype = TD_DTYPE_F32, .rank = parameter->rank,
+        *tensor = (td_stored_tensor){.name = parameter->name, .dtype = TD_F32, .rank = parameter->rank,
                                      .data = (data ? data : parameters->data) + parameter->offset,
                                      .bytes = parameter->rows * parameter->columns * sizeof(float)};
         memcpy(tensor->shape, parameter->shape, sizeof parameter->shape);

@@ -14,14 +14,14 @@ typedef enum position_kind {
     POSITIONS_LEARNED
 } position_kind;
 
-typedef struct traits {
+typedef struct transformer_traits {
     const char *model_type;
-    bool pre_norm;       /* norm before each block, and once more at the end of each stack */
+    bool pre_norm;       /* norm before each block, and once more at the end of each transformer_stack */
     bool embedding_norm; /* layernorm_embedding */
     position_kind positions;
     size_t position_offset;
     bool logits_bias;
-} traits;
+} transformer_traits;
 
 typedef struct norm_layer {
     td_parameter *weight, *bias;
@@ -34,25 +34,25 @@ typedef struct attention_layer {
     norm_layer norm;
 } attention_layer;
 
-typedef struct layer {
+typedef struct transformer_layer {
     attention_layer self, cross; /* cross: decoder only */
     td_parameter *fc1_weight, *fc1_bias, *fc2_weight, *fc2_bias;
     norm_layer norm;
-} layer;
+} transformer_layer;
 
-typedef struct stack {
+typedef struct transformer_stack {
     size_t layers, heads, feed_forward;
-    layer *layer;
+    transformer_layer *layer;
     td_parameter *embedding, *positions;
     norm_layer embedding_norm, final_norm;
-} stack;
+} transformer_stack;
 
 typedef struct transformer {
-    const traits *traits;
+    const transformer_traits *traits;
     size_t width;
     td_activation activation;
     td_real embedding_scale;
-    stack encoder, decoder;
+    transformer_stack encoder, decoder;
     td_parameter *logits_weight, *logits_bias;
 } transformer;
 
@@ -63,14 +63,14 @@ struct td_decoder_state {
 };
 
 /* What one pass over a batch needs. */
-typedef struct pass {
+typedef struct transformer_pass {
     const td_network *network;
     const transformer *model;
     td_graph *graph;
     td_ragged ragged;
     td_decoder_state *state; /* decoder only */
     const td_real *attention; /* weights of the last cross-attention */
-} pass;
+} transformer_pass;
 
 /* ---- configuration ---- */
 
@@ -98,8 +98,8 @@ static attention_layer declare_attention(td_parameters *parameters, size_t width
     return attention;
 }
 
-static void declare_layer(td_parameters *parameters, const transformer *model, const stack *stack, bool decoder, const char *prefix,
-                          layer *layer)
+static void declare_layer(td_parameters *parameters, const transformer *model, const transformer_stack *stack, bool decoder, const char *prefix,
+                          transformer_layer *layer)
 {
     char name[256];
     snprintf(name, sizeof name, "%s.self_attn", prefix);
@@ -116,7 +116,7 @@ static void declare_layer(td_parameters *parameters, const transformer *model, c
     layer->norm = declare_norm(parameters, model->width, name);
 }
 
-static td_status declare_stack(td_network *network, const transformer *model, stack *stack, const char *name, td_error *error)
+static td_status declare_stack(td_network *network, const transformer *model, transformer_stack *stack, const char *name, td_error *error)
 {
     td_parameters *parameters = &network->parameters;
     bool decoder = strcmp(name, "decoder") == 0;
@@ -234,7 +234,7 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
     return get_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error);
 }
 
-static td_status configure(const traits *traits, const json_t *config, const char *file, td_network *network, td_error *error)
+static td_status configure(const transformer_traits *traits, const json_t *config, const char *file, td_network *network, td_error *error)
 {
     transformer *model = td_allocate_array(1, sizeof *model);
     if (!model)
@@ -297,14 +297,14 @@ static td_projection projection(const td_network *network)
 
 /* ---- layers ---- */
 
-static td_tensor *apply_norm(pass *pass, td_tensor *x, norm_layer norm)
+static td_tensor *apply_norm(transformer_pass *pass, td_tensor *x, norm_layer norm)
 {
     return td_layer_norm(pass->graph, x, td_graph_parameter(pass->graph, norm.weight), td_graph_parameter(pass->graph, norm.bias),
                          (td_real)1e-5);
 }
 
 /* x times `count` weights that lie one after the other, from `first`, in one product. */
-static td_tensor *fused_linear(pass *pass, td_tensor *x, const attention_layer *attention, size_t first, size_t count)
+static td_tensor *fused_linear(transformer_pass *pass, td_tensor *x, const attention_layer *attention, size_t first, size_t count)
 {
     td_parameter *weight = td_graph_allocate(pass->graph, 2, sizeof *weight), *bias = weight + 1;
     if (!weight)
@@ -316,18 +316,18 @@ static td_tensor *fused_linear(pass *pass, td_tensor *x, const attention_layer *
     return td_linear(pass->graph, x, td_graph_parameter(pass->graph, weight), td_graph_parameter(pass->graph, bias));
 }
 
-static td_tensor *output_linear(pass *pass, td_tensor *x, const td_parameter *weight, const td_parameter *bias)
+static td_tensor *output_linear(transformer_pass *pass, td_tensor *x, const td_parameter *weight, const td_parameter *bias)
 {
     return td_linear(pass->graph, x, td_graph_parameter(pass->graph, weight), td_graph_parameter(pass->graph, bias));
 }
 
-static td_tensor *attend(pass *pass, size_t heads, bool causal, td_tensor *query, td_tensor *key, td_tensor *value, td_ragged memory)
+static td_tensor *attend(transformer_pass *pass, size_t heads, bool causal, td_tensor *query, td_tensor *key, td_tensor *value, td_ragged memory)
 {
     td_attention_options options = {heads, causal, 0, pass->network->rates.attention};
     return td_attention(pass->graph, query, pass->ragged, key, value, memory, &options, NULL);
 }
 
-static td_tensor *self_attention(pass *pass, const stack *stack, size_t index, td_tensor *x)
+static td_tensor *self_attention(transformer_pass *pass, const transformer_stack *stack, size_t index, td_tensor *x)
 {
     const attention_layer *attention = &stack->layer[index].self;
     size_t width = pass->model->width;
@@ -342,7 +342,7 @@ static td_tensor *self_attention(pass *pass, const stack *stack, size_t index, t
     return output_linear(pass, mixed, attention->output_weight, attention->output_bias);
 }
 
-static td_tensor *cross_attention(pass *pass, const stack *stack, size_t index, td_tensor *x)
+static td_tensor *cross_attention(transformer_pass *pass, const transformer_stack *stack, size_t index, td_tensor *x)
 {
     const attention_layer *attention = &stack->layer[index].cross;
     size_t width = pass->model->width;
@@ -360,18 +360,18 @@ static td_tensor *cross_attention(pass *pass, const stack *stack, size_t index, 
     return output_linear(pass, mixed, attention->output_weight, attention->output_bias);
 }
 
-static td_tensor *feed_forward(pass *pass, const stack *stack, size_t index, td_tensor *x)
+static td_tensor *feed_forward(transformer_pass *pass, const transformer_stack *stack, size_t index, td_tensor *x)
 {
-    const layer *layer = &stack->layer[index];
+    const transformer_layer *layer = &stack->layer[index];
     td_tensor *hidden = output_linear(pass, x, layer->fc1_weight, layer->fc1_bias);
     hidden = td_activate(pass->graph, hidden, pass->model->activation, pass->network->rates.activation);
     return output_linear(pass, hidden, layer->fc2_weight, layer->fc2_bias);
 }
 
-typedef td_tensor *sublayer(pass *pass, const stack *stack, size_t index, td_tensor *x);
+typedef td_tensor *sublayer(transformer_pass *pass, const transformer_stack *stack, size_t index, td_tensor *x);
 
 /* Pre-norm: x + f(norm(x)); post-norm: norm(x + f(x)). */
-static td_tensor *residual(pass *pass, const stack *stack, size_t index, td_tensor *x, sublayer *function, norm_layer norm)
+static td_tensor *residual(transformer_pass *pass, const transformer_stack *stack, size_t index, td_tensor *x, sublayer *function, norm_layer norm)
 {
     bool pre_norm = pass->model->traits->pre_norm;
     td_tensor *branch = function(pass, stack, index, pre_norm ? apply_norm(pass, x, norm) : x);
@@ -379,8 +379,8 @@ static td_tensor *residual(pass *pass, const stack *stack, size_t index, td_tens
     return pre_norm ? sum : apply_norm(pass, sum, norm);
 }
 
-/* ids at `positions` (before the offset) -> embeddings, ready for the first layer */
-static td_tensor *embed(pass *pass, const stack *stack, const int32_t *ids, int32_t *positions)
+/* ids at `positions` (before the offset) -> embeddings, ready for the first transformer_layer */
+static td_tensor *embed(transformer_pass *pass, const transformer_stack *stack, const int32_t *ids, int32_t *positions)
 {
     size_t count = td_ragged_total(pass->ragged);
     for (size_t i = 0; i < count; i++)
@@ -409,8 +409,8 @@ static td_status finish(td_graph *graph)
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const transformer *model = network->family;
-    const stack *stack = &model->encoder;
-    pass pass = {network, model, graph, source->ragged, NULL, NULL};
+    const transformer_stack *stack = &model->encoder;
+    transformer_pass pass = {network, model, graph, source->ragged, NULL, NULL};
     int32_t *positions = count_positions(graph, source->ragged, NULL);
     if (!positions)
         return finish(graph);
@@ -459,7 +459,7 @@ static td_status begin(const td_network *network, td_graph *graph, const td_memo
         state->recorded_rows = memory->ragged.count;
         return TD_OK;
     }
-    pass pass = {network, model, graph, memory->ragged, NULL, NULL};
+    transformer_pass pass = {network, model, graph, memory->ragged, NULL, NULL};
     td_memory_group *group = td_cache_add_memory(&state->cache, graph, memory->ragged);
     for (size_t i = 0; group && i < model->decoder.layers; i++) {
         td_arena_mark mark = td_arena_get_mark(graph->arena);
@@ -474,8 +474,8 @@ static td_status decode(const td_network *network, td_graph *graph, td_decoder_s
                         td_tensor **ret_hidden, const td_real **ret_attention)
 {
     const transformer *model = network->family;
-    const stack *stack = &model->decoder;
-    pass pass = {network, model, graph, targets->ragged, state, NULL};
+    const transformer_stack *stack = &model->decoder;
+    transformer_pass pass = {network, model, graph, targets->ragged, state, NULL};
     size_t rows = graph->recording ? state->recorded_rows : state->cache.rows;
     if (targets->ragged.count != rows)
         td_graph_fail(graph, TD_ERROR_INTERNAL, "decode: %zu rows of targets for %zu rows of state", targets->ragged.count, rows);
@@ -511,7 +511,7 @@ static size_t state_rows(const td_decoder_state *state)
 /* ---- the rows of the table ---- */
 
 #define TRANSFORMER_ROW(symbol, name, ...)                                                                                       \
-    static const traits traits_##symbol = {name, __VA_ARGS__};                                                                    \
+    static const transformer_traits traits_##symbol = {name, __VA_ARGS__};                                                                    \
     static td_status configure_##symbol(const json_t *config, const char *file, td_network *network, td_error *error)             \
     {                                                                                                                             \
         return configure(&traits_##symbol, config, file, network, error);                                                         \

@@ -45,13 +45,15 @@ struct td_tensor {
     size_t first_column;
 };
 
+typedef struct td_graph td_graph;
+
 typedef struct td_node {
     struct td_node *previous;
-    void (*backward)(struct td_graph *graph, void *operation);
+    void (*backward)(td_graph *graph, void *operation);
     void *operation; /* in the arena */
 } td_node;
 
-typedef struct td_graph {
+struct td_graph {
     td_arena *arena;
     const td_kernels *kernels;
     bool recording; /* a tape is kept: backward is possible */
@@ -62,7 +64,7 @@ typedef struct td_graph {
     td_real *gradients; /* flat, all parameters; needed when recording */
     td_node *tape;
     td_error error; /* sticky */
-} td_graph;
+};
 
 /* Prepares a graph over an arena (which the caller resets between steps). */
 void td_graph_begin(td_graph *graph, td_arena *arena, bool recording);
