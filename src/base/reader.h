@@ -14,7 +14,7 @@ typedef struct td_reader {
 
 static inline td_reader td_reader_of(const void *data, size_t size)
 {
-    return (td_reader){data, size, 0, false};
+    return (td_reader){(const uint8_t *)data, size, 0, false}; /* the cast is for C++ */
 }
 
 /* Returns `length` bytes and moves on, or NULL (and fails) when fewer are left. */
