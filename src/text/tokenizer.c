@@ -284,6 +284,25 @@ td_status td_tokenizer_decode(const td_tokenizer *tokenizer, const int32_t *ids,
     return status;
 }
 
+/* Pieces that the model does not know come out with their U+2581 for a space: makes spaces of them, none at the beginning. */
+static void replace_space_marks(td_buffer *text, size_t start)
+{
+    if (!text->data || text->failed)
+        return;
+    size_t to = start;
+    for (size_t from = start; from < text->length;) {
+        if (text->length - from >= 3 && memcmp(text->data + from, "\xe2\x96\x81", 3) == 0) {
+            if (from > start)
+                text->data[to++] = ' ';
+            from += 3;
+        } else {
+            text->data[to++] = text->data[from++];
+        }
+    }
+    text->length = to;
+    text->data[to] = 0;
+}
+
 td_status td_tokenizer_join_pieces(const td_tokenizer *tokenizer, const td_sentencepiece *model, const int32_t *ids, size_t count, const char *separator, td_buffer *text,
                                    td_error *error)
 {
@@ -297,8 +316,10 @@ td_status td_tokenizer_join_pieces(const td_tokenizer *tokenizer, const td_sente
             pieces[run++] = td_vocabulary_piece(&tokenizer->vocabulary, ids[i]);
             continue;
         }
+        size_t start = text->length;
         if (run)
             status = td_sentencepiece_decode(model, pieces, run, text, error);
+        replace_space_marks(text, start);
         run = 0;
         if (i < count) {
             td_buffer_text_append(text, td_vocabulary_piece(&tokenizer->vocabulary, ids[i]));

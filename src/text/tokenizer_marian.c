@@ -214,7 +214,7 @@ static td_status train_models(const td_vocabulary_options *options, const td_sen
 
 static td_status save_all(const char *directory, const td_vocabulary_options *options, const td_buffer models[2], td_error *error)
 {
-    json_t *vocabulary;
+    json_t *vocabulary = NULL;
     TD_TRY(make_vocabulary(models, options, &vocabulary, error));
     td_status status = td_directory_create(directory, error);
     if (status == TD_OK)
