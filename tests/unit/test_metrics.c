@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "metrics/porter.h"
 #include "tandem/metrics.h"
 
 enum { TEXTS_MAX = 64, SETS_MAX = 4 };
@@ -206,6 +207,103 @@ static void bootstrap_equals_sacrebleu(void **state)
                         json_string_value(json_object_get(golden, "bootstrap_signature")));
 }
 
+static void check_rouge(const char *kind, golden_case *corpus, td_rouge_score ours, const json_t *theirs)
+{
+    const json_t *numbers = json_object_get(theirs, kind);
+    assert_int_equal(json_array_size(numbers), 3);
+    close_to(kind, corpus->name, ours.precision, json_number_value(json_array_get(numbers, 0)), 1e-9);
+    close_to(kind, corpus->name, ours.recall, json_number_value(json_array_get(numbers, 1)), 1e-9);
+    close_to(kind, corpus->name, ours.f, json_number_value(json_array_get(numbers, 2)), 1e-9);
+}
+
+static void rouge_equals_rouge_score(void **state)
+{
+    (void)state;
+    size_t i, k;
+    json_t *entry, *theirs;
+    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+        golden_case corpus = case_of(entry);
+        json_array_foreach(json_object_get(entry, "rouge"), k, theirs) {
+            td_rouge_options options = TD_ROUGE_OPTIONS_INIT;
+            options.stem = flag(theirs, "stem");
+            td_rouge_result ours;
+            assert_int_equal(td_rouge(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count,
+                                      corpus.count, &ours, NULL),
+                             TD_OK);
+            check_rouge("rouge1", &corpus, ours.rouge1, theirs);
+            check_rouge("rouge2", &corpus, ours.rouge2, theirs);
+            check_rouge("rougeL", &corpus, ours.rougeL, theirs);
+            check_rouge("rougeLsum", &corpus, ours.rougeLsum, theirs);
+        }
+        assert_int_equal(k, 2);
+    }
+    assert_true(i > 20);
+}
+
+static void stems_equal_nltk(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *pair;
+    json_array_foreach(json_object_get(golden, "stems"), i, pair) {
+        char word[64];
+        snprintf(word, sizeof word, "%s", json_string_value(json_array_get(pair, 0)));
+        word[td_porter_stem(word, strlen(word))] = 0;
+        assert_string_equal(word, json_string_value(json_array_get(pair, 1)));
+    }
+    assert_true(i > 100);
+}
+
+static void error_rates_equal_jiwer(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+        golden_case corpus = case_of(entry);
+        for (int characters = 0; characters < 2; characters++) {
+            const json_t *theirs = json_object_get(entry, characters ? "cer" : "wer");
+            td_error_rate_options options = TD_ERROR_RATE_OPTIONS_INIT;
+            options.characters = characters;
+            td_error_rate_result ours;
+            assert_int_equal(td_error_rate(&options, corpus.hypotheses, corpus.sets[0], corpus.count, &ours, NULL),
+                             TD_OK);
+            close_to(characters ? "CER" : "WER", corpus.name, ours.score, number(theirs, "score"), 1e-9);
+            close_to("substitutions", corpus.name, (double)ours.substitutions, number(theirs, "substitutions"), 0);
+            close_to("deletions", corpus.name, (double)ours.deletions, number(theirs, "deletions"), 0);
+            close_to("insertions", corpus.name, (double)ours.insertions, number(theirs, "insertions"), 0);
+            close_to("hits", corpus.name, (double)ours.hits, number(theirs, "hits"), 0);
+        }
+    }
+    assert_true(i > 20);
+}
+
+static void caption_scores_equal_pycocoevalcap(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+        golden_case corpus = case_of(entry);
+        const json_t *theirs = json_object_get(entry, "captions");
+        double cider;
+        assert_int_equal(td_cider(NULL, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count,
+                                  &cider, NULL),
+                         TD_OK);
+        close_to("CIDEr", corpus.name, cider, number(theirs, "cider"), 1e-9);
+        td_bleu_options options = TD_BLEU_OPTIONS_INIT;
+        options.tokenizer = TD_TOKENIZER_NONE;
+        td_bleu_result bleu;
+        assert_int_equal(td_bleu(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count,
+                                 &bleu, NULL),
+                         TD_OK);
+        for (size_t n = 0; n < 4; n++)
+            close_to("BLEU-n", corpus.name, bleu.cumulative[n],
+                     json_number_value(json_array_get(json_object_get(theirs, "bleu"), n)), 1e-9);
+    }
+    assert_true(i > 20);
+}
+
 static void exact_match_counts_any_reference(void **state)
 {
     (void)state;
@@ -253,6 +351,10 @@ int main(void)
         cmocka_unit_test(bleu_equals_sacrebleu),
         cmocka_unit_test(chrf_equals_sacrebleu),
         cmocka_unit_test(bootstrap_equals_sacrebleu),
+        cmocka_unit_test(rouge_equals_rouge_score),
+        cmocka_unit_test(stems_equal_nltk),
+        cmocka_unit_test(error_rates_equal_jiwer),
+        cmocka_unit_test(caption_scores_equal_pycocoevalcap),
         cmocka_unit_test(exact_match_counts_any_reference),
         cmocka_unit_test(wrong_calls_name_the_segment),
     };
