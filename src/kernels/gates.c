@@ -1,0 +1,21 @@
+/* Chooses the gate kernels of an instruction set. */
+#include "kernels/gates.h"
+
+extern const td_gate_kernels td_gates_plain;
+#if defined(__x86_64__) && !defined(TD_DOUBLE)
+extern const td_gate_kernels td_gates_avx2, td_gates_avx512;
+#endif
+
+const td_gate_kernels *td_gate_kernels_for(td_isa isa)
+{
+    switch (isa) {
+#if defined(__x86_64__) && !defined(TD_DOUBLE)
+    case TD_ISA_AVX2:
+        return &td_gates_avx2;
+    case TD_ISA_AVX512:
+        return &td_gates_avx512;
+#endif
+    default:
+        return isa == TD_ISA_PLAIN ? &td_gates_plain : NULL;
+    }
+}
