@@ -6,6 +6,10 @@
 #include <string.h>
 
 static const cli_command commands[] = {
+    {"plot", "RUN", "draw the curves of a training run",
+     "Reads RUN/log.jsonl, which `tandem train` writes, and draws loss, learning rate and validation score over the steps "
+     "as an SVG picture.",
+     plot_options, cmd_plot},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
