@@ -266,6 +266,41 @@ static void test_reference_page(void **state)
     td_buffer_free(&committed);
 }
 
+/* Fails the allocation that `left` counts down to. */
+static void *failing_allocate(void *left, size_t bytes) { return (*(int *)left)-- == 0 ? NULL : malloc(bytes); }
+static void *failing_resize(void *left, void *block, size_t bytes)
+{
+    return (*(int *)left)-- == 0 ? NULL : realloc(block, bytes);
+}
+static void plain_release(void *left, void *block)
+{
+    (void)left;
+    free(block);
+}
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(td_file_write("m.yaml", minimal, strlen(minimal), NULL), TD_OK);
+    int failures = 0;
+    for (td_status status = TD_ERROR_MEMORY; status != TD_OK; failures++) {
+        int left = failures;
+        td_recipe *recipe = NULL;
+        const td_allocator allocator = {failing_allocate, failing_resize, plain_release, &left};
+        td_set_allocator(&allocator);
+        status = td_recipe_load("m.yaml", &recipe, NULL);
+        if (status == TD_OK)
+            status = td_recipe_set(recipe, "data.train.source=[x, y]", NULL);
+        if (status == TD_OK)
+            status = td_recipe_write(recipe, "n.yaml", NULL);
+        td_recipe_free(recipe);
+        td_set_allocator(NULL);
+        assert_true(status == TD_OK || status == TD_ERROR_MEMORY);
+        assert_true(failures < 1000);
+    }
+    assert_true(failures > 20); /* the loop really met the allocations */
+}
+
 static int enter_directory(void **state)
 {
     static char directory[] = "/tmp/tandem-recipe-XXXXXX";
@@ -280,7 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_errors),     cmocka_unit_test(test_values), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_overrides),  cmocka_unit_test(test_checks), cmocka_unit_test(test_dependent_defaults),
-        cmocka_unit_test(test_reference_page),
+        cmocka_unit_test(test_reference_page), cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }
