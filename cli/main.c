@@ -10,6 +10,12 @@ static const cli_command commands[] = {
      "Reads RUN/log.jsonl, which `tandem train` writes, and draws loss, learning rate and validation score over the steps "
      "as an SVG picture.",
      plot_options, cmd_plot},
+    {"evaluate", "--reference FILE... [HYP]", "score output against references",
+     "Line by line, HYP (default: standard input) is what a system wrote and each --reference what would be right; files may "
+     "be gzip. Scores are in percent and equal those of sacreBLEU, rouge-score, jiwer and pycocoevalcap; bleu and chrf come "
+     "with sacreBLEU's signature.\n\n"
+     "Example: tandem translate < test.de | tandem evaluate --reference test.en",
+     evaluate_options, cmd_evaluate},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
