@@ -70,7 +70,7 @@ typedef struct td_session td_session;
 
 typedef struct td_session_options {
     size_t struct_size;
-    size_t memory_limit; /* bytes of activations; 0: none */
+    size_t batch_tokens; /* source tokens times beams decoded together by td_generate_texts; 0: a good number */
 } td_session_options;
 #define TD_SESSION_OPTIONS_INIT {sizeof(td_session_options), 0}
 
@@ -93,8 +93,8 @@ typedef struct td_generate_options {
     td_input_kind input;
     int64_t beam;               /* hypotheses kept; 1: greedy */
     int64_t nbest;              /* outputs a result holds, at most `beam`; TD_UNSET: 1 */
-    int64_t min_length;         /* of the output in tokens */
-    int64_t max_length;         /* of the output in tokens, decoder start and end token included */
+    int64_t min_length;         /* of the output in tokens, counted as max_length is */
+    int64_t max_length;         /* of the output in tokens, decoder start, prefix and end token included */
     int64_t no_repeat_ngram;    /* no n-gram of this many tokens occurs twice; 0: off */
     int64_t sample;             /* 1: draw from the distribution instead of searching (beam is then 1) */
     int64_t top_k;              /* sampling: only among the k most probable tokens; 0: all */
@@ -138,10 +138,11 @@ typedef bool (*td_result_callback)(void *context, size_t index, const td_result 
 typedef struct td_batch_options {
     size_t struct_size;
     size_t threads;             /* 0: one per processor */
-    size_t batch_tokens;        /* source tokens decoded together; 0: a good number */
-    const volatile int *cancel; /* checked between batches: when not 0 the batch ends with TD_ERROR_CANCELLED; or NULL */
+    size_t batch_tokens;        /* source tokens times beams a thread decodes together; 0: a good number */
+    size_t first_index;         /* number of the first input: what callbacks get, and what random streams depend on */
+    const volatile int *cancel; /* or NULL; once it is not 0, no further input is begun and the batch ends as cancelled */
 } td_batch_options;
-#define TD_BATCH_OPTIONS_INIT {sizeof(td_batch_options), 0, 0, NULL}
+#define TD_BATCH_OPTIONS_INIT {sizeof(td_batch_options), 0, 0, 0, NULL}
 
 /* Many inputs on several threads, each with a session of its own. Results are the same for any number of threads and any batch
  * size. An input that fails is reported to the callback and the others go on. */
@@ -154,8 +155,8 @@ TD_API td_status td_generate_batch(td_model *model, const char *const *texts, si
 /* The log-probability of given targets: the result's only output holds the target's ids, their log-probabilities, and as score
  * their sum. With text, the end token is part of the target; with ids, the target is taken as it is (decoder start not
  * included). Of the options only input, the languages and attention count. */
-TD_API td_status td_score(td_session *session, const char *source, const char *target,
-                          const td_generate_options *options, td_result **ret_result, td_error *error);
+TD_API td_status td_score_text(td_session *session, const char *source, const char *target,
+                               const td_generate_options *options, td_result **ret_result, td_error *error);
 TD_API td_status td_score_batch(td_model *model, const char *const *sources, const char *const *targets, size_t count,
                                 const td_generate_options *options, const td_batch_options *batch_options,
                                 td_result_callback callback, void *context, td_error *error);

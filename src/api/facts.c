@@ -1,0 +1,199 @@
+#include "api/facts.h"
+
+#include "platform/file.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FACTS_MAX = 64, README_LIMIT = 1 << 20 };
+
+struct td_facts {
+    td_fact facts[FACTS_MAX];
+    size_t count;
+    bool failed;
+};
+
+static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...) TD_PRINTF(5, 6);
+static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (facts->count == FACTS_MAX)
+        return;
+    td_fact fact = {td_copy_string(name), td_copy_string(text), number, td_copy_string(from)};
+    facts->failed = facts->failed || !fact.name || !fact.value || !fact.from;
+    facts->facts[facts->count++] = fact;
+}
+
+/* Keys of config.json worth showing, under one name for all families; of rows with the same name the first found counts. */
+static const struct {
+    const char *name, *key;
+} sizes[] = {
+    {"encoder_layers", "encoder_layers"},
+    {"encoder_layers", "num_layers"},
+    {"decoder_layers", "decoder_layers"},
+    {"decoder_layers", "num_decoder_layers"},
+    {"width", "d_model"},
+    {"width", "hidden_size"},
+    {"embedding_width", "embedding_size"},
+    {"encoder_heads", "encoder_attention_heads"},
+    {"encoder_heads", "num_heads"},
+    {"decoder_heads", "decoder_attention_heads"},
+    {"encoder_feed_forward", "encoder_ffn_dim"},
+    {"encoder_feed_forward", "d_ff"},
+    {"decoder_feed_forward", "decoder_ffn_dim"},
+    {"activation", "activation_function"},
+    {"attention", "attention"},
+    {"cell", "cell"},
+    {"bidirectional", "bidirectional"},
+};
+
+static bool known(const td_facts *facts, const char *name)
+{
+    for (size_t i = 0; i < facts->count; i++)
+        if (facts->facts[i].name && strcmp(facts->facts[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void add_sizes(td_facts *facts, const json_t *config)
+{
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const json_t *value = json_object_get(config, sizes[i].key);
+        char from[96];
+        snprintf(from, sizeof from, "config.json: %s", sizes[i].key);
+        if (known(facts, sizes[i].name))
+            continue;
+        if (json_is_integer(value))
+            add(facts, sizes[i].name, true, from, "%lld", (long long)json_integer_value(value));
+        else if (json_is_string(value))
+            add(facts, sizes[i].name, false, from, "%s", json_string_value(value));
+        else if (json_is_boolean(value))
+            add(facts, sizes[i].name, false, from, "%s", json_is_true(value) ? "yes" : "no");
+    }
+}
+
+static void add_tokenizer(td_facts *facts, const td_model *model)
+{
+    if (!model->tokenizer) {
+        add(facts, "tokenizer", false, model->tokenizer_error.message, "none");
+        return;
+    }
+    add(facts, "tokenizer", false, "the tokenizer's files", "%s", td_tokenizer_kind_name(model->tokenizer));
+    add(facts, "tokenizer_size", true, "the tokenizer's files", "%zu", td_tokenizer_size(model->tokenizer));
+    if (!model->languages[0])
+        return;
+    td_buffer names = TD_BUFFER_INIT;
+    for (size_t i = 0; model->languages[i]; i++)
+        td_buffer_format(&names, "%s%s", i ? " " : "", model->languages[i]);
+    add(facts, "target_languages", false, "the vocabulary", "%s", td_buffer_text(&names));
+    td_buffer_free(&names);
+}
+
+static double config_number(const json_t *config, const char *key)
+{
+    return json_number_value(json_object_get(config, key));
+}
+
+static void add_memory(td_facts *facts, const td_model *model)
+{
+    size_t weights = model->network.parameters.size * sizeof(td_real);
+    add(facts, "memory_weights", true, "computed: parameters in float32, in bytes", "%zu", weights);
+    double width = config_number(model->config, "d_model"), layers = config_number(model->config, "decoder_layers");
+    double beam = (double)model->generation.num_beams;
+    double length = model->generation.max_length ? (double)model->generation.max_length
+                                                 : (double)model->network.max_positions;
+    double source = (double)model->network.max_positions;
+    if (width > 0 && layers > 0 && length > 0 && source > 0)
+        add(facts, "memory_per_sentence", true,
+            "computed: keys and values of the longest source and target and the beam's logits, in bytes", "%.0f",
+            4 * (2 * layers * width * (source + beam * length) + beam * (double)model->network.vocabulary));
+}
+
+static void add_generation(td_facts *facts, const td_model *model)
+{
+    const char *from = "generation_config.json";
+    add(facts, "beam", true, from, "%zu", model->generation.num_beams);
+    add(facts, "length_penalty", true, from, "%g", model->generation.length_penalty);
+    if (model->generation.max_new_tokens)
+        add(facts, "max_new_tokens", true, from, "%zu", model->generation.max_new_tokens);
+    else if (model->generation.max_length)
+        add(facts, "max_length", true, from, "%zu", model->generation.max_length);
+}
+
+/* The value of "key:" in the block between two lines "---" at the beginning of a model card. */
+static bool card_value(const char *text, const char *key, char *value, size_t size)
+{
+    if (strncmp(text, "---\n", 4) != 0)
+        return false;
+    for (const char *line = text + 4; *line && strncmp(line, "---", 3) != 0;) {
+        size_t length = strcspn(line, "\n"), name = strlen(key);
+        if (length > name && strncmp(line, key, name) == 0 && line[name] == ':') {
+            const char *at = line + name + 1;
+            at += strspn(at, " \t");
+            snprintf(value, size, "%.*s", (int)(length - (size_t)(at - line)), at);
+            return *value != 0;
+        }
+        line += length + (line[length] != 0);
+    }
+    return false;
+}
+
+static void add_card(td_facts *facts, const td_model *model)
+{
+    char value[256];
+    td_buffer text = TD_BUFFER_INIT;
+    char *path = td_path_join(model->directory, "README.md");
+    if (path && td_file_exists(path) && td_file_read(path, README_LIMIT, &text, NULL) == TD_OK) {
+        if (card_value(td_buffer_text(&text), "license", value, sizeof value))
+            add(facts, "licence", false, "README.md", "%s", value);
+        if (card_value(td_buffer_text(&text), "language", value, sizeof value))
+            add(facts, "language", false, "README.md", "%s", value);
+    }
+    td_buffer_free(&text);
+    td_release(path);
+}
+
+td_status td_facts_collect(const td_model *model, td_facts **ret_facts, td_error *error)
+{
+    td_facts *facts = td_allocate_array(1, sizeof *facts);
+    if (!facts)
+        return td_fail_memory(error, sizeof *facts);
+    add(facts, "family", false, "config.json: model_type", "%s", model->network.architecture->model_type);
+    add_sizes(facts, model->config);
+    add(facts, "vocabulary", true, "config.json: vocab_size", "%zu", model->network.vocabulary);
+    if (model->network.max_positions)
+        add(facts, "max_source", true, "config.json: max_position_embeddings", "%zu", model->network.max_positions);
+    add(facts, "parameters", true, "counted: trained weights", "%zu", td_parameters_trained_count(&model->network.parameters));
+    add(facts, "precision", false, "model.safetensors: type of most elements", "%s", model->stored.precision);
+    add(facts, "file_bytes", true, "model.safetensors: all tensors", "%zu", model->stored.bytes);
+    add_memory(facts, model);
+    add_tokenizer(facts, model);
+    add_generation(facts, model);
+    add_card(facts, model);
+    if (facts->failed) {
+        td_facts_free(facts);
+        return td_fail_memory(error, 0);
+    }
+    *ret_facts = facts;
+    return TD_OK;
+}
+
+void td_facts_free(td_facts *facts)
+{
+    for (size_t i = 0; facts && i < facts->count; i++) {
+        td_release((char *)facts->facts[i].name);
+        td_release((char *)facts->facts[i].value);
+        td_release((char *)facts->facts[i].from);
+    }
+    td_release(facts);
+}
+
+const td_fact *td_model_fact(const td_model *model, size_t index)
+{
+    return index < model->facts->count ? &model->facts->facts[index] : NULL;
+}

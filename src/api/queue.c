@@ -1,0 +1,134 @@
+#include "api/queue.h"
+
+#include "kernels/gemm.h"
+#include "platform/cpu.h"
+
+#include <string.h>
+
+static void fail_queue(td_queue *queue, const td_error *error)
+{
+    if (queue->error.status == TD_OK)
+        queue->error = *error;
+}
+
+static bool cancelled(td_queue *queue)
+{
+    if (queue->error.status == TD_OK && queue->cancel && *queue->cancel)
+        td_fail(&queue->error, TD_ERROR_CANCELLED, "stopped on request after %zu of %zu inputs", queue->delivered,
+                queue->count);
+    return queue->error.status != TD_OK;
+}
+
+bool td_queue_take(td_queue *queue, size_t *ret_index)
+{
+    pthread_mutex_lock(&queue->mutex);
+    bool given = !cancelled(queue) && queue->taken < queue->count;
+    if (given)
+        *ret_index = queue->taken++;
+    pthread_mutex_unlock(&queue->mutex);
+    return given;
+}
+
+static void release_slot(td_slot *slot)
+{
+    td_result_free(slot->result);
+    td_release(slot->message);
+    slot->result = NULL;
+    slot->message = NULL;
+}
+
+/* Calls back for every input whose turn has come. The lock is held. */
+static void hand_out(td_queue *queue)
+{
+    while (queue->delivered < queue->count && queue->slots[queue->delivered].done && queue->error.status == TD_OK) {
+        td_slot *slot = &queue->slots[queue->delivered];
+        td_error error = {TD_OK, ""};
+        if (!slot->result)
+            td_fail(&error, slot->status, "%s", slot->message ? slot->message : td_status_text(slot->status));
+        bool go_on = queue->callback(queue->context, queue->first_index + queue->delivered, slot->result,
+                                     slot->result ? NULL : &error);
+        release_slot(slot);
+        queue->delivered++;
+        if (!go_on)
+            td_fail(&queue->error, TD_ERROR_CANCELLED, "ended by the callback after %zu of %zu inputs",
+                    queue->delivered, queue->count);
+    }
+}
+
+void td_queue_deliver(td_queue *queue, size_t index, td_result *result, const td_error *error)
+{
+    pthread_mutex_lock(&queue->mutex);
+    td_slot *slot = &queue->slots[index];
+    slot->result = result;
+    slot->done = true;
+    if (!result) {
+        slot->status = error->status;
+        slot->message = td_copy_string(error->message);
+    }
+    hand_out(queue);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+static void *run_thread(void *context)
+{
+    td_queue *queue = context;
+    td_search *search = NULL;
+    td_error error = {TD_OK, ""};
+    td_gemm_thread_setup();
+    td_search_options options = {.batch_tokens = queue->batch_tokens};
+    td_status status = td_search_new(&queue->request->model->network, &options, &search, &error);
+    if (status == TD_OK)
+        status = queue->work(queue, search, &error);
+    if (status != TD_OK) {
+        pthread_mutex_lock(&queue->mutex);
+        fail_queue(queue, &error);
+        pthread_mutex_unlock(&queue->mutex);
+    }
+    td_search_free(search);
+    return NULL;
+}
+
+/* The calling thread is one of them; a thread that cannot be started is done without. */
+static td_status run_threads(td_queue *queue, size_t threads, td_error *error)
+{
+    pthread_t *others = td_allocate_array(threads, sizeof *others);
+    if (!others)
+        return td_fail_memory(error, threads * sizeof *others);
+    size_t started = 0;
+    while (started + 1 < threads && pthread_create(&others[started], NULL, run_thread, queue) == 0)
+        started++;
+    run_thread(queue);
+    for (size_t i = 0; i < started; i++)
+        pthread_join(others[i], NULL);
+    td_release(others);
+    return TD_OK;
+}
+
+td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_error *error)
+{
+    td_batch_options given = TD_BATCH_OPTIONS_INIT;
+    if (options)
+        memcpy(&given, options, options->struct_size < sizeof given ? options->struct_size : sizeof given);
+    if (!queue->callback)
+        return td_fail(error, TD_ERROR_ARGUMENT, "the callback must not be NULL");
+    size_t threads = given.threads ? given.threads : (size_t)td_cpu_count();
+    if (threads > queue->count)
+        threads = queue->count;
+    if (queue->count == 0)
+        return TD_OK;
+    queue->slots = td_allocate_array(queue->count, sizeof *queue->slots);
+    if (!queue->slots)
+        return td_fail_memory(error, queue->count * sizeof *queue->slots);
+    queue->cancel = given.cancel;
+    queue->batch_tokens = given.batch_tokens;
+    queue->first_index = given.first_index;
+    pthread_mutex_init(&queue->mutex, NULL);
+    td_status status = run_threads(queue, threads, error);
+    pthread_mutex_destroy(&queue->mutex);
+    for (size_t i = 0; i < queue->count; i++)
+        release_slot(&queue->slots[i]);
+    td_release(queue->slots);
+    if (status == TD_OK && queue->error.status != TD_OK)
+        status = td_fail(error, queue->error.status, "%s", queue->error.message);
+    return status;
+}

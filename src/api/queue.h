@@ -1,0 +1,41 @@
+/* Inputs that several threads work on, and results handed out in the order of the inputs. */
+#ifndef TD_API_QUEUE_H
+#define TD_API_QUEUE_H
+
+#include "api/request.h"
+
+#include <pthread.h>
+
+typedef struct td_queue td_queue;
+
+typedef struct td_slot {
+    td_result *result; /* owned */
+    char *message;     /* why there is none; owned */
+    td_status status;
+    bool done;
+} td_slot;
+
+struct td_queue {
+    const td_request *request;
+    const char *const *sources, *const *targets; /* targets: NULL when generating */
+    size_t count, first_index;
+    td_result_callback callback;
+    void *context;
+    const volatile int *cancel;
+    size_t batch_tokens;
+    td_status (*work)(td_queue *queue, td_search *search, td_error *error); /* until td_queue_take gives nothing */
+
+    pthread_mutex_t mutex; /* guards what follows, and is held during the callback */
+    td_slot *slots;        /* [count] */
+    size_t taken, delivered;
+    td_error error; /* the first failure of the whole */
+};
+
+/* Checks arguments, runs `work` on threads, and returns the first failure. */
+td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_error *error);
+/* The next input; false when there is none or the whole was ended. */
+bool td_queue_take(td_queue *queue, size_t *ret_index);
+/* Input `index` is done: a result (whose ownership passes), or NULL and why. */
+void td_queue_deliver(td_queue *queue, size_t index, td_result *result, const td_error *error);
+
+#endif

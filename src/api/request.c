@@ -1,0 +1,295 @@
+#include "api/request.h"
+
+#include "base/utf8.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static td_status copy_options(const td_generate_options *options, td_generate_options *ret_copy, td_error *error)
+{
+    td_generate_options copy = TD_GENERATE_OPTIONS_INIT;
+    if (options && options->struct_size < sizeof options->struct_size)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: struct_size is %zu; begin with TD_GENERATE_OPTIONS_INIT",
+                       options->struct_size);
+    /* A caller built against an older header knows fewer fields; the rest keep their initial values. */
+    if (options)
+        memcpy(&copy, options, options->struct_size < sizeof copy ? options->struct_size : sizeof copy);
+    *ret_copy = copy;
+    return TD_OK;
+}
+
+static td_status check_options(const td_generate_options *options, td_error *error)
+{
+    if ((unsigned)options->input > TD_INPUT_IDS)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: input kind %d is none of text, pieces, ids",
+                       (int)options->input);
+    if (options->beam < TD_UNSET || options->beam == 0)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: beam is %lld; it must be 1 or more", (long long)options->beam);
+    if (options->nbest < TD_UNSET || options->nbest == 0)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: nbest is %lld; it must be 1 or more",
+                       (long long)options->nbest);
+    if (options->temperature != TD_UNSET_REAL && !(options->temperature > 0))
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: temperature is %g; it must be above 0", options->temperature);
+    if (options->top_p != TD_UNSET_REAL && !(options->top_p > 0 && options->top_p <= 1))
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: top_p is %g; it must be above 0 and at most 1",
+                       options->top_p);
+    return TD_OK;
+}
+
+static void merge_size(int64_t value, size_t *member)
+{
+    if (value >= 0)
+        *member = (size_t)value;
+}
+
+static void merge_real(double value, double *member)
+{
+    if (value != TD_UNSET_REAL)
+        *member = value;
+}
+
+static void merge_options(const td_generate_options *options, td_generation *generation)
+{
+    merge_size(options->beam, &generation->num_beams);
+    merge_size(options->min_length, &generation->min_length);
+    if (options->min_length >= 0)
+        generation->min_new_tokens = 0;
+    merge_size(options->max_length, &generation->max_length);
+    if (options->max_length >= 0)
+        generation->max_new_tokens = 0; /* it would go before */
+    merge_size(options->no_repeat_ngram, &generation->no_repeat_ngram_size);
+    merge_size(options->top_k, &generation->top_k);
+    merge_real(options->length_penalty, &generation->length_penalty);
+    merge_real(options->repetition_penalty, &generation->repetition_penalty);
+    merge_real(options->temperature, &generation->temperature);
+    merge_real(options->top_p, &generation->top_p);
+    generation->seed = options->seed;
+    if (options->sample >= 0) {
+        generation->do_sample = options->sample != 0;
+        if (generation->do_sample)
+            generation->num_beams = 1;
+    }
+    generation->num_return_sequences = options->nbest > 0 ? (size_t)options->nbest : 1;
+    generation->output_attentions = options->attention;
+}
+
+static td_status check_merged(const td_request *request, td_error *error)
+{
+    const td_generation *generation = &request->generation;
+    if (!generation->do_sample && generation->num_return_sequences > generation->num_beams)
+        return td_fail(error, TD_ERROR_ARGUMENT, "%zu outputs were asked for, but the beam keeps only %zu hypotheses",
+                       generation->num_return_sequences, generation->num_beams);
+    if (request->options.on_text && (generation->num_beams > 1 || generation->num_return_sequences > 1))
+        return td_fail(error, TD_ERROR_ARGUMENT, "text can be had as it is chosen only with beam 1 and one output");
+    return TD_OK;
+}
+
+static td_status fail_language(const td_model *model, const char *language, td_error *error)
+{
+    td_buffer names = TD_BUFFER_INIT;
+    for (size_t i = 0; model->languages[i]; i++)
+        td_buffer_format(&names, "%s%s", i ? ", " : "", model->languages[i]);
+    td_status status =
+        language ? td_fail(error, TD_ERROR_ARGUMENT, "the model does not write \"%s\"; it writes %s", language,
+                           td_buffer_text(&names))
+                 : td_fail(error, TD_ERROR_ARGUMENT, "the model writes several languages; choose the target language: %s",
+                           td_buffer_text(&names));
+    td_buffer_free(&names);
+    return status;
+}
+
+static td_status choose_language(td_request *request, td_error *error)
+{
+    td_model *model = request->model;
+    const char *target = request->options.target_language;
+    if (!target)
+        target = model->default_language;
+    if (!target && model->languages[0]) {
+        if (model->languages[1])
+            return fail_language(model, NULL, error);
+        target = model->languages[0];
+    }
+    if (target && model->languages[0] && model->tokenizer && td_tokenizer_language_id(model->tokenizer, target) < 0)
+        return fail_language(model, target, error);
+    return td_model_tokenizer(model, request->options.source_language, target, &request->tokenizer, error);
+}
+
+/* An empty text is what goes around every other: up to the first end token it is in front. */
+static td_status find_around(td_request *request, td_error *error)
+{
+    TD_TRY(td_tokenizer_encode(request->tokenizer, TD_SOURCE, "", 0, &request->around, error));
+    int32_t end = td_tokenizer_eos_id(request->tokenizer);
+    while (request->before < request->around.length && request->around.data[request->before] != end)
+        request->before++;
+    return TD_OK;
+}
+
+static td_status encode_prefix(td_request *request, td_error *error)
+{
+    const char *prefix = request->options.prefix;
+    size_t length = prefix ? strlen(prefix) : 0, valid = prefix ? td_utf8_valid_prefix(prefix, length) : 0;
+    if (length == 0)
+        return TD_OK;
+    if (valid < length)
+        return td_fail(error, TD_ERROR_ARGUMENT, "prefix is not UTF-8 (byte %zu)", valid + 1);
+    td_ids ids = TD_IDS_INIT;
+    td_status status = td_tokenizer_encode(request->tokenizer, TD_TARGET, prefix, length, &ids, error);
+    if (status != TD_OK) {
+        td_ids_free(&ids);
+        return status;
+    }
+    while (ids.length && td_tokenizer_is_special(request->tokenizer, ids.data[ids.length - 1]))
+        ids.length--;
+    td_release(request->generation.prefix.ids);
+    request->generation.prefix = (td_id_list){ids.data, ids.length};
+    return TD_OK;
+}
+
+static td_status prepare(td_request *request, const td_generate_options *options, td_error *error)
+{
+    TD_TRY(copy_options(options, &request->options, error));
+    TD_TRY(check_options(&request->options, error));
+    TD_TRY(td_generation_copy(&request->model->generation, &request->generation, error));
+    merge_options(&request->options, &request->generation);
+    for (size_t i = 0; i < request->options.setting_count; i++)
+        TD_TRY(td_generation_set(&request->generation, request->options.settings[i], error));
+    TD_TRY(check_merged(request, error));
+    if (request->options.input != TD_INPUT_IDS) {
+        TD_TRY(choose_language(request, error));
+        TD_TRY(find_around(request, error));
+    } else {
+        request->tokenizer = request->model->tokenizer;
+    }
+    if (request->options.prefix && !request->tokenizer)
+        return td_fail(error, request->model->tokenizer_error.status, "%s", request->model->tokenizer_error.message);
+    return encode_prefix(request, error);
+}
+
+td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request, td_error *error)
+{
+    td_request request = {.model = model};
+    td_status status = prepare(&request, options, error);
+    if (status != TD_OK) {
+        td_request_free(&request);
+        return status;
+    }
+    *ret_request = request;
+    return TD_OK;
+}
+
+void td_request_free(td_request *request)
+{
+    td_generation_free(&request->generation);
+    td_ids_free(&request->around);
+}
+
+static td_status encode_ids(const td_request *request, const char *text, td_ids *ids, td_error *error)
+{
+    size_t size = request->model->tokenizer ? td_tokenizer_size(request->model->tokenizer) : 0;
+    if (size < request->model->network.vocabulary)
+        size = request->model->network.vocabulary;
+    for (const char *at = text;;) {
+        at += strspn(at, " \t");
+        if (!*at)
+            return TD_OK;
+        char *end;
+        errno = 0;
+        long long id = strtoll(at, &end, 10);
+        if (end == at || (*end && *end != ' ' && *end != '\t'))
+            return td_fail(error, TD_ERROR_ARGUMENT, "\"%.*s\" is not a token id; ids are whole numbers separated by spaces",
+                           (int)(strcspn(at, " \t") < 40 ? strcspn(at, " \t") : 40), at);
+        if (errno || id < 0 || (size_t)id >= size)
+            return td_fail(error, TD_ERROR_ARGUMENT, "id %.*s is outside the vocabulary (0 to %zu)",
+                           (int)(end - at < 24 ? end - at : 24), at, size - 1);
+        td_ids_append(ids, (int32_t)id);
+        at = end;
+    }
+}
+
+static td_status append_piece(const td_request *request, const char *piece, size_t length, td_ids *ids, td_error *error)
+{
+    char *copy = td_copy_bytes(piece, length);
+    if (!copy)
+        return td_fail_memory(error, length);
+    int32_t id = td_tokenizer_id(request->tokenizer, copy), unknown = td_tokenizer_unknown_id(request->tokenizer);
+    td_status status = TD_OK;
+    if (id >= 0 || unknown >= 0)
+        td_ids_append(ids, id >= 0 ? id : unknown);
+    else
+        status = td_fail(error, TD_ERROR_ARGUMENT, "\"%s\" is no piece of the vocabulary, which has no unknown token", copy);
+    td_release(copy);
+    return status;
+}
+
+static td_status encode_pieces(const td_request *request, td_text_side side, const char *text, td_ids *ids, td_error *error)
+{
+    for (size_t i = 0; side == TD_SOURCE && i < request->before; i++)
+        td_ids_append(ids, request->around.data[i]);
+    for (const char *at = text;;) {
+        at += strspn(at, " \t");
+        size_t length = strcspn(at, " \t");
+        if (length == 0)
+            break;
+        TD_TRY(append_piece(request, at, length, ids, error));
+        at += length;
+    }
+    if (side == TD_TARGET) {
+        if (td_tokenizer_eos_id(request->tokenizer) >= 0)
+            td_ids_append(ids, td_tokenizer_eos_id(request->tokenizer));
+        return TD_OK;
+    }
+    for (size_t i = request->before; i < request->around.length; i++)
+        td_ids_append(ids, request->around.data[i]);
+    return TD_OK;
+}
+
+td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_ids *ids, td_error *error)
+{
+    size_t length = strlen(input), valid = td_utf8_valid_prefix(input, length);
+    if (valid < length)
+        return td_fail(error, TD_ERROR_FORMAT, "line is not UTF-8 (byte %zu)", valid + 1);
+    switch (request->options.input) {
+    case TD_INPUT_IDS:
+        TD_TRY(encode_ids(request, input, ids, error));
+        break;
+    case TD_INPUT_PIECES:
+        TD_TRY(encode_pieces(request, side, input, ids, error));
+        break;
+    case TD_INPUT_TEXT:
+        TD_TRY(td_tokenizer_encode(request->tokenizer, side, input, length, ids, error));
+    }
+    return td_ids_ok(ids) ? TD_OK : td_fail_memory(error, ids->length * sizeof *ids->data);
+}
+
+/* Cuts tokens before those that end every source, as transformers' truncation does. */
+static size_t truncate_source(const td_request *request, td_ids *ids)
+{
+    size_t limit = request->model->network.max_positions, after = request->around.length - request->before;
+    if (limit == 0 || ids->length <= limit || after >= limit)
+        return 0;
+    size_t cut = ids->length - limit;
+    memmove(ids->data + limit - after, ids->data + ids->length - after, after * sizeof *ids->data);
+    ids->length = limit;
+    return cut;
+}
+
+td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index, td_error *error)
+{
+    td_ids ids = TD_IDS_INIT;
+    td_status status = td_request_encode(request, TD_SOURCE, input, &ids, error);
+    size_t length = ids.length, limit = request->model->network.max_positions;
+    if (status == TD_OK && length == 0)
+        status = td_fail(error, TD_ERROR_ARGUMENT, "there is no token to read");
+    if (status == TD_OK && limit && length > limit && request->options.no_truncate)
+        status = td_fail(error, TD_ERROR_LIMIT, "source has %zu tokens; the model takes %zu", length, limit);
+    if (status != TD_OK) {
+        td_ids_free(&ids);
+        return status;
+    }
+    td_result_input *slot = &result->inputs[index];
+    slot->truncated = truncate_source(request, &ids);
+    slot->source_ids = ids.data;
+    slot->source_count = ids.length;
+    return TD_OK;
+}

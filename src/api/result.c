@@ -1,0 +1,187 @@
+#include "api/result.h"
+
+#include <string.h>
+
+td_status td_result_new(const td_model *model, size_t count, td_result **ret_result, td_error *error)
+{
+    td_result *result = td_allocate_array(1, sizeof *result);
+    td_result_input *inputs = td_allocate_array(count, sizeof *inputs);
+    if (!result || !inputs) {
+        td_release(result);
+        td_release(inputs);
+        return td_fail_memory(error, count * sizeof *inputs);
+    }
+    *result = (td_result){model, inputs, count};
+    *ret_result = result;
+    return TD_OK;
+}
+
+void td_result_free(td_result *result)
+{
+    if (!result)
+        return;
+    for (size_t i = 0; i < result->count; i++) {
+        td_result_input *input = &result->inputs[i];
+        for (size_t k = 0; k < input->output_count; k++) {
+            td_release(input->outputs[k].text);
+            td_release(input->outputs[k].ids);
+            td_release(input->outputs[k].logprobs);
+            td_release(input->outputs[k].attention);
+        }
+        td_release(input->outputs);
+        td_release(input->source_ids);
+    }
+    td_release(result->inputs);
+    td_release(result);
+}
+
+td_status td_model_spell(const td_model *model, const int32_t *ids, size_t count, td_buffer *text, td_error *error)
+{
+    if (!model->tokenizer)
+        return TD_OK;
+    int32_t *known = td_allocate_array(count, sizeof *known);
+    if (!known)
+        return td_fail_memory(error, count * sizeof *known);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) /* a projection may be wider than the vocabulary */
+        if (td_tokenizer_piece(model->tokenizer, ids[i]))
+            known[kept++] = ids[i];
+    td_status status = td_tokenizer_decode(model->tokenizer, known, kept, true, text, error);
+    td_release(known);
+    return status;
+}
+
+static float *copy_reals(const td_real *from, size_t count)
+{
+    float *to = td_allocate_array(count, sizeof *to);
+    for (size_t i = 0; to && i < count; i++)
+        to[i] = (float)from[i];
+    return to;
+}
+
+static td_status fill_output(const td_model *model, const td_hypothesis *hypothesis, size_t source_count,
+                             td_result_output *output, td_error *error)
+{
+    size_t count = hypothesis->count;
+    td_buffer text = TD_BUFFER_INIT;
+    td_status status = td_model_spell(model, hypothesis->ids, count, &text, error);
+    output->text = status == TD_OK ? td_copy_string(td_buffer_text(&text)) : NULL;
+    td_buffer_free(&text);
+    TD_TRY(status);
+    output->ids = td_allocate_array(count, sizeof *output->ids);
+    output->logprobs = copy_reals(hypothesis->logprobs, count);
+    if (hypothesis->attention)
+        output->attention = copy_reals(hypothesis->attention, count * source_count);
+    if (!output->text || !output->ids || !output->logprobs || (hypothesis->attention && !output->attention))
+        return td_fail_memory(error, count * sizeof *output->ids);
+    if (count)
+        memcpy(output->ids, hypothesis->ids, count * sizeof *output->ids);
+    output->count = count;
+    output->score = hypothesis->score;
+    return TD_OK;
+}
+
+td_status td_result_fill(td_result *result, size_t index, const td_output *output, td_error *error)
+{
+    td_result_input *input = &result->inputs[index];
+    input->outputs = td_allocate_array(output->count, sizeof *input->outputs);
+    if (!input->outputs)
+        return td_fail_memory(error, output->count * sizeof *input->outputs);
+    input->output_count = output->count;
+    for (size_t i = 0; i < output->count; i++)
+        TD_TRY(fill_output(result->model, &output->hypotheses[i], input->source_count, &input->outputs[i], error));
+    return TD_OK;
+}
+
+static const td_result_input *find_input(const td_result *result, size_t input)
+{
+    return result && input < result->count ? &result->inputs[input] : NULL;
+}
+
+static const td_result_output *find_output(const td_result *result, size_t input, size_t output)
+{
+    const td_result_input *found = find_input(result, input);
+    return found && output < found->output_count ? &found->outputs[output] : NULL;
+}
+
+static const char *piece_of(const td_result *result, int32_t id)
+{
+    return result->model->tokenizer ? td_tokenizer_piece(result->model->tokenizer, id) : NULL;
+}
+
+size_t td_result_inputs(const td_result *result)
+{
+    return result ? result->count : 0;
+}
+
+size_t td_result_outputs(const td_result *result, size_t input)
+{
+    const td_result_input *found = find_input(result, input);
+    return found ? found->output_count : 0;
+}
+
+const char *td_result_text(const td_result *result, size_t input, size_t output)
+{
+    const td_result_output *found = find_output(result, input, output);
+    return found ? found->text : NULL;
+}
+
+const int32_t *td_result_ids(const td_result *result, size_t input, size_t output, size_t *ret_count)
+{
+    const td_result_output *found = find_output(result, input, output);
+    if (ret_count)
+        *ret_count = found ? found->count : 0;
+    return found ? found->ids : NULL;
+}
+
+const char *td_result_piece(const td_result *result, size_t input, size_t output, size_t position)
+{
+    const td_result_output *found = find_output(result, input, output);
+    return found && position < found->count ? piece_of(result, found->ids[position]) : NULL;
+}
+
+double td_result_score(const td_result *result, size_t input, size_t output)
+{
+    const td_result_output *found = find_output(result, input, output);
+    return found ? found->score : 0;
+}
+
+const float *td_result_token_logprobs(const td_result *result, size_t input, size_t output, size_t *ret_count)
+{
+    const td_result_output *found = find_output(result, input, output);
+    if (ret_count)
+        *ret_count = found ? found->count : 0;
+    return found ? found->logprobs : NULL;
+}
+
+const float *td_result_attention(const td_result *result, size_t input, size_t output, size_t *ret_rows,
+                                 size_t *ret_columns)
+{
+    const td_result_output *found = find_output(result, input, output);
+    bool held = found && found->attention;
+    if (ret_rows)
+        *ret_rows = held ? found->count : 0;
+    if (ret_columns)
+        *ret_columns = held ? result->inputs[input].source_count : 0;
+    return held ? found->attention : NULL;
+}
+
+const int32_t *td_result_source_ids(const td_result *result, size_t input, size_t *ret_count)
+{
+    const td_result_input *found = find_input(result, input);
+    if (ret_count)
+        *ret_count = found ? found->source_count : 0;
+    return found ? found->source_ids : NULL;
+}
+
+const char *td_result_source_piece(const td_result *result, size_t input, size_t position)
+{
+    const td_result_input *found = find_input(result, input);
+    return found && position < found->source_count ? piece_of(result, found->source_ids[position]) : NULL;
+}
+
+size_t td_result_truncated(const td_result *result, size_t input)
+{
+    const td_result_input *found = find_input(result, input);
+    return found ? found->truncated : 0;
+}

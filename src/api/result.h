@@ -1,0 +1,36 @@
+/* What a td_result holds. */
+#ifndef TD_API_RESULT_H
+#define TD_API_RESULT_H
+
+#include "models/model.h"
+#include "tandem/tandem.h"
+
+typedef struct td_result_output {
+    char *text;
+    int32_t *ids;      /* [count] */
+    float *logprobs;   /* [count] */
+    float *attention;  /* [count, source_count] or NULL */
+    size_t count;
+    double score;
+} td_result_output;
+
+typedef struct td_result_input {
+    int32_t *source_ids; /* [source_count] */
+    size_t source_count, truncated;
+    td_result_output *outputs;
+    size_t output_count;
+} td_result_input;
+
+struct td_result {
+    const td_model *model;
+    td_result_input *inputs;
+    size_t count;
+};
+
+td_status td_result_new(const td_model *model, size_t count, td_result **ret_result, td_error *error);
+/* Copies the outputs of a search into input `input`. */
+td_status td_result_fill(td_result *result, size_t input, const td_output *output, td_error *error);
+/* Appends the text of ids, special tokens and ids without a token left out. */
+td_status td_model_spell(const td_model *model, const int32_t *ids, size_t count, td_buffer *text, td_error *error);
+
+#endif

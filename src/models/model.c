@@ -1,0 +1,215 @@
+#include "models/model.h"
+
+#include "io/json.h"
+#include "platform/file.h"
+
+#include <string.h>
+
+/* Loads directory/name; *ret_path is the path for messages, to be released also on failure. */
+static td_status load_json(const char *directory, const char *name, json_t **ret_root, char **ret_path, td_error *error)
+{
+    *ret_path = td_path_join(directory, name);
+    return *ret_path ? td_json_load_file(*ret_path, ret_root, error) : td_fail_memory(error, strlen(directory));
+}
+
+enum { DEFAULT_BEAM = 4 };
+
+/* Where no file says how wide the beam is, transformers searches greedily; a beam is the better answer. */
+static void default_beam(td_model *model, const json_t *settings)
+{
+    if (!td_json_has(settings, "num_beams") && !model->generation.do_sample)
+        model->generation.num_beams = DEFAULT_BEAM;
+}
+
+/* config.json holds the settings of older models; generation_config.json goes before it. */
+static td_status load_generation(td_model *model, const char *config_path, td_error *error)
+{
+    model->generation = td_generation_default();
+    char *path = td_path_join(model->directory, "generation_config.json");
+    if (!path)
+        return td_fail_memory(error, strlen(model->directory));
+    json_t *root = NULL;
+    td_status status;
+    if (td_file_exists(path)) {
+        status = td_json_load_file(path, &root, error);
+        if (status == TD_OK)
+            status = td_generation_load(&model->generation, root, path, error);
+        default_beam(model, root);
+    } else {
+        status = td_generation_load(&model->generation, model->config, config_path, error);
+        default_beam(model, model->config);
+    }
+    json_decref(root);
+    td_release(path);
+    return status;
+}
+
+static void describe_weights(td_model *model, const td_safetensors *file)
+{
+    size_t elements[TD_DTYPE_COUNT] = {0}, most = TD_F32;
+    for (size_t i = 0; i < td_safetensors_count(file); i++) {
+        const td_stored_tensor *tensor = td_safetensors_at(file, i);
+        elements[tensor->dtype] += td_stored_count(tensor);
+        model->stored.bytes += tensor->bytes;
+    }
+    for (size_t i = 0; i < TD_DTYPE_COUNT; i++)
+        if (elements[i] > elements[most])
+            most = i;
+    model->stored.precision = td_dtype_name((td_dtype)most);
+}
+
+static td_status load_weights(td_model *model, td_error *error)
+{
+    td_safetensors *file = NULL;
+    TD_TRY(td_safetensors_open_directory(model->directory, &file, error));
+    td_status status = td_parameters_load(&model->network.parameters, file, error);
+    describe_weights(model, file);
+    td_safetensors_close(file);
+    return status;
+}
+
+static bool is_language(const char *piece)
+{
+    size_t length = piece ? strlen(piece) : 0;
+    return length > 4 && strncmp(piece, ">>", 2) == 0 && strcmp(piece + length - 2, "<<") == 0;
+}
+
+/* Lists the ">>xx<<" tokens of the vocabulary as "xx". */
+static td_status list_languages(td_model *model, td_error *error)
+{
+    size_t count = 0, size = model->tokenizer ? td_tokenizer_size(model->tokenizer) : 0;
+    for (size_t id = 0; id < size; id++) {
+        const char *piece = td_tokenizer_piece(model->tokenizer, (int32_t)id);
+        if (is_language(piece)) {
+            td_buffer_append(&model->language_names, piece + 2, strlen(piece) - 4);
+            td_buffer_append(&model->language_names, "", 1);
+            count++;
+        }
+    }
+    model->languages = td_allocate_array(count + 1, sizeof *model->languages);
+    if (!model->languages || !td_buffer_ok(&model->language_names))
+        return td_fail_memory(error, count * sizeof *model->languages);
+    const char *name = td_buffer_text(&model->language_names);
+    for (size_t i = 0; i < count; i++, name += strlen(name) + 1)
+        model->languages[i] = name;
+    const json_t *ours = json_object_get(model->config, "tandem");
+    model->default_language = json_string_value(json_object_get(ours, "target_language"));
+    return TD_OK;
+}
+
+static td_status load(td_model *model, td_error *error)
+{
+    char *config_path = NULL;
+    td_status status = load_json(model->directory, "config.json", &model->config, &config_path, error);
+    if (status == TD_OK)
+        status = td_network_configure(model->config, config_path, &model->network, error);
+    if (status == TD_OK)
+        status = load_weights(model, error);
+    if (status == TD_OK)
+        status = load_generation(model, config_path, error);
+    td_release(config_path);
+    TD_TRY(status);
+    /* Without a tokenizer a model still takes ids; text is refused with the reason. */
+    if (td_tokenizer_open(model->directory, &model->tokenizer, &model->tokenizer_error) != TD_OK)
+        model->tokenizer = NULL;
+    return list_languages(model, error);
+}
+
+td_status td_model_load(const char *directory, td_model **ret_model, td_error *error)
+{
+    td_model *model = td_allocate_array(1, sizeof *model);
+    if (!model)
+        return td_fail_memory(error, sizeof *model);
+    pthread_mutex_init(&model->mutex, NULL);
+    model->directory = td_copy_string(directory);
+    td_status status = model->directory ? load(model, error) : td_fail_memory(error, strlen(directory));
+    if (status != TD_OK) {
+        td_model_release(model);
+        return status;
+    }
+    *ret_model = model;
+    return TD_OK;
+}
+
+static void release_pair(td_language_pair *pair)
+{
+    td_tokenizer_free(pair->tokenizer);
+    td_release(pair->source);
+    td_release(pair->target);
+    td_release(pair);
+}
+
+void td_model_release(td_model *model)
+{
+    if (!model)
+        return;
+    while (model->pairs) {
+        td_language_pair *pair = model->pairs;
+        model->pairs = pair->next;
+        release_pair(pair);
+    }
+    pthread_mutex_destroy(&model->mutex);
+    td_tokenizer_free(model->tokenizer);
+    td_generation_free(&model->generation);
+    td_network_free(&model->network);
+    td_buffer_free(&model->language_names);
+    td_release(model->languages);
+    json_decref(model->config);
+    td_release(model->directory);
+    td_release(model);
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static td_status open_pair(const td_model *model, const char *source, const char *target, td_language_pair **ret_pair,
+                           td_error *error)
+{
+    td_language_pair *pair = td_allocate_array(1, sizeof *pair);
+    if (!pair)
+        return td_fail_memory(error, sizeof *pair);
+    pair->source = source ? td_copy_string(source) : NULL;
+    pair->target = target ? td_copy_string(target) : NULL;
+    td_status status = TD_OK;
+    if ((source && !pair->source) || (target && !pair->target))
+        status = td_fail_memory(error, 0);
+    if (status == TD_OK)
+        status = td_tokenizer_open(model->directory, &pair->tokenizer, error);
+    if (status == TD_OK)
+        status = td_tokenizer_set_languages(pair->tokenizer, source, target, error);
+    if (status != TD_OK) {
+        release_pair(pair);
+        return status;
+    }
+    *ret_pair = pair;
+    return TD_OK;
+}
+
+td_status td_model_tokenizer(td_model *model, const char *source, const char *target, const td_tokenizer **ret_tokenizer,
+                             td_error *error)
+{
+    if (!model->tokenizer)
+        return td_fail(error, model->tokenizer_error.status, "%s", model->tokenizer_error.message);
+    if (!source && !target) {
+        *ret_tokenizer = model->tokenizer;
+        return TD_OK;
+    }
+    td_status status = TD_OK;
+    pthread_mutex_lock(&model->mutex);
+    td_language_pair *pair = model->pairs;
+    while (pair && !(same(pair->source, source) && same(pair->target, target)))
+        pair = pair->next;
+    if (!pair) {
+        status = open_pair(model, source, target, &pair, error);
+        if (status == TD_OK) {
+            pair->next = model->pairs;
+            model->pairs = pair;
+        }
+    }
+    pthread_mutex_unlock(&model->mutex);
+    if (status == TD_OK)
+        *ret_tokenizer = pair->tokenizer;
+    return status;
+}
