@@ -1,0 +1,27 @@
+/* A fixed set of threads that take numbered tasks. Which thread runs a task is chance; results must not depend on it. */
+#ifndef TD_PLATFORM_THREAD_H
+#define TD_PLATFORM_THREAD_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+
+typedef struct td_pool td_pool;
+
+/* `threads` >= 1, the calling thread included. `setup` (may be NULL) runs once on every thread. */
+td_status td_pool_new(size_t threads, void (*setup)(void), td_pool **ret_pool, td_error *error);
+void td_pool_free(td_pool *pool);
+size_t td_pool_threads(const td_pool *pool);
+/* Runs task(context, index, thread) for every index below count and returns when all are done. Tasks start in order of index;
+ * thread is 0 .. threads - 1. */
+void td_pool_run(td_pool *pool, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context);
+
+/* Lets tasks pass one at a time, in order of index: td_turns_wait(i) returns once turns 0 .. i - 1 are done. */
+typedef struct td_turns td_turns;
+td_status td_turns_new(td_turns **ret_turns, td_error *error);
+void td_turns_free(td_turns *turns);
+void td_turns_reset(td_turns *turns);
+void td_turns_wait(td_turns *turns, size_t turn);
+void td_turns_done(td_turns *turns);
+
+#endif

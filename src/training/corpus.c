@@ -1,0 +1,208 @@
+#include "training/corpus.h"
+
+#include "training/pairs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A record: source ids, target ids, source text, target text; what is where stands in the index. */
+typedef struct index_entry {
+    uint64_t offset; /* in bytes */
+    uint32_t source_length, target_length, source_bytes, target_bytes;
+} index_entry;
+
+typedef struct builder {
+    const td_corpus_options *options;
+    const td_tokenizer *tokenizer;
+    td_output_file records, index;
+    td_ids source, target;
+    td_buffer prefixed; /* source text with its language token */
+    uint64_t offset;
+    td_corpus *corpus;
+    td_corpus_report report;
+} builder;
+
+static bool write_padded(builder *builder, const void *bytes, size_t length)
+{
+    static const char zeros[4];
+    size_t padding = -length & 3;
+    builder->offset += length + padding;
+    return fwrite(bytes, 1, length, builder->records.stream) == length &&
+           fwrite(zeros, 1, padding, builder->records.stream) == padding;
+}
+
+static td_status write_pair(builder *builder, const td_text_pair *pair, const char *source_text, size_t source_bytes, td_error *error)
+{
+    bool keep = builder->options->keep_text;
+    index_entry entry = {builder->offset, (uint32_t)builder->source.length, (uint32_t)builder->target.length,
+                         keep ? (uint32_t)source_bytes : 0, keep ? (uint32_t)pair->target_bytes : 0};
+    bool written = write_padded(builder, builder->source.data, builder->source.length * sizeof(int32_t)) &&
+                   write_padded(builder, builder->target.data, builder->target.length * sizeof(int32_t)) &&
+                   write_padded(builder, source_text, entry.source_bytes) && write_padded(builder, pair->target, entry.target_bytes) &&
+                   fwrite(&entry, sizeof entry, 1, builder->index.stream) == 1;
+    if (!written)
+        return td_fail(error, TD_ERROR_IO, "%s: cannot write: %s", builder->records.path, strerror(errno));
+    builder->report.kept++;
+    builder->corpus->source_tokens += builder->source.length;
+    builder->corpus->target_tokens += builder->target.length;
+    return TD_OK;
+}
+
+/* NULL when the pair is good, else the counter of what is wrong with it. */
+static uint64_t *fault_of(builder *builder)
+{
+    const td_corpus_options *options = builder->options;
+    size_t source = builder->source.length, target = builder->target.length;
+    if (source > options->max_source_length || target > options->max_target_length)
+        return &builder->report.too_long;
+    double ratio = source > target ? (double)source / (double)target : (double)target / (double)source;
+    if (options->max_length_ratio > 0 && ratio > options->max_length_ratio)
+        return &builder->report.bad_ratio;
+    return NULL;
+}
+
+static bool is_blank(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (!strchr(" \t", text[i]))
+            return false;
+    return true;
+}
+
+static td_status add_pair(builder *builder, const td_text_pair *pair, td_error *error)
+{
+    builder->report.read++;
+    if (is_blank(pair->source, pair->source_bytes) || is_blank(pair->target, pair->target_bytes)) {
+        builder->report.empty++;
+        return TD_OK;
+    }
+    const char *text = pair->source;
+    size_t length = pair->source_bytes;
+    if (builder->options->languages && builder->options->languages->count) {
+        td_buffer_clear(&builder->prefixed);
+        td_buffer_format(&builder->prefixed, ">>%s<< ", builder->options->languages->items[pair->corpus]);
+        td_buffer_append(&builder->prefixed, pair->source, pair->source_bytes);
+        if (!td_buffer_ok(&builder->prefixed))
+            return td_fail_memory(error, length);
+        text = builder->prefixed.data;
+        length = builder->prefixed.length;
+    }
+    td_ids_clear(&builder->source);
+    td_ids_clear(&builder->target);
+    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_SOURCE, text, length, &builder->source, error));
+    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair->target, pair->target_bytes, &builder->target, error));
+    uint64_t *fault = fault_of(builder);
+    if (fault) {
+        ++*fault;
+        return TD_OK;
+    }
+    return write_pair(builder, pair, text, length, error);
+}
+
+static td_status add_all(builder *builder, td_error *error)
+{
+    td_pairs *pairs;
+    td_text_pair pair;
+    TD_TRY(td_pairs_open(builder->options, &pairs, error));
+    td_status status;
+    while ((status = td_pairs_next(pairs, &pair, error)) == TD_OK && pair.source) {
+        status = add_pair(builder, &pair, error);
+        if (status != TD_OK) {
+            td_pairs_where(pairs, error);
+            break;
+        }
+    }
+    td_pairs_close(pairs);
+    return status;
+}
+
+static char *file_path(const char *directory, const char *name, const char *suffix)
+{
+    td_buffer file = TD_BUFFER_INIT;
+    td_buffer_format(&file, "%s.%s", name, suffix);
+    char *path = td_buffer_ok(&file) ? td_path_join(directory, file.data) : NULL;
+    td_buffer_free(&file);
+    return path;
+}
+
+static td_status build_files(builder *builder, const char *records, const char *index, td_error *error)
+{
+    TD_TRY(td_output_open(records, &builder->records, error));
+    td_status status = td_output_open(index, &builder->index, error);
+    if (status == TD_OK)
+        status = add_all(builder, error);
+    if (status == TD_OK)
+        status = td_output_commit(&builder->records, error);
+    if (status == TD_OK)
+        status = td_output_commit(&builder->index, error);
+    td_output_discard(&builder->records);
+    td_output_discard(&builder->index);
+    return status;
+}
+
+static td_status map_files(td_corpus *corpus, const char *records, const char *index, td_error *error)
+{
+    TD_TRY(td_file_map(records, &corpus->records, error));
+    td_status status = td_file_map(index, &corpus->index, error);
+    if (status != TD_OK)
+        td_corpus_close(corpus);
+    else
+        corpus->count = corpus->index.size / sizeof(index_entry);
+    return status;
+}
+
+td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory, const char *name,
+                          td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error)
+{
+    td_corpus corpus = {0};
+    builder builder = {.options = options, .tokenizer = tokenizer, .corpus = &corpus};
+    char *records = file_path(directory, name, "records"), *index = file_path(directory, name, "index");
+    td_status status = records && index ? TD_OK : td_fail_memory(error, 0);
+    if (status == TD_OK)
+        status = build_files(&builder, records, index, error);
+    if (status == TD_OK)
+        status = map_files(&corpus, records, index, error);
+    td_release(records);
+    td_release(index);
+    td_ids_free(&builder.source);
+    td_ids_free(&builder.target);
+    td_buffer_free(&builder.prefixed);
+    if (status == TD_OK) {
+        *ret_corpus = corpus;
+        *ret_report = builder.report;
+    }
+    return status;
+}
+
+void td_corpus_close(td_corpus *corpus)
+{
+    td_file_unmap(&corpus->records);
+    td_file_unmap(&corpus->index);
+    *corpus = (td_corpus){0};
+}
+
+void td_corpus_lengths(const td_corpus *corpus, size_t index, size_t *ret_source, size_t *ret_target)
+{
+    const index_entry *entry = (const index_entry *)(const void *)corpus->index.data + index;
+    *ret_source = entry->source_length;
+    *ret_target = entry->target_length;
+}
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 3) & ~(size_t)3;
+}
+
+td_pair td_corpus_get(const td_corpus *corpus, size_t index)
+{
+    const index_entry *entry = (const index_entry *)(const void *)corpus->index.data + index;
+    const uint8_t *at = corpus->records.data + entry->offset;
+    td_pair pair = {.source_length = entry->source_length, .target_length = entry->target_length,
+                    .source_bytes = entry->source_bytes, .target_bytes = entry->target_bytes};
+    pair.source = (const int32_t *)(const void *)at;
+    pair.target = pair.source + pair.source_length;
+    pair.source_text = (const char *)(pair.target + pair.target_length);
+    pair.target_text = pair.source_text + padded(pair.source_bytes);
+    return pair;
+}

@@ -1,0 +1,51 @@
+/* A corpus on disk: pairs read once from text, checked, filtered, turned into ids and written to one record file and one index, which
+ * are then mapped. Memory does not grow with the corpus. */
+#ifndef TD_TRAINING_CORPUS_H
+#define TD_TRAINING_CORPUS_H
+
+#include "platform/file.h"
+#include "text/tokenizer.h"
+#include "training/recipe.h"
+
+typedef struct td_corpus {
+    td_mapped_file records, index;
+    size_t count;
+    uint64_t source_tokens, target_tokens;
+} td_corpus;
+
+/* Why pairs were left out. */
+typedef struct td_corpus_report {
+    uint64_t read, kept, empty, too_long, bad_ratio;
+} td_corpus_report;
+
+typedef struct td_pair {
+    const int32_t *source, *target; /* end tokens included */
+    size_t source_length, target_length;
+    const char *source_text, *target_text; /* only when kept with text; not terminated */
+    size_t source_bytes, target_bytes;
+} td_pair;
+
+typedef struct td_corpus_options {
+    const td_recipe_corpus *files;
+    const td_string_list *languages; /* target language of each file pair, or empty */
+    const char *source_key, *target_key; /* for .jsonl */
+    size_t max_source_length, max_target_length;
+    double max_length_ratio; /* 0: off */
+    bool keep_text;          /* for sampled segmentation and for references */
+} td_corpus_options;
+
+/* Reads the files, writes directory/name.records and name.index, and maps them. */
+td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory, const char *name,
+                          td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error);
+void td_corpus_close(td_corpus *corpus);
+td_pair td_corpus_get(const td_corpus *corpus, size_t index);
+/* Tokens of pair `index` without touching its record. */
+void td_corpus_lengths(const td_corpus *corpus, size_t index, size_t *ret_source, size_t *ret_target);
+
+/* The raw text of a corpus, one side or both, for vocabulary training. */
+typedef struct td_corpus_text td_corpus_text;
+td_status td_corpus_text_open(const td_corpus_options *options, bool source, bool target, td_corpus_text **ret_text, td_error *error);
+td_sentences td_corpus_text_sentences(td_corpus_text *text);
+void td_corpus_text_close(td_corpus_text *text);
+
+#endif

@@ -1,0 +1,181 @@
+#include "training/pairs.h"
+
+#include "io/json.h"
+#include "training/lines.h"
+
+#include <string.h>
+
+struct td_pairs {
+    const td_corpus_options *options;
+    size_t corpus;
+    td_lines *source, *target; /* target NULL: source is jsonl */
+    json_t *object;            /* of the present jsonl line */
+};
+
+static bool is_jsonl(const char *path)
+{
+    const char *found = strstr(path, ".jsonl");
+    return found && (found[6] == 0 || strcmp(found + 6, ".gz") == 0);
+}
+
+td_status td_pairs_open(const td_corpus_options *options, td_pairs **ret_pairs, td_error *error)
+{
+    td_pairs *pairs = td_allocate_array(1, sizeof *pairs);
+    if (!pairs)
+        return td_fail_memory(error, sizeof *pairs);
+    pairs->options = options;
+    *ret_pairs = pairs;
+    return TD_OK;
+}
+
+static void close_files(td_pairs *pairs)
+{
+    td_lines_close(pairs->source);
+    td_lines_close(pairs->target);
+    json_decref(pairs->object);
+    pairs->source = pairs->target = NULL;
+    pairs->object = NULL;
+}
+
+void td_pairs_close(td_pairs *pairs)
+{
+    if (pairs)
+        close_files(pairs);
+    td_release(pairs);
+}
+
+td_status td_pairs_where(const td_pairs *pairs, td_error *error)
+{
+    return td_error_prefix(error, "%s:%zu", td_lines_path(pairs->source), td_lines_number(pairs->source));
+}
+
+static td_status open_files(td_pairs *pairs, td_error *error)
+{
+    const td_recipe_corpus *files = pairs->options->files;
+    const char *source = files->source.items[pairs->corpus];
+    TD_TRY(td_lines_open(source, &pairs->source, error));
+    return is_jsonl(source) ? TD_OK : td_lines_open(files->target.items[pairs->corpus], &pairs->target, error);
+}
+
+static td_status jsonl_text(td_pairs *pairs, const char *key, const char **ret_text, size_t *ret_bytes, td_error *error)
+{
+    const json_t *value = json_object_get(pairs->object, key);
+    if (!json_is_string(value))
+        return td_fail(error, TD_ERROR_FORMAT, "%s:%zu: no string under the key \"%s\" (data.keys names the keys)",
+                       td_lines_path(pairs->source), td_lines_number(pairs->source), key);
+    *ret_text = json_string_value(value);
+    *ret_bytes = json_string_length(value);
+    return TD_OK;
+}
+
+static td_status next_jsonl(td_pairs *pairs, td_text_pair *pair, td_error *error)
+{
+    const char *line;
+    size_t length;
+    TD_TRY(td_lines_next(pairs->source, &line, &length, error));
+    if (!line)
+        return TD_OK;
+    json_decref(pairs->object);
+    pairs->object = NULL;
+    json_error_t problem;
+    pairs->object = json_loadb(line, length, 0, &problem);
+    if (!json_is_object(pairs->object))
+        return td_fail(error, TD_ERROR_FORMAT, "%s:%zu: not a JSON object: %s", td_lines_path(pairs->source),
+                       td_lines_number(pairs->source), pairs->object ? "another value" : problem.text);
+    TD_TRY(jsonl_text(pairs, pairs->options->source_key, &pair->source, &pair->source_bytes, error));
+    return jsonl_text(pairs, pairs->options->target_key, &pair->target, &pair->target_bytes, error);
+}
+
+static size_t count_rest(td_lines *lines)
+{
+    const char *line;
+    size_t length;
+    do
+        if (td_lines_next(lines, &line, &length, NULL) != TD_OK)
+            break;
+    while (line);
+    return td_lines_number(lines);
+}
+
+static td_status next_lines(td_pairs *pairs, td_text_pair *pair, td_error *error)
+{
+    TD_TRY(td_lines_next(pairs->source, &pair->source, &pair->source_bytes, error));
+    TD_TRY(td_lines_next(pairs->target, &pair->target, &pair->target_bytes, error));
+    if (!pair->source == !pair->target)
+        return TD_OK;
+    size_t source = count_rest(pairs->source), target = count_rest(pairs->target);
+    return td_fail(error, TD_ERROR_FORMAT, "%s has %zu lines and %s has %zu: parallel files need the same number",
+                   td_lines_path(pairs->source), source, td_lines_path(pairs->target), target);
+}
+
+td_status td_pairs_next(td_pairs *pairs, td_text_pair *ret_pair, td_error *error)
+{
+    td_text_pair pair = {0};
+    while (pairs->corpus < pairs->options->files->source.count) {
+        if (!pairs->source)
+            TD_TRY(open_files(pairs, error));
+        TD_TRY(pairs->target ? next_lines(pairs, &pair, error) : next_jsonl(pairs, &pair, error));
+        if (pair.source)
+            break;
+        close_files(pairs);
+        pairs->corpus++;
+    }
+    pair.corpus = pairs->corpus;
+    *ret_pair = pair;
+    return TD_OK;
+}
+
+/* ---- text alone, for vocabulary training ---- */
+
+struct td_corpus_text {
+    td_pairs *pairs;
+    bool source, target, pending;
+    td_text_pair pair;
+};
+
+td_status td_corpus_text_open(const td_corpus_options *options, bool source, bool target, td_corpus_text **ret_text, td_error *error)
+{
+    td_corpus_text *text = td_allocate_array(1, sizeof *text);
+    if (!text)
+        return td_fail_memory(error, sizeof *text);
+    text->source = source;
+    text->target = target;
+    td_status status = td_pairs_open(options, &text->pairs, error);
+    if (status != TD_OK) {
+        td_release(text);
+        return status;
+    }
+    *ret_text = text;
+    return TD_OK;
+}
+
+void td_corpus_text_close(td_corpus_text *text)
+{
+    if (text)
+        td_pairs_close(text->pairs);
+    td_release(text);
+}
+
+static td_status next_sentence(void *context, const char **ret_text, size_t *ret_length, td_error *error)
+{
+    td_corpus_text *text = context;
+    if (!text->pending) {
+        TD_TRY(td_pairs_next(text->pairs, &text->pair, error));
+        if (text->source && text->target)
+            text->pending = true;
+        if (text->source || !text->pair.source) {
+            *ret_text = text->pair.source;
+            *ret_length = text->pair.source_bytes;
+            return TD_OK;
+        }
+    }
+    text->pending = false;
+    *ret_text = text->pair.target;
+    *ret_length = text->pair.target_bytes;
+    return TD_OK;
+}
+
+td_sentences td_corpus_text_sentences(td_corpus_text *text)
+{
+    return (td_sentences){next_sentence, text};
+}
