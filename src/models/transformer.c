@@ -243,7 +243,7 @@ static td_status configure(const transformer_traits *traits, const json_t *confi
     model->traits = traits;
     TD_TRY(read_sizes(config, file, network, model, error));
     bool shared, tied;
-    size_t source_words;
+    size_t source_words = 0;
     TD_TRY(get_size(config, file, "vocab_size", 1 << 26, &source_words, error));
     network->vocabulary = source_words;
     if (td_json_has(config, "decoder_vocab_size"))

@@ -12,7 +12,7 @@ typedef struct index_entry {
     uint32_t source_length, target_length, source_bytes, target_bytes;
 } index_entry;
 
-typedef struct builder {
+typedef struct corpus_builder {
     const td_corpus_options *options;
     const td_tokenizer *tokenizer;
     td_output_file records, index;
@@ -21,9 +21,9 @@ typedef struct builder {
     uint64_t offset;
     td_corpus *corpus;
     td_corpus_report report;
-} builder;
+} corpus_builder;
 
-static bool write_padded(builder *builder, const void *bytes, size_t length)
+static bool write_padded(corpus_builder *builder, const void *bytes, size_t length)
 {
     static const char zeros[4];
     size_t padding = -length & 3;
@@ -32,7 +32,7 @@ static bool write_padded(builder *builder, const void *bytes, size_t length)
            fwrite(zeros, 1, padding, builder->records.stream) == padding;
 }
 
-static td_status write_pair(builder *builder, const td_text_pair *pair, const char *source_text, size_t source_bytes, td_error *error)
+static td_status write_pair(corpus_builder *builder, const td_text_pair *pair, const char *source_text, size_t source_bytes, td_error *error)
 {
     bool keep = builder->options->keep_text;
     index_entry entry = {builder->offset, (uint32_t)builder->source.length, (uint32_t)builder->target.length,
@@ -50,7 +50,7 @@ static td_status write_pair(builder *builder, const td_text_pair *pair, const ch
 }
 
 /* NULL when the pair is good, else the counter of what is wrong with it. */
-static uint64_t *fault_of(builder *builder)
+static uint64_t *fault_of(corpus_builder *builder)
 {
     const td_corpus_options *options = builder->options;
     size_t source = builder->source.length, target = builder->target.length;
@@ -70,7 +70,7 @@ static bool is_blank(const char *text, size_t length)
     return true;
 }
 
-static td_status add_pair(builder *builder, const td_text_pair *pair, td_error *error)
+static td_status add_pair(corpus_builder *builder, const td_text_pair *pair, td_error *error)
 {
     builder->report.read++;
     if (is_blank(pair->source, pair->source_bytes) || is_blank(pair->target, pair->target_bytes)) {
@@ -100,7 +100,7 @@ static td_status add_pair(builder *builder, const td_text_pair *pair, td_error *
     return write_pair(builder, pair, text, length, error);
 }
 
-static td_status add_all(builder *builder, td_error *error)
+static td_status add_all(corpus_builder *builder, td_error *error)
 {
     td_pairs *pairs;
     td_text_pair pair;
@@ -126,7 +126,7 @@ static char *file_path(const char *directory, const char *name, const char *suff
     return path;
 }
 
-static td_status build_files(builder *builder, const char *records, const char *index, td_error *error)
+static td_status build_files(corpus_builder *builder, const char *records, const char *index, td_error *error)
 {
     TD_TRY(td_output_open(records, &builder->records, error));
     td_status status = td_output_open(index, &builder->index, error);
@@ -156,7 +156,7 @@ td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *
                           td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error)
 {
     td_corpus corpus = {0};
-    builder builder = {.options = options, .tokenizer = tokenizer, .corpus = &corpus};
+    corpus_builder builder = {.options = options, .tokenizer = tokenizer, .corpus = &corpus};
     char *records = file_path(directory, name, "records"), *index = file_path(directory, name, "index");
     td_status status = records && index ? TD_OK : td_fail_memory(error, 0);
     if (status == TD_OK)

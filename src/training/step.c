@@ -1,0 +1,300 @@
+#include "training/step.h"
+
+#include "kernels/gemm.h"
+#include "ops/ops.h"
+
+#include <string.h>
+
+typedef struct step_worker {
+    td_arena arena;
+    td_decoder_state *state;
+    td_gemm_cache *products;
+    td_real *gradient; /* [trained_size] of the shard in hand */
+    td_ids sampled;
+} step_worker;
+
+typedef struct step_shard {
+    size_t first, count; /* of the step's pairs */
+    td_step_result result;
+    td_error error;
+} step_shard;
+
+struct td_stepper {
+    td_step_options options;
+    td_pool *pool;
+    td_turns *turns;
+    step_worker *workers; /* [threads] */
+    size_t threads;
+    step_shard *shards;
+    size_t shard_capacity;
+    /* of the step in hand */
+    int64_t step;
+    const uint64_t *indices;
+    size_t shard_count;
+    uint64_t target_tokens;
+    td_real *gradient;
+};
+
+static td_status worker_init(step_worker *worker, const td_step_options *options, td_error *error)
+{
+    td_arena_init(&worker->arena);
+    TD_TRY(options->network->architecture->state_new(options->network, &worker->state, error));
+    if (options->bfloat16)
+        TD_TRY(td_gemm_cache_create(&worker->products, error));
+    worker->gradient = td_allocate_array(options->network->parameters.trained_size, sizeof *worker->gradient);
+    return worker->gradient ? TD_OK : td_fail_memory(error, options->network->parameters.trained_size * sizeof(td_real));
+}
+
+td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepper **ret_stepper, td_error *error)
+{
+    td_stepper *stepper = td_allocate_array(1, sizeof *stepper);
+    if (!stepper)
+        return td_fail_memory(error, sizeof *stepper);
+    stepper->options = *options;
+    stepper->pool = pool;
+    stepper->threads = td_pool_threads(pool);
+    stepper->workers = td_allocate_array(stepper->threads, sizeof *stepper->workers);
+    td_status status = stepper->workers ? td_turns_new(&stepper->turns, error) : td_fail_memory(error, sizeof(step_worker));
+    for (size_t i = 0; status == TD_OK && i < stepper->threads; i++)
+        status = worker_init(&stepper->workers[i], options, error);
+    if (status != TD_OK) {
+        td_stepper_free(stepper);
+        return status;
+    }
+    *ret_stepper = stepper;
+    return TD_OK;
+}
+
+void td_stepper_free(td_stepper *stepper)
+{
+    if (!stepper)
+        return;
+    for (size_t i = 0; stepper->workers && i < stepper->threads; i++) {
+        step_worker *worker = &stepper->workers[i];
+        td_arena_free(&worker->arena);
+        if (worker->state)
+            stepper->options.network->architecture->state_free(worker->state);
+        td_gemm_cache_free(worker->products);
+        td_release(worker->gradient);
+        td_ids_free(&worker->sampled);
+    }
+    td_release(stepper->workers);
+    td_release(stepper->shards);
+    td_turns_free(stepper->turns);
+    td_release(stepper);
+}
+
+size_t td_stepper_peak_memory(const td_stepper *stepper)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < stepper->threads; i++)
+        bytes += stepper->workers[i].arena.peak + stepper->options.network->parameters.trained_size * sizeof(td_real);
+    return bytes;
+}
+
+/* ---- one shard ---- */
+
+typedef struct step_sides {
+    int32_t *source_offsets, *target_offsets;
+    int32_t *source, *target_in, *target_out;
+    size_t source_length, target_length;
+} step_sides;
+
+/* The ids of a pair, segmented anew when sampling is on. */
+static td_status pair_ids(td_stepper *stepper, step_worker *worker, uint64_t index, uint64_t copy, td_pair *pair, td_error *error)
+{
+    const td_step_options *options = &stepper->options;
+    *pair = td_corpus_get(options->corpus, index);
+    if (options->bpe_dropout <= 0 || !stepper->gradient)
+        return TD_OK;
+    (void)copy;
+    td_random random = {td_random_key(options->seed, (uint64_t)stepper->step, td_mix64(index)), 0};
+    td_ids_clear(&worker->sampled);
+    TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_SOURCE, pair->source_text, pair->source_bytes, options->bpe_dropout,
+                                       &random, &worker->sampled, error));
+    size_t source = worker->sampled.length;
+    TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_TARGET, pair->target_text, pair->target_bytes, options->bpe_dropout,
+                                       &random, &worker->sampled, error));
+    size_t target = worker->sampled.length - source, limit = options->network->max_positions;
+    if (!limit || (source <= limit && target <= limit)) { /* else keep the plain segmentation, which fits */
+        pair->source = worker->sampled.data;
+        pair->source_length = source;
+        pair->target = worker->sampled.data + source;
+        pair->target_length = target;
+    }
+    return TD_OK;
+}
+
+static void drop_words(const td_stepper *stepper, uint64_t index, int32_t *ids, size_t count)
+{
+    int32_t unknown = td_tokenizer_unknown_id(stepper->options.tokenizer);
+    td_random random = {td_random_key(stepper->options.seed ^ 0xd209, (uint64_t)stepper->step, index), 0};
+    for (size_t i = 0; unknown >= 0 && i + 1 < count; i++) /* the end token stays */
+        if (td_random_uniform(&random) < stepper->options.word_dropout)
+            ids[i] = unknown;
+}
+
+static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t index, size_t row, step_sides *sides, td_error *error)
+{
+    td_pair pair;
+    TD_TRY(pair_ids(stepper, worker, index, row, &pair, error));
+    memcpy(sides->source + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
+    if (stepper->gradient && stepper->options.word_dropout > 0)
+        drop_words(stepper, index, sides->source + sides->source_length, pair.source_length);
+    sides->target_in[sides->target_length] = stepper->options.network->decoder_start_id;
+    memcpy(sides->target_in + sides->target_length + 1, pair.target, (pair.target_length - 1) * sizeof *pair.target);
+    memcpy(sides->target_out + sides->target_length, pair.target, pair.target_length * sizeof *pair.target);
+    sides->source_length += pair.source_length;
+    sides->target_length += pair.target_length;
+    sides->source_offsets[row + 1] = (int32_t)sides->source_length;
+    sides->target_offsets[row + 1] = (int32_t)sides->target_length;
+    return TD_OK;
+}
+
+/* Upper bounds of the tokens of a shard: sampled segmentations are longer, at most one token a byte. */
+static void bound_tokens(const td_stepper *stepper, const step_shard *shard, size_t *ret_source, size_t *ret_target)
+{
+    *ret_source = *ret_target = 0;
+    for (size_t i = 0; i < shard->count; i++) {
+        td_pair pair = td_corpus_get(stepper->options.corpus, stepper->indices[shard->first + i]);
+        *ret_source += pair.source_length + pair.source_bytes + 2;
+        *ret_target += pair.target_length + pair.target_bytes + 2;
+    }
+}
+
+static td_status gather_shard(td_stepper *stepper, step_worker *worker, td_graph *graph, step_shard *shard, size_t copies, step_sides *sides)
+{
+    size_t source, target, rows = shard->count * copies;
+    bound_tokens(stepper, shard, &source, &target);
+    sides->source_offsets = td_graph_allocate(graph, rows + 1, sizeof(int32_t));
+    sides->target_offsets = td_graph_allocate(graph, rows + 1, sizeof(int32_t));
+    sides->source = td_graph_allocate(graph, source * copies, sizeof(int32_t));
+    sides->target_in = td_graph_allocate(graph, target * copies, sizeof(int32_t));
+    sides->target_out = td_graph_allocate(graph, target * copies, sizeof(int32_t));
+    if (!td_graph_ok(graph))
+        return graph->error.status;
+    sides->source_offsets[0] = sides->target_offsets[0] = 0;
+    for (size_t row = 0; row < rows; row++)
+        TD_TRY(append_pair(stepper, worker, stepper->indices[shard->first + row % shard->count], row, sides, &graph->error));
+    return TD_OK;
+}
+
+static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph *graph, const step_sides *sides, size_t rows, td_step_result *result)
+{
+    const td_step_options *options = &stepper->options;
+    const td_architecture *architecture = options->network->architecture;
+    td_batch source = {.ragged = {rows, sides->source_offsets}, .ids = sides->source};
+    td_batch target = {.ragged = {rows, sides->target_offsets}, .ids = sides->target_in};
+    td_memory memory;
+    td_tensor *hidden;
+    if (architecture->encode(options->network, graph, &source, &memory) != TD_OK ||
+        architecture->begin(options->network, graph, &memory, worker->state) != TD_OK ||
+        architecture->decode(options->network, graph, worker->state, &target, &hidden, NULL) != TD_OK)
+        return;
+    td_projection projection = architecture->projection(options->network);
+    if (projection.scale != 0 && projection.scale != 1)
+        hidden = td_scale(graph, hidden, projection.scale);
+    td_cross_entropy_options loss_options = {.label_smoothing = (td_real)options->label_smoothing,
+                                             .gradient_scale = (td_real)(1.0 / (double)stepper->target_tokens),
+                                             .r_drop = stepper->gradient ? (td_real)options->r_drop : 0};
+    td_tensor *loss = td_projected_cross_entropy(graph, hidden, td_graph_parameter(graph, projection.weight),
+                                                 projection.bias ? td_graph_parameter(graph, projection.bias) : NULL, sides->target_out,
+                                                 &loss_options, &result->nll);
+    if (!loss)
+        return;
+    result->loss = (double)loss->data[0];
+    result->source_tokens = sides->source_length;
+    result->target_tokens = sides->target_length;
+    if (stepper->gradient)
+        td_backward(graph, NULL, 0, NULL);
+}
+
+static void run_shard(void *context, size_t index, size_t thread)
+{
+    td_stepper *stepper = context;
+    step_worker *worker = &stepper->workers[thread];
+    step_shard *shard = &stepper->shards[index];
+    size_t parameters = stepper->options.network->parameters.trained_size;
+    size_t copies = stepper->gradient && stepper->options.r_drop > 0 ? 2 : 1;
+    td_graph graph;
+    td_graph_begin(&graph, &worker->arena, true);
+    graph.training = stepper->gradient != NULL;
+    graph.gradients = stepper->gradient ? worker->gradient : NULL;
+    graph.products = worker->products;
+    graph.dropout_key = td_random_key(stepper->options.seed, (uint64_t)stepper->step, index);
+    if (stepper->gradient)
+        memset(worker->gradient, 0, parameters * sizeof *worker->gradient);
+    step_sides sides = {0};
+    if (gather_shard(stepper, worker, &graph, shard, copies, &sides) == TD_OK)
+        forward_backward(stepper, worker, &graph, &sides, shard->count * copies, &shard->result);
+    shard->error = graph.error;
+    td_arena_reset(&worker->arena);
+    if (!stepper->gradient)
+        return;
+    td_turns_wait(stepper->turns, index);
+    if (index == 0)
+        memcpy(stepper->gradient, worker->gradient, parameters * sizeof *worker->gradient);
+    else
+        graph.kernels->add(stepper->gradient, worker->gradient, parameters);
+    td_turns_done(stepper->turns);
+}
+
+/* ---- the step ---- */
+
+/* Contiguous runs of about equal target tokens. */
+static td_status cut_shards(td_stepper *stepper, size_t count, td_error *error)
+{
+    size_t wanted = stepper->options.shards < count ? stepper->options.shards : count;
+    if (wanted > stepper->shard_capacity) {
+        step_shard *shards = td_resize_array(stepper->shards, wanted, sizeof *shards);
+        if (!shards)
+            return td_fail_memory(error, wanted * sizeof *shards);
+        stepper->shards = shards;
+        stepper->shard_capacity = wanted;
+    }
+    uint64_t total = 0, passed = 0;
+    size_t source, target, next = 0;
+    for (size_t i = 0; i < count; i++) {
+        td_corpus_lengths(stepper->options.corpus, stepper->indices[i], &source, &target);
+        total += target;
+    }
+    for (size_t i = 0; i < wanted; i++) {
+        size_t first = next;
+        do {
+            td_corpus_lengths(stepper->options.corpus, stepper->indices[next++], &source, &target);
+            passed += target;
+        } while (next < count - (wanted - 1 - i) && (i + 1 == wanted || passed * wanted < total * (i + 1)));
+        stepper->shards[i] = (step_shard){.first = first, .count = next - first};
+    }
+    stepper->shard_count = wanted;
+    stepper->target_tokens = total;
+    return TD_OK;
+}
+
+td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
+                         td_step_result *ret_result, td_error *error)
+{
+    stepper->step = step;
+    stepper->indices = indices;
+    stepper->gradient = gradient;
+    TD_TRY(cut_shards(stepper, count, error));
+    if (gradient && stepper->options.r_drop > 0)
+        stepper->target_tokens *= 2; /* both copies count */
+    td_turns_reset(stepper->turns);
+    td_pool_run(stepper->pool, stepper->shard_count, run_shard, stepper);
+    td_step_result result = {0};
+    for (size_t i = 0; i < stepper->shard_count; i++) {
+        const step_shard *shard = &stepper->shards[i];
+        if (shard->error.status != TD_OK) {
+            if (error)
+                *error = shard->error;
+            return shard->error.status;
+        }
+        result.loss += shard->result.loss;
+        result.nll += shard->result.nll;
+        result.source_tokens += shard->result.source_tokens;
+        result.target_tokens += shard->result.target_tokens;
+    }
+    *ret_result = result;
+    return TD_OK;
+}

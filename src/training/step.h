@@ -1,0 +1,35 @@
+/* One training step: a batch is cut into a fixed number of shards, threads take shards, and the shards' gradients are added in order
+ * of index, so that the sum has the same bits on any number of threads. */
+#ifndef TD_TRAINING_STEP_H
+#define TD_TRAINING_STEP_H
+
+#include "models/architecture.h"
+#include "platform/thread.h"
+#include "training/corpus.h"
+
+typedef struct td_step_options {
+    const td_network *network;
+    const td_tokenizer *tokenizer; /* for sampled segmentation and the unknown id */
+    const td_corpus *corpus;
+    size_t shards;
+    uint64_t seed;
+    double label_smoothing, r_drop, bpe_dropout, word_dropout;
+    bool bfloat16;
+} td_step_options;
+
+typedef struct td_step_result {
+    double loss, nll; /* sums over target tokens */
+    uint64_t source_tokens, target_tokens;
+} td_step_result;
+
+typedef struct td_stepper td_stepper;
+
+td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepper **ret_stepper, td_error *error);
+void td_stepper_free(td_stepper *stepper);
+/* Fills `gradient` [trained_size] with the mean gradient per target token over the pairs `indices`. `step` keys the random streams.
+ * gradient NULL: only the loss, without dropout. */
+td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
+                         td_step_result *ret_result, td_error *error);
+size_t td_stepper_peak_memory(const td_stepper *stepper); /* bytes of all arenas and gradient buffers */
+
+#endif
