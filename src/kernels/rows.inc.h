@@ -1,10 +1,13 @@
-/* The one body of the row kernels. Each rows_<isa>.c defines TD_KERNELS_TABLE and TD_KERNELS_ISA and includes this file under its
- * own compiler flags. Loops are plain C that the compiler vectorises; the products inside attention keep their sums in registers
- * with vector types, which it would not do by itself. */
+/* The one body of the row kernels. Each rows_<isa>.c defines TD_KERNELS_TABLE and TD_KERNELS_ISA and includes this file
+ * under its own compiler flags. Loops are plain C that the compiler vectorises; the products inside attention keep
+ * their sums in registers with vector types, which it would not do by itself. */
 #include "kernels/rows.h"
 #include "kernels/rows_math.h"
 
 #include <stdbool.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -24,8 +27,66 @@
 typedef td_real vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef td_real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(td_real)), may_alias));
 
-INLINE vector load(const td_real *x) { return *(const loose_vector *)x; }
-INLINE void store(td_real *y, vector x) { *(loose_vector *)y = x; }
+INLINE vector load(const td_real *x)
+{
+    return *(const loose_vector *)x;
+}
+INLINE void store(td_real *y, vector x)
+{
+    *(loose_vector *)y = x;
+}
+
+/* The first n < WIDTH elements; the others are 0 and neither read nor written in memory. */
+#if defined(__AVX512F__)
+INLINE vector load_part(const td_real *x, size_t n)
+{
+    return (vector)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), x);
+}
+
+INLINE void store_part(td_real *y, vector x, size_t n)
+{
+    _mm512_mask_storeu_ps(y, (__mmask16)((1u << n) - 1), (__m512)x);
+}
+#elif defined(__AVX2__)
+INLINE __m256i part_mask(size_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+INLINE vector load_part(const td_real *x, size_t n)
+{
+    return (vector)_mm256_maskload_ps(x, part_mask(n));
+}
+INLINE void store_part(td_real *y, vector x, size_t n)
+{
+    _mm256_maskstore_ps(y, part_mask(n), (__m256)x);
+}
+#else
+INLINE vector load_part(const td_real *x, size_t n)
+{
+    vector y = {0};
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i];
+    return y;
+}
+
+INLINE void store_part(td_real *y, vector x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i];
+}
+#endif
+
+/* Sums pairwise, which keeps rounding small. */
+INLINE td_real sum_of(vector x)
+{
+    td_real part[WIDTH];
+    store(part, x);
+    for (size_t half = WIDTH / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            part[i] += part[i + half];
+    return part[0];
+}
 
 /* ---- elementwise and reductions ---- */
 
@@ -50,13 +111,39 @@ static void add_product(td_real *restrict y, const td_real *a, const td_real *b,
         y[i] += a[i] * b[i];
 }
 
+/* Four sums side by side hide the latency of the additions. */
 static td_real dot(const td_real *a, const td_real *b, size_t n)
 {
-    td_real sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
+    vector sum[4] = {{0}};
+    size_t i = 0;
+    for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
+        for (size_t v = 0; v < 4; v++)
+            sum[v] += load(a + i + v * WIDTH) * load(b + i + v * WIDTH);
+    for (; i + WIDTH <= n; i += WIDTH)
+        sum[0] += load(a + i) * load(b + i);
+    if (i < n)
+        sum[1] += load_part(a + i, n - i) * load_part(b + i, n - i);
+    return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+/* Sum of (x - shift)^power, power 1 or 2. */
+INLINE td_real sum_powers(const td_real *x, td_real shift, int power, size_t n)
+{
+    vector sum[4] = {{0}};
+    td_real rest = 0;
+    size_t i = 0;
+    for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
+        for (size_t v = 0; v < 4; v++) {
+            vector y = load(x + i + v * WIDTH) - shift;
+            sum[v] += power == 2 ? y * y : y;
+        }
+    for (; i + WIDTH <= n; i += WIDTH) {
+        vector y = load(x + i) - shift;
+        sum[0] += power == 2 ? y * y : y;
+    }
+    for (; i < n; i++)
+        rest += power == 2 ? (x[i] - shift) * (x[i] - shift) : x[i] - shift;
+    return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
 }
 
 /* In double from block to block: the norm of millions of gradients stays exact. */
@@ -79,7 +166,9 @@ static td_real maximum(const td_real *x, size_t n)
     return best;
 }
 
-static td_real exp_sum(td_real *y, const td_real *x, td_real shift, size_t n)
+/* The last elements of a row go through a whole vector of their own: one at a time they would cost as much as the row.
+ */
+INLINE td_real exp_sum_part(td_real *y, const td_real *x, td_real shift, size_t n)
 {
     td_real sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -89,6 +178,21 @@ static td_real exp_sum(td_real *y, const td_real *x, td_real shift, size_t n)
         sum += e;
     }
     return sum;
+}
+
+static td_real exp_sum(td_real *y, const td_real *x, td_real shift, size_t n)
+{
+    size_t whole = n / WIDTH * WIDTH, rest = n - whole;
+    td_real sum = 0;
+    for (size_t first = 0; first < whole; first += 1024) /* in blocks, so that a vocabulary's sum keeps its digits */
+        sum += exp_sum_part(y + first, x + first, shift, whole - first < 1024 ? whole - first : 1024);
+    if (rest == 0)
+        return sum;
+    td_real part[WIDTH];
+    store(part, load_part(x + whole, rest));
+    exp_sum_part(part, part, shift, WIDTH);
+    store_part(y + whole, load(part), rest);
+    return sum + sum_of(load_part(part, rest));
 }
 
 static void scale_row(td_real *x, td_real factor, size_t n)
@@ -108,9 +212,9 @@ static void softmax(td_real *x, size_t n)
 
 /* ---- activations ---- */
 
-#define ROOT_HALF ((td_real)0.70710678118654752)         /* sqrt(1 / 2) */
-#define DENSITY ((td_real)0.39894228040143268)           /* 1 / sqrt(2 pi) */
-#define GELU_TANH_SCALE ((td_real)0.79788456080286536)   /* sqrt(2 / pi) */
+#define ROOT_HALF ((td_real)0.70710678118654752)       /* sqrt(1 / 2) */
+#define DENSITY ((td_real)0.39894228040143268)         /* 1 / sqrt(2 pi) */
+#define GELU_TANH_SCALE ((td_real)0.79788456080286536) /* sqrt(2 / pi) */
 #define GELU_TANH_CUBE ((td_real)0.044715)
 
 INLINE td_real activation_of(int kind, td_real x)
@@ -162,30 +266,70 @@ INLINE td_real activation_slope(int kind, td_real x)
     }
 }
 
-INLINE void activate_kind(int kind, td_real *y, const td_real *x, size_t n)
+INLINE void activate_part(int kind, td_real *y, const td_real *x, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
         y[i] = activation_of(kind, x[i]);
 }
 
-INLINE void activate_backward_kind(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n)
+INLINE void activate_kind(int kind, td_real *y, const td_real *x, size_t n)
+{
+    size_t whole = n / WIDTH * WIDTH, rest = n - whole;
+    activate_part(kind, y, x, whole);
+    if (rest) {
+        td_real part[WIDTH];
+        store(part, load_part(x + whole, rest));
+        activate_part(kind, part, part, WIDTH);
+        store_part(y + whole, load(part), rest);
+    }
+}
+
+INLINE void activate_backward_part(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
         dx[i] += dy[i] * activation_slope(kind, x[i]);
 }
 
+INLINE void activate_backward_kind(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n)
+{
+    size_t whole = n / WIDTH * WIDTH, rest = n - whole;
+    activate_backward_part(kind, dx, x, dy, whole);
+    if (rest) {
+        td_real part[3][WIDTH];
+        store(part[0], load_part(dx + whole, rest));
+        store(part[1], load_part(x + whole, rest));
+        store(part[2], load_part(dy + whole, rest));
+        activate_backward_part(kind, part[0], part[1], part[2], WIDTH);
+        store_part(dx + whole, load(part[0]), rest);
+    }
+}
+
 /* One loop for each kind, so that none has a branch inside. */
 #define FOR_EACH_KIND(CALL)                                                                                            \
     switch (kind) {                                                                                                    \
-    case TD_RELU:      CALL(TD_RELU); break;                                                                           \
-    case TD_GELU:      CALL(TD_GELU); break;                                                                           \
-    case TD_SWISH:     CALL(TD_SWISH); break;                                                                          \
-    case TD_TANH:      CALL(TD_TANH); break;                                                                           \
-    case TD_SIGMOID:   CALL(TD_SIGMOID); break;                                                                        \
-    case TD_GELU_TANH: CALL(TD_GELU_TANH); break;                                                                      \
-    default:           CALL(TD_IDENTITY); break;                                                                       \
+    case TD_RELU:                                                                                                      \
+        CALL(TD_RELU);                                                                                                 \
+        break;                                                                                                         \
+    case TD_GELU:                                                                                                      \
+        CALL(TD_GELU);                                                                                                 \
+        break;                                                                                                         \
+    case TD_SWISH:                                                                                                     \
+        CALL(TD_SWISH);                                                                                                \
+        break;                                                                                                         \
+    case TD_TANH:                                                                                                      \
+        CALL(TD_TANH);                                                                                                 \
+        break;                                                                                                         \
+    case TD_SIGMOID:                                                                                                   \
+        CALL(TD_SIGMOID);                                                                                              \
+        break;                                                                                                         \
+    case TD_GELU_TANH:                                                                                                 \
+        CALL(TD_GELU_TANH);                                                                                            \
+        break;                                                                                                         \
+    default:                                                                                                           \
+        CALL(TD_IDENTITY);                                                                                             \
+        break;                                                                                                         \
     }
 
 static void activate(int kind, td_real *y, const td_real *x, size_t n)
@@ -195,8 +339,7 @@ static void activate(int kind, td_real *y, const td_real *x, size_t n)
 #undef CALL
 }
 
-static void activate_backward(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n)
-{
+static void activate_backward(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n){
 #define CALL(K) activate_backward_kind(K, dx, x, dy, n)
     FOR_EACH_KIND(CALL)
 #undef CALL
@@ -244,15 +387,9 @@ static void dropout(td_real *y, const td_real *x, size_t n, uint32_t first, td_d
 static void layer_norm(td_real *y, const td_real *x, const td_real *weight, const td_real *bias, td_real epsilon,
                        size_t n, td_real *ret_mean, td_real *ret_inverse)
 {
-    td_real sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    td_real mean = n ? sum / (td_real)n : 0;
-#pragma omp simd reduction(+ : squares)
-    for (size_t i = 0; i < n; i++)
-        squares += (x[i] - mean) * (x[i] - mean);
-    td_real inverse = (td_real)1 / math_sqrt((n ? squares / (td_real)n : 0) + epsilon);
+    td_real mean = n ? sum_powers(x, 0, 1, n) / (td_real)n : 0;
+    td_real variance = n ? sum_powers(x, mean, 2, n) / (td_real)n : 0;
+    td_real inverse = (td_real)1 / math_sqrt(variance + epsilon);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
         y[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
@@ -260,18 +397,27 @@ static void layer_norm(td_real *y, const td_real *x, const td_real *weight, cons
     *ret_inverse = inverse;
 }
 
-/* dx = inverse * (g - mean(g) - h * mean(g h)) with h = (x - mean) * inverse, g = dy * weight (Ba 2016); all added to. */
+/* dx = inverse * (g - mean(g) - h * mean(g h)) with h = (x - mean) * inverse, g = dy * weight (Ba 2016); all added to.
+ */
 static void layer_norm_backward(td_real *restrict dx, td_real *restrict dweight, td_real *restrict dbias,
                                 const td_real *x, const td_real *dy, const td_real *weight, td_real mean,
                                 td_real inverse, size_t n)
 {
+    vector sums[2] = {{0}}, products[2] = {{0}};
     td_real sum = 0, product = 0;
-#pragma omp simd reduction(+ : sum, product)
-    for (size_t i = 0; i < n; i++) {
-        td_real g = dy[i] * weight[i];
-        sum += g;
-        product += g * (x[i] - mean);
+    size_t at = 0;
+    for (; at + 2 * WIDTH <= n; at += 2 * WIDTH)
+        for (size_t v = 0; v < 2; v++) {
+            vector g = load(dy + at + v * WIDTH) * load(weight + at + v * WIDTH);
+            sums[v] += g;
+            products[v] += g * (load(x + at + v * WIDTH) - mean);
+        }
+    for (; at < n; at++) {
+        sum += dy[at] * weight[at];
+        product += dy[at] * weight[at] * (x[at] - mean);
     }
+    sum += sum_of(sums[0] + sums[1]);
+    product += sum_of(products[0] + products[1]);
     td_real shift = n ? sum / (td_real)n : 0;
     td_real slope = n ? product * inverse * inverse / (td_real)n : 0;
     if (dx) {
@@ -300,11 +446,10 @@ typedef struct small_product {
     bool accumulate;
     td_real *c;
     size_t ldc;
-    size_t b_columns; /* that may be read in each row of b: padding there spares the scalar tail */
 } small_product;
 
-/* rows x vectors of c, the sums in registers. The last vector stores `last` elements. */
-INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row, size_t column, size_t k, size_t last)
+/* rows x vectors of c, the sums in registers. With part > 0 there is one vector and only so much of it. */
+INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row, size_t column, size_t k, size_t part)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
     for (size_t r = 0; r < rows; r++)
@@ -315,7 +460,7 @@ INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row
     for (size_t p = 0; p < k; p++, a += a_column, b += ldb)
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            vector y = load(b + v * WIDTH);
+            vector y = part ? load_part(b, part) : load(b + v * WIDTH);
 #pragma GCC unroll 4
             for (size_t r = 0; r < rows; r++)
                 sum[r][v] += a[r * a_row] * y;
@@ -324,37 +469,27 @@ INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row
         td_real *c = s->c + (row + r) * s->ldc + column;
         for (size_t v = 0; v < vectors; v++, c += WIDTH) {
             vector y = s->factor * sum[r][v];
-            if (v + 1 < vectors || last == WIDTH) {
+            if (part)
+                store_part(c, s->accumulate ? load_part(c, part) + y : y, part);
+            else
                 store(c, s->accumulate ? load(c) + y : y);
-            } else {
-                td_real part[WIDTH];
-                store(part, y);
-                for (size_t i = 0; i < last; i++)
-                    c[i] = (s->accumulate ? c[i] : 0) + part[i];
-            }
         }
     }
 }
 
 INLINE void tile_row(const small_product *s, size_t rows, size_t row, size_t columns, size_t k)
 {
-    size_t column = 0, wide = WIDTH * TILE_VECTORS;
-    for (; column + wide <= columns; column += wide)
-        tile(s, rows, TILE_VECTORS, row, column, k, WIDTH);
+    size_t column = 0;
+    for (; column + WIDTH * TILE_VECTORS <= columns; column += WIDTH * TILE_VECTORS)
+        tile(s, rows, TILE_VECTORS, row, column, k, 0);
     if (TILE_VECTORS > 2 && column + 2 * WIDTH <= columns) {
-        tile(s, rows, 2, row, column, k, WIDTH);
+        tile(s, rows, 2, row, column, k, 0);
         column += 2 * WIDTH;
     }
-    for (; column < columns && column + WIDTH <= s->b_columns; column += WIDTH)
-        tile(s, rows, 1, row, column, k, columns - column < WIDTH ? columns - column : WIDTH);
-    for (; column < columns; column++)
-        for (size_t r = row; r < row + rows; r++) {
-            td_real sum = 0;
-            for (size_t p = 0; p < k; p++)
-                sum += s->a[r * s->a_row + p * s->a_column] * s->b[p * s->ldb + column];
-            td_real *c = s->c + r * s->ldc + column;
-            *c = (s->accumulate ? *c : 0) + s->factor * sum;
-        }
+    for (; column + WIDTH <= columns; column += WIDTH)
+        tile(s, rows, 1, row, column, k, 0);
+    if (column < columns)
+        tile(s, rows, 1, row, column, k, columns - column);
 }
 
 static void multiply_small(const small_product *s, size_t rows, size_t columns, size_t k)
@@ -362,13 +497,20 @@ static void multiply_small(const small_product *s, size_t rows, size_t columns, 
     size_t row = 0;
     for (; row + TILE_ROWS <= rows; row += TILE_ROWS)
         tile_row(s, TILE_ROWS, row, columns, k);
-    for (; row < rows; row++)
+    if (row + 2 <= rows) {
+        tile_row(s, 2, row, columns, k);
+        row += 2;
+    }
+    if (row < rows)
         tile_row(s, 1, row, columns, k);
 }
 
 /* ---- attention ---- */
 
-static size_t padded(size_t n) { return (n + 15) / 16 * 16; }
+static size_t padded(size_t n)
+{
+    return (n + 15) / 16 * 16;
+}
 
 static size_t visible_keys(size_t i, size_t nq, size_t nk, int causal)
 {
@@ -377,16 +519,37 @@ static size_t visible_keys(size_t i, size_t nq, size_t nk, int causal)
     return nk + i + 1 > nq ? nk + i + 1 - nq : 0;
 }
 
-/* x [rows, d] at stride ldx -> y [d, padded(rows)], the padding zero */
+#ifndef TD_DOUBLE
+typedef float quad __attribute__((vector_size(16)));
+typedef float loose_quad __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* 4 x 4 numbers in registers: element by element the transposition would cost a third of the attention. */
+INLINE void transpose_quads(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    quad a = *(const loose_quad *)x, b = *(const loose_quad *)(x + ldx);
+    quad c = *(const loose_quad *)(x + 2 * ldx), d = *(const loose_quad *)(x + 3 * ldx);
+    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    *(loose_quad *)y = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(loose_quad *)(y + ldy) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(loose_quad *)(y + 2 * ldy) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(loose_quad *)(y + 3 * ldy) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+#endif
+
+/* x [rows, d] at stride ldx -> y [d, rows] at stride padded(rows) */
 static void transpose(td_real *restrict y, const td_real *restrict x, size_t ldx, size_t rows, size_t d)
 {
-    size_t width = padded(rows);
-    for (size_t c = 0; c < d; c++) {
-        for (size_t r = 0; r < rows; r++)
+    size_t width = padded(rows), whole_rows = 0, whole_columns = 0;
+#ifndef TD_DOUBLE
+    whole_rows = rows / 4 * 4, whole_columns = d / 4 * 4;
+    for (size_t r = 0; r < whole_rows; r += 4)
+        for (size_t c = 0; c < whole_columns; c += 4)
+            transpose_quads(y + c * width + r, width, x + r * ldx + c, ldx);
+#endif
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < whole_rows ? whole_columns : 0; c < d; c++)
             y[c * width + r] = x[r * ldx + c];
-        for (size_t r = rows; r < width; r++)
-            y[c * width + r] = 0;
-    }
 }
 
 static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
@@ -401,7 +564,7 @@ static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk
         size_t most = visible_keys(i + rows - 1, nq, nk, causal);
         td_real *scores = p + i * nk;
         if (nq > 1) {
-            small_product s = {q + i * ldq, ldq, 1, scratch, width, scale, false, scores, nk, width};
+            small_product s = {q + i * ldq, ldq, 1, scratch, width, scale, false, scores, nk};
             multiply_small(&s, rows, most, d);
         } else {
             for (size_t j = 0; j < most; j++)
@@ -423,7 +586,7 @@ static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk
             dropout(scratch, weights, rows * nk, first + (uint32_t)(i * nk), mask, 0);
             weights = scratch;
         }
-        small_product s = {weights, nk, 1, v, ldv, 1, false, out + i * ldo, ldo, d};
+        small_product s = {weights, nk, 1, v, ldv, 1, false, out + i * ldo, ldo};
         multiply_small(&s, rows, d, most);
     }
 }
@@ -441,7 +604,7 @@ static void attention_backward_value(const td_real *p, const td_real *dout, size
             dropout(scratch, weights, rows * nk, first + (uint32_t)(i * nk), mask, 0);
             weights = scratch;
         }
-        small_product s = {weights, 1, nk, dout + i * ldo, ldo, 1, true, dv, ldv, d};
+        small_product s = {weights, 1, nk, dout + i * ldo, ldo, 1, true, dv, ldv};
         multiply_small(&s, nk, d, rows);
     }
 }
@@ -457,7 +620,9 @@ static void softmax_backward(td_real *ds, const td_real *p, size_t visible, uint
         ds[j] = scale * p[j] * (ds[j] - mean);
 }
 
-enum { BLOCK_KEYS = 512 }; /* up to this many keys TILE_ROWS rows of dS fit on the stack; beyond, one row in the scratch */
+enum {
+    BLOCK_KEYS = 512
+}; /* up to this many keys TILE_ROWS rows of dS fit on the stack; beyond, one row in the scratch */
 
 static void attention_backward(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                                const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,
@@ -476,7 +641,7 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
     for (size_t i = 0; i < nq; i += step) {
         size_t rows = nq - i < step ? nq - i : step;
         size_t most = visible_keys(i + rows - 1, nq, nk, causal);
-        small_product s = {dout + i * ldo, ldo, 1, scratch, width, 1, false, ds, width, width};
+        small_product s = {dout + i * ldo, ldo, 1, scratch, width, 1, false, ds, width};
         multiply_small(&s, rows, most, d);
         for (size_t r = 0; r < rows; r++) {
             size_t visible = visible_keys(i + r, nq, nk, causal), at = (i + r) * nk;
@@ -484,11 +649,11 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
             memset(ds + r * width + visible, 0, (most - visible) * sizeof *ds);
         }
         if (dq) {
-            small_product to_query = {ds, width, 1, k, ldk, 1, true, dq + i * ldq, ldq, d};
+            small_product to_query = {ds, width, 1, k, ldk, 1, true, dq + i * ldq, ldq};
             multiply_small(&to_query, rows, d, most);
         }
         if (dk) {
-            small_product to_key = {ds, 1, width, q + i * ldq, ldq, 1, true, dk, ldk, d};
+            small_product to_key = {ds, 1, width, q + i * ldq, ldq, 1, true, dk, ldk};
             multiply_small(&to_key, most, d, rows);
         }
     }
@@ -499,12 +664,9 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
 static td_real cross_entropy(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale,
                              td_real *ret_nll)
 {
-    td_real at_target = logits[target], sum = 0, highest = maximum(logits, n);
-    if (smoothing > 0) {
-#pragma omp simd reduction(+ : sum)
-        for (size_t i = 0; i < n; i++)
-            sum += logits[i] - highest;
-    }
+    td_real at_target = logits[target], highest = maximum(logits, n), sum = 0;
+    if (smoothing > 0)
+        sum = sum_powers(logits, highest, 1, n);
     td_real total = exp_sum(logits, logits, highest, n);
     td_real log_total = (td_real)log((double)total);
     td_real factor = scale / total, even = scale * smoothing / (td_real)n;

@@ -1,5 +1,5 @@
-/* Branch-free exp, tanh, sigmoid and erf that the compiler turns into vector code; float only, the double build has libm's.
- * Exactness (measured over all ranges by the tests): exp 2 ulp, tanh and sigmoid 1e-7 relative, erf 1e-7. */
+/* Branch-free exp, tanh, sigmoid and erf that the compiler turns into vector code; float only, the double build has
+ * libm's. Exactness (measured over all ranges by the tests): exp 2 ulp, tanh and sigmoid 1e-7 relative, erf 1e-7. */
 #ifndef TD_KERNELS_ROWS_MATH_H
 #define TD_KERNELS_ROWS_MATH_H
 
@@ -11,11 +11,26 @@
 
 #ifdef TD_DOUBLE
 
-static inline double math_exp(double x) { return exp(x); }
-static inline double math_tanh(double x) { return tanh(x); }
-static inline double math_erf(double x) { return erf(x); }
-static inline double math_sqrt(double x) { return sqrt(x); }
-static inline double math_abs(double x) { return fabs(x); }
+static inline double math_exp(double x)
+{
+    return exp(x);
+}
+static inline double math_tanh(double x)
+{
+    return tanh(x);
+}
+static inline double math_erf(double x)
+{
+    return erf(x);
+}
+static inline double math_sqrt(double x)
+{
+    return sqrt(x);
+}
+static inline double math_abs(double x)
+{
+    return fabs(x);
+}
 
 #else
 
@@ -33,11 +48,18 @@ static inline float float_of_bits(uint32_t bits)
     return x;
 }
 
-static inline float math_sqrt(float x) { return __builtin_sqrtf(x); }
-static inline float math_abs(float x) { return __builtin_fabsf(x); }
+static inline float math_sqrt(float x)
+{
+    return __builtin_sqrtf(x);
+}
+static inline float math_abs(float x)
+{
+    return __builtin_fabsf(x);
+}
 
-/* exp(x) = 2^n exp(r), |r| <= ln 2 / 2, with Cephes' polynomial. 2^n is added to the exponent as an integer, which is exact
- * while the result is a normal number. Below that it is 0: subnormal results would cost more than they are worth. */
+/* exp(x) = 2^n exp(r), |r| <= ln 2 / 2, with Cephes' polynomial. 2^n is added to the exponent as an integer, which is
+ * exact while the result is a normal number. Below that it is 0: subnormal results would cost more than they are worth.
+ */
 static inline float math_exp(float x)
 {
     const float low = -87.33654f, high = 88.72283f, magic = 12582912.0f; /* 1.5 * 2^23: rounds to an integer */

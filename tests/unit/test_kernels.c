@@ -1,13 +1,13 @@
-/* Every row kernel in every instruction set of this processor, and the matrix products, against loops in double precision.
- * Arrays start off a vector's boundary and end at a guard, so that a kernel that writes too far is seen. */
+/* Every row kernel in every instruction set of this processor, and the matrix products, against loops in double
+ * precision. Arrays start off a vector's boundary and end at a guard, so that a kernel that writes too far is seen. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <float.h>
-#include <math.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -69,8 +69,7 @@ static float *copy_of(const float *x, size_t n)
     return y;
 }
 
-#define assert_near(actual, expected, relative, absolute)                                                              \
-    near_at(actual, expected, relative, absolute, 0, __LINE__)
+#define assert_near(actual, expected, relative, absolute) near_at(actual, expected, relative, absolute, 0, __LINE__)
 
 static void near_at(double actual, double expected, double relative, double absolute, size_t index, int line)
 {
@@ -81,8 +80,7 @@ static void near_at(double actual, double expected, double relative, double abso
 }
 
 /* n numbers as expected, and the guard whole */
-#define assert_row(actual, expected, n, relative, absolute)                                                            \
-    row_at(actual, expected, n, relative, absolute, __LINE__)
+#define assert_row(actual, expected, n, relative, absolute) row_at(actual, expected, n, relative, absolute, __LINE__)
 
 static void row_at(const float *actual, const double *expected, size_t n, double relative, double absolute, int line)
 {
@@ -390,10 +388,10 @@ typedef struct attention_case {
 } attention_case;
 
 static const attention_case attention_cases[] = {
-    {1, 1, 1, 0, 0, 0},      {1, 5, 64, 64, 0, 0},    {1, 40, 32, 0, 1, 0.2f}, {4, 4, 64, 7, 1, 0},
-    {5, 5, 32, 0, 1, 0.1f},  {7, 19, 64, 3, 0, 0.3f}, {16, 16, 64, 0, 1, 0.1f}, {17, 50, 40, 5, 0, 0},
-    {33, 33, 3, 1, 1, 0.5f}, {20, 31, 24, 0, 1, 0.1f}, {6, 3, 16, 0, 1, 0.1f},  {3, 600, 33, 2, 0, 0.1f},
-    {9, 513, 8, 0, 1, 0},    {50, 49, 64, 0, 0, 0.1f}, {2, 64, 128, 0, 0, 0},   {0, 4, 8, 0, 0, 0.1f},
+    {1, 1, 1, 0, 0, 0},      {1, 5, 64, 64, 0, 0},     {1, 40, 32, 0, 1, 0.2f},  {4, 4, 64, 7, 1, 0},
+    {5, 5, 32, 0, 1, 0.1f},  {7, 19, 64, 3, 0, 0.3f},  {16, 16, 64, 0, 1, 0.1f}, {17, 50, 40, 5, 0, 0},
+    {33, 33, 3, 1, 1, 0.5f}, {20, 31, 24, 0, 1, 0.1f}, {6, 3, 16, 0, 1, 0.1f},   {3, 600, 33, 2, 0, 0.1f},
+    {9, 513, 8, 0, 1, 0},    {50, 49, 64, 0, 0, 0.1f}, {2, 64, 128, 0, 0, 0},    {0, 4, 8, 0, 0, 0.1f},
     {3, 0, 8, 0, 0, 0},      {0, 0, 8, 0, 1, 0},
 };
 
@@ -563,9 +561,10 @@ static void adam_step(void **state)
             double gradient = (double)g[i] * t.gradient_scale;
             expected[i] = t.beta1 * (double)m[i] + (1 - (double)t.beta1) * gradient;
             expected2[i] = t.beta2 * (double)v[i] + (1 - (double)t.beta2) * gradient * gradient;
-            expected3[i] = w[i] - t.learning_rate * (expected[i] / t.correction1) /
-                                      (sqrt(expected2[i] / t.correction2) + t.epsilon) -
-                           (double)t.learning_rate * t.weight_decay * w[i];
+            expected3[i] =
+                w[i] -
+                t.learning_rate * (expected[i] / t.correction1) / (sqrt(expected2[i] / t.correction2) + t.epsilon) -
+                (double)t.learning_rate * t.weight_decay * w[i];
         }
         k->adam(w, g, m, v, n, &t);
         assert_row(m, expected, n, 1e-6, 2e-7);
@@ -611,8 +610,8 @@ static void bfloat16_rounds_to_even(void **state)
 /* ---- matrix products ---- */
 
 static const size_t product_cases[][3] = {
-    {1, 1, 1},  {0, 5, 5},    {5, 0, 5},   {5, 5, 0},    {1, 7, 33},   {3, 1, 5},  {16, 16, 16}, {17, 33, 9},
-    {64, 5, 3}, {100, 48, 65}, {31, 64, 300}, {300, 24, 20}, {275, 16, 1}, {2, 300, 47},
+    {1, 1, 1},   {0, 5, 5},  {5, 0, 5},     {5, 5, 0},     {1, 7, 33},    {3, 1, 5},    {16, 16, 16},
+    {17, 33, 9}, {64, 5, 3}, {100, 48, 65}, {31, 64, 300}, {300, 24, 20}, {275, 16, 1}, {2, 300, 47},
 };
 enum { PRODUCT_CASES = sizeof product_cases / sizeof *product_cases };
 
