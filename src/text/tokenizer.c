@@ -7,8 +7,10 @@
 #include <string.h>
 
 static const td_tokenizer_kind *const kinds[] = {
-    &td_tokenizer_marian,
+    &td_tokenizer_marian,         &td_tokenizer_t5,   &td_tokenizer_pegasus, &td_tokenizer_mbart,   &td_tokenizer_nllb,
+    &td_tokenizer_speech_to_text, &td_tokenizer_bart, &td_tokenizer_whisper, &td_tokenizer_gpt2,
 };
+#define SPACE_MARK "\xe2\x96\x81" /* U+2581 stands for a space in pieces */
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 
 bool td_directory_holds(const char *directory, const char *files)
@@ -94,6 +96,36 @@ static td_status read_named(const char *directory, const char *file, const char 
     json_decref(root);
     td_release(path);
     return status;
+}
+
+td_status td_tokenizer_setting(const char *directory, const char *key, char **ret_text, td_error *error)
+{
+    return read_named(directory, "tokenizer_config.json", key, ret_text, error);
+}
+
+static bool list_has(const char *list, const char *name, size_t length)
+{
+    for (const char *at = list; *at; at += strspn(at, " ")) {
+        size_t item = strcspn(at, " ");
+        if (item == length && strncmp(at, name, length) == 0)
+            return true;
+        at += item;
+    }
+    return false;
+}
+
+bool td_directory_is(const char *directory, const char *classes, const char *types)
+{
+    char *name = NULL;
+    bool is = false;
+    if (read_named(directory, "tokenizer_config.json", "tokenizer_class", &name, NULL) == TD_OK && name) {
+        size_t length = strlen(name);
+        is = list_has(classes, name, length >= 4 && strcmp(name + length - 4, "Fast") == 0 ? length - 4 : length);
+    } else if (read_named(directory, "config.json", "model_type", &name, NULL) == TD_OK && name) {
+        is = list_has(types, name, strlen(name));
+    }
+    td_release(name);
+    return is;
 }
 
 td_status td_tokenizer_named_special(td_tokenizer *tokenizer, const char *directory, const char *name, const char *fallback, bool strip, int32_t *ret_id, td_error *error)
@@ -230,6 +262,8 @@ static td_status encode_stretches(const td_tokenizer *tokenizer, td_text_side si
             TD_TRY(tokenizer->kind->encode(tokenizer, side, text + begin, end - begin, begin == 0, sampling, ids, error));
         if (!special)
             break;
+        if (tokenizer->kind->keeps_space && end > begin && is_space(text[end - 1]))
+            td_ids_append(ids, td_vocabulary_find(&tokenizer->vocabulary, SPACE_MARK, sizeof SPACE_MARK - 1));
         td_ids_append(ids, special->id);
         at += special->length;
         while (special->strip_right && at < length && is_space(text[at]))
@@ -291,7 +325,7 @@ static void replace_space_marks(td_buffer *text, size_t start)
         return;
     size_t to = start;
     for (size_t from = start; from < text->length;) {
-        if (text->length - from >= 3 && memcmp(text->data + from, "\xe2\x96\x81", 3) == 0) {
+        if (text->length - from >= 3 && memcmp(text->data + from, SPACE_MARK, 3) == 0) {
             if (from > start)
                 text->data[to++] = ' ';
             from += 3;

@@ -23,6 +23,7 @@ typedef struct td_tokenizer_kind {
     /* Sets prefix and suffix for these languages; NULL: the kind has no languages. */
     td_status (*set_languages)(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error);
     void (*free_state)(void *state); /* may be NULL */
+    bool keeps_space; /* whitespace before a special token in the text gives a lone U+2581, as transformers' fast tokenizers do */
 } td_tokenizer_kind;
 
 /* A token that is found in text before anything else is done with it. */
@@ -61,6 +62,13 @@ td_status td_tokenizer_join_pieces(const td_tokenizer *tokenizer, const td_sente
 /* Removes whitespace at both ends of what was appended after `start`. */
 void td_buffer_strip(td_buffer *text, size_t start);
 
-extern const td_tokenizer_kind td_tokenizer_marian;
+/* True when tokenizer_config.json's "tokenizer_class" is one of `classes`, or, where that says nothing, config.json's "model_type" is one
+ * of `types`. Both lists separate names by spaces; "Fast" after a class is ignored. */
+bool td_directory_is(const char *directory, const char *classes, const char *types);
+/* A string of tokenizer_config.json, copied; *ret_text is NULL when it has none. */
+td_status td_tokenizer_setting(const char *directory, const char *key, char **ret_text, td_error *error);
+
+extern const td_tokenizer_kind td_tokenizer_marian, td_tokenizer_t5, td_tokenizer_pegasus, td_tokenizer_mbart, td_tokenizer_nllb, td_tokenizer_speech_to_text;
+extern const td_tokenizer_kind td_tokenizer_bart, td_tokenizer_gpt2, td_tokenizer_whisper;
 
 #endif

@@ -55,9 +55,10 @@ static void check_case(const td_tokenizer *tokenizer, const json_t *item)
     td_error error;
     for (int side = 0; side < 2; side++) {
         const json_t *expected = json_object_get(item, keys[side]);
-        const json_t *classic = side == 0 ? json_object_get(item, "classic_ids") : NULL;
+        /* Present where transformers is not what the models were trained with: the SentencePiece library counts. */
+        const json_t *classic = json_object_get(item, "classic_ids");
         td_ids ids = TD_IDS_INIT;
-        if (!expected)
+        if (!expected || (classic && side == 1))
             continue;
         assert_int_equal(td_tokenizer_encode(tokenizer, (td_text_side)side, json_string_value(text), json_string_length(text), &ids, &error), TD_OK);
         compare_ids(keys[side], text, classic ? classic : expected, &ids);
