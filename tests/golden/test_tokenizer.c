@@ -12,7 +12,8 @@
 #include <string.h>
 
 static const char *const directories[] = {
-    TD_TEST_DATA "/golden/marian-tokenizer",
+    TD_TEST_DATA "/golden/marian-tokenizer", TD_TEST_DATA "/golden/t5-tokenizer",   TD_TEST_DATA "/golden/pegasus-tokenizer",
+    TD_TEST_DATA "/golden/mbart-tokenizer",  TD_TEST_DATA "/golden/nllb-tokenizer", TD_TEST_DATA "/golden/bart-tokenizer",
 };
 
 static int differences;
