@@ -21,21 +21,32 @@ typedef struct evaluate_values {
 
 #define OFFSET(member) offsetof(evaluate_values, member)
 const cli_option evaluate_options[] = {
-    {"metric", 0, CLI_TEXT, OFFSET(metrics), "LIST", "bleu, chrf, exact, rouge, wer, cer, cider; commas between "
-     "(default: bleu,chrf)", 0, 0},
-    {"reference", 'r', CLI_LIST, OFFSET(references), "FILE", "what would be right, a line each; repeat for more than one "
-     "reference a line", 0, 0},
-    {"tokenize", 0, CLI_CHOICE, OFFSET(tokenizer), "13a|none|char|intl", "tokens of bleu (default: 13a) and cider "
-     "(default: none)", 0, 0},
+    {"metric", 0, CLI_TEXT, OFFSET(metrics), "LIST",
+     "bleu, chrf, exact, rouge, wer, cer, cider; commas between "
+     "(default: bleu,chrf)",
+     0, 0},
+    {"reference", 'r', CLI_LIST, OFFSET(references), "FILE",
+     "what would be right, a line each; repeat for more than one "
+     "reference a line",
+     0, 0},
+    {"tokenize", 0, CLI_CHOICE, OFFSET(tokenizer), "13a|none|char|intl",
+     "tokens of bleu (default: 13a) and cider "
+     "(default: none)",
+     0, 0},
     {"lowercase", 0, CLI_FLAG, OFFSET(lowercase), NULL, "compare without regard to case (rouge always does)", 0, 0},
-    {"chrf-word-order", 0, CLI_INTEGER, OFFSET(word_order), "N", "words among chrf's n-grams: 2 for chrF++ (default: 0)",
-     0, 8},
+    {"chrf-word-order", 0, CLI_INTEGER, OFFSET(word_order), "N",
+     "words among chrf's n-grams: 2 for chrF++ (default: 0)", 0, 8},
     {"stem", 0, CLI_FLAG, OFFSET(stem), NULL, "compare stems of English words (rouge)", 0, 0},
-    {"bootstrap", 0, CLI_INTEGER, OFFSET(bootstrap), "N", "give 95 % intervals of bleu and chrf from N resamples "
-     "(default: 1000 with --compare)", 1, 1e9},
-    {"compare", 0, CLI_TEXT, OFFSET(compare), "FILE", "another system's output: how likely is the difference chance "
-     "(bleu, chrf)", 0, 0},
-    {"seed", 0, CLI_INTEGER, OFFSET(seed), "N", "of the resamples (default: 12345, sacreBLEU's)", 0, 9007199254740992.0},
+    {"bootstrap", 0, CLI_INTEGER, OFFSET(bootstrap), "N",
+     "give 95 % intervals of bleu and chrf from N resamples "
+     "(default: 1000 with --compare)",
+     1, 1e9},
+    {"compare", 0, CLI_TEXT, OFFSET(compare), "FILE",
+     "another system's output: how likely is the difference chance "
+     "(bleu, chrf)",
+     0, 0},
+    {"seed", 0, CLI_INTEGER, OFFSET(seed), "N", "of the resamples (default: 12345, sacreBLEU's)", 0,
+     9007199254740992.0},
     {"json", 0, CLI_FLAG, OFFSET(json), NULL, "print one JSON object", 0, 0},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };
@@ -49,7 +60,10 @@ typedef struct evaluation {
     bool compare;
 } evaluation;
 
-static bool resamples(const evaluation *e) { return e->values->bootstrap > 0; }
+static bool resamples(const evaluation *e)
+{
+    return e->values->bootstrap > 0;
+}
 
 static td_bootstrap_options bootstrap_options(const evaluation *e)
 {
@@ -73,8 +87,9 @@ static void add_bootstrap(json_t *result, const evaluation *e, const td_bootstra
     json_object_set_new(result, "interval", json_real(sure->interval));
     if (!e->compare)
         return;
-    json_object_set_new(result, "other", json_pack("{s:f,s:f,s:f}", "score", sure->other_score, "mean",
-                                                   sure->other_mean, "interval", sure->other_interval));
+    json_object_set_new(result, "other",
+                        json_pack("{s:f,s:f,s:f}", "score", sure->other_score, "mean", sure->other_mean, "interval",
+                                  sure->other_interval));
     json_object_set_new(result, "p_value", json_real(sure->p_value));
 }
 
@@ -97,13 +112,15 @@ static td_status run_bleu(const evaluation *e, json_t **ret_result, td_error *er
     td_signature signature =
         td_bleu_signature(&options, e->reference_count, (size_t)e->values->bootstrap, bootstrap.seed);
     json_t *result = scored(bleu.score, signature.text);
-    json_object_set_new(result, "precisions", json_pack("[f,f,f,f]", bleu.precisions[0], bleu.precisions[1],
-                                                        bleu.precisions[2], bleu.precisions[3]));
+    json_object_set_new(
+        result, "precisions",
+        json_pack("[f,f,f,f]", bleu.precisions[0], bleu.precisions[1], bleu.precisions[2], bleu.precisions[3]));
     json_object_set_new(result, "brevity_penalty", json_real(bleu.brevity_penalty));
     json_object_set_new(result, "hypothesis_length", json_integer((json_int_t)bleu.hypothesis_length));
     json_object_set_new(result, "reference_length", json_integer((json_int_t)bleu.reference_length));
-    json_object_set_new(result, "cumulative", json_pack("[f,f,f,f]", bleu.cumulative[0], bleu.cumulative[1],
-                                                        bleu.cumulative[2], bleu.cumulative[3]));
+    json_object_set_new(
+        result, "cumulative",
+        json_pack("[f,f,f,f]", bleu.cumulative[0], bleu.cumulative[1], bleu.cumulative[2], bleu.cumulative[3]));
     if (resamples(e))
         add_bootstrap(result, e, &sure);
     *ret_result = result;
@@ -201,7 +218,7 @@ typedef struct metric {
 } metric;
 
 static const metric metrics[] = {
-    {"bleu", run_bleu, false, true},   {"chrf", run_chrf, false, true}, {"exact", run_exact, false, false},
+    {"bleu", run_bleu, false, true},    {"chrf", run_chrf, false, true}, {"exact", run_exact, false, false},
     {"rouge", run_rouge, false, false}, {"wer", run_wer, true, false},   {"cer", run_cer, true, false},
     {"cider", run_cider, false, false}, {NULL, NULL, false, false},
 };
@@ -283,7 +300,10 @@ static int read_files(const cli_command *command, const char *path, evaluation *
     return code;
 }
 
-static double number(const json_t *result, const char *key) { return json_number_value(json_object_get(result, key)); }
+static double number(const json_t *result, const char *key)
+{
+    return json_number_value(json_object_get(result, key));
+}
 
 static void print_bootstrap(const json_t *result)
 {
@@ -301,8 +321,7 @@ static void print_plain(const char *name, const json_t *result)
     if (json_object_get(result, "rouge1")) {
         const char *key;
         json_t *value;
-        json_object_foreach((json_t *)result, key, value)
-            printf(" %s %.2f", key, json_number_value(value));
+        json_object_foreach((json_t *)result, key, value) printf(" %s %.2f", key, json_number_value(value));
     } else {
         printf(" %.2f", number(result, "score"));
     }
@@ -341,8 +360,7 @@ static int score(const cli_command *command, const evaluation *e)
     } else if (code == CLI_DONE) {
         const char *name;
         json_t *result;
-        json_object_foreach(all, name, result)
-            print_plain(name, result);
+        json_object_foreach(all, name, result) print_plain(name, result);
     }
     json_decref(all);
     return code == CLI_DONE ? cli_finish_output(command, code) : code;

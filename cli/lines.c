@@ -11,7 +11,10 @@
 
 enum { CHUNK = 1 << 16 };
 
-static const char *shown(const char *path) { return strcmp(path, "-") == 0 ? "standard input" : path; }
+static const char *shown(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
 
 static int complain_zlib(const cli_command *command, const char *path, gzFile file)
 {

@@ -10,7 +10,8 @@ typedef struct cli_lines {
     size_t count;
 } cli_lines;
 
-/* Returns -1, or an exit code after a message: unreadable, cut short, not UTF-8 or with a zero byte (names file and line). */
+/* Returns -1, or an exit code after a message: unreadable, cut short, not UTF-8 or with a zero byte (names file and
+ * line). */
 int cli_lines_read(const cli_command *command, const char *path, cli_lines *ret_lines);
 void cli_lines_release(cli_lines *lines);
 

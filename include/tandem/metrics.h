@@ -27,7 +27,7 @@ typedef enum td_metric_tokenizer {
 } td_metric_tokenizer;
 
 typedef enum td_bleu_smoothing {
-    TD_SMOOTHING_EXP,   /* NIST: the k-th precision without a match counts 1 / 2^k */
+    TD_SMOOTHING_EXP, /* NIST: the k-th precision without a match counts 1 / 2^k */
     TD_SMOOTHING_NONE,
     TD_SMOOTHING_FLOOR, /* a precision without a match counts smoothing_value (0.1) matches */
     TD_SMOOTHING_ADD_K  /* smoothing_value (1) is added to matches and totals from bigrams on */
@@ -41,12 +41,15 @@ typedef struct td_bleu_options {
     bool lowercase;
     bool effective_order; /* leave out orders longer than the hypotheses: for single sentences */
 } td_bleu_options;
-#define TD_BLEU_OPTIONS_INIT {sizeof(td_bleu_options), TD_TOKENIZER_13A, TD_SMOOTHING_EXP, -1.0, false, false}
+#define TD_BLEU_OPTIONS_INIT                                                                                           \
+    {                                                                                                                  \
+        sizeof(td_bleu_options), TD_TOKENIZER_13A, TD_SMOOTHING_EXP, -1.0, false, false                                \
+    }
 
 typedef struct td_bleu_result {
     double score;
     double precisions[4];
-    double brevity_penalty; /* 0 to 1 */
+    double brevity_penalty;                       /* 0 to 1 */
     uint64_t hypothesis_length, reference_length; /* tokens */
     uint64_t correct[4], total[4];                /* n-grams */
     double cumulative[4]; /* BLEU-1 to BLEU-4 as caption papers report them (pycocoevalcap): unsmoothed */
@@ -73,10 +76,13 @@ typedef struct td_chrf_options {
     size_t word_order;      /* 0 for chrF, 2 for chrF++; at most 8 */
     double beta;            /* weight of recall */
     bool lowercase;
-    bool whitespace;  /* count white space among the characters */
+    bool whitespace;    /* count white space among the characters */
     bool eps_smoothing; /* average F over all orders, as the authors' own script; else over those both sides have */
 } td_chrf_options;
-#define TD_CHRF_OPTIONS_INIT {sizeof(td_chrf_options), 6, 0, 2.0, false, false, false}
+#define TD_CHRF_OPTIONS_INIT                                                                                           \
+    {                                                                                                                  \
+        sizeof(td_chrf_options), 6, 0, 2.0, false, false, false                                                        \
+    }
 
 TD_API td_status td_chrf(const td_chrf_options *options, const char *const *hypotheses,
                          const char *const *const *references, size_t reference_count, size_t count, double *ret_score,
@@ -91,12 +97,15 @@ typedef struct td_bootstrap_options {
     size_t samples; /* 1000 */
     uint64_t seed;  /* 12345; draws the very resamples that sacreBLEU draws (NumPy's PCG64) */
 } td_bootstrap_options;
-#define TD_BOOTSTRAP_OPTIONS_INIT {sizeof(td_bootstrap_options), 1000, 12345}
+#define TD_BOOTSTRAP_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        sizeof(td_bootstrap_options), 1000, 12345                                                                      \
+    }
 
 typedef struct td_bootstrap_result {
-    double score, mean, interval;             /* 95 % of resamples lie within about mean +- interval */
+    double score, mean, interval;                   /* 95 % of resamples lie within about mean +- interval */
     double other_score, other_mean, other_interval; /* of `other`; 0 without */
-    double p_value; /* two-sided, of the difference between both; 1 without `other` */
+    double p_value;                                 /* two-sided, of the difference between both; 1 without `other` */
 } td_bootstrap_result;
 
 /* `other`: a second system's hypotheses, compared on the same resamples, or NULL. */
@@ -115,7 +124,10 @@ typedef struct td_rouge_options {
     size_t struct_size;
     bool stem; /* Porter's stemmer, with NLTK's extensions */
 } td_rouge_options;
-#define TD_ROUGE_OPTIONS_INIT {sizeof(td_rouge_options), false}
+#define TD_ROUGE_OPTIONS_INIT                                                                                          \
+    {                                                                                                                  \
+        sizeof(td_rouge_options), false                                                                                \
+    }
 
 typedef struct td_rouge_score {
     double precision, recall, f;
@@ -138,7 +150,10 @@ typedef struct td_error_rate_options {
     bool characters; /* CER; else WER */
     bool lowercase;
 } td_error_rate_options;
-#define TD_ERROR_RATE_OPTIONS_INIT {sizeof(td_error_rate_options), false, false}
+#define TD_ERROR_RATE_OPTIONS_INIT                                                                                     \
+    {                                                                                                                  \
+        sizeof(td_error_rate_options), false, false                                                                    \
+    }
 
 typedef struct td_error_rate_result {
     double score; /* may pass 100 */
@@ -158,12 +173,15 @@ typedef struct td_cider_options {
     td_metric_tokenizer tokenizer; /* NONE: pycocoevalcap's figures, given text tokenised as it does */
     bool lowercase;
 } td_cider_options;
-#define TD_CIDER_OPTIONS_INIT {sizeof(td_cider_options), TD_TOKENIZER_NONE, false}
+#define TD_CIDER_OPTIONS_INIT                                                                                          \
+    {                                                                                                                  \
+        sizeof(td_cider_options), TD_TOKENIZER_NONE, false                                                             \
+    }
 
 /* Document frequencies are counted in the references. 100 times pycocoevalcap's figure, as papers print it. */
 TD_API td_status td_cider(const td_cider_options *options, const char *const *hypotheses,
-                          const char *const *const *references, size_t reference_count, size_t count,
-                          double *ret_score, td_error *error);
+                          const char *const *const *references, size_t reference_count, size_t count, double *ret_score,
+                          td_error *error);
 
 /* ---- Exact match ---- */
 

@@ -14,7 +14,10 @@ typedef struct bleu_counter {
     td_ngrams ngrams;
 } bleu_counter;
 
-static uint32_t distance(uint32_t a, uint32_t b) { return a > b ? a - b : b - a; }
+static uint32_t distance(uint32_t a, uint32_t b)
+{
+    return a > b ? a - b : b - a;
+}
 
 static td_status check_length(size_t count, td_error *error)
 {
@@ -57,8 +60,8 @@ static double score_from_sums(const void *options, const uint64_t *sums)
     return td_bleu_from_sums(options, sums).score;
 }
 
-td_status td_bleu_statistics(const td_bleu_options *options, const td_segments *segments,
-                             td_statistics *ret_statistics, td_error *error)
+td_status td_bleu_statistics(const td_bleu_options *options, const td_segments *segments, td_statistics *ret_statistics,
+                             td_error *error)
 {
     TD_TRY(td_segments_check(segments, error));
     td_statistics statistics;

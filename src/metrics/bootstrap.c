@@ -1,5 +1,5 @@
-/* Paired bootstrap resampling (Koehn 2004) as sacreBLEU does it, with the random numbers NumPy's default generator gives,
- * so that intervals and p-values are theirs and not merely like theirs. */
+/* Paired bootstrap resampling (Koehn 2004) as sacreBLEU does it, with the random numbers NumPy's default generator
+ * gives, so that intervals and p-values are theirs and not merely like theirs. */
 #include "metrics/bootstrap.h"
 
 #include <inttypes.h>
@@ -33,8 +33,7 @@ static void seed_sequence(uint64_t seed, uint64_t ret_words[4])
     for (size_t from = 0; from < 4; from++)
         for (size_t to = 0; to < 4; to++)
             if (from != to) {
-                uint32_t mixed =
-                    0xca01f9ddu * pool[to] - 0x4973f715u * hash_mix(pool[from], &constant, 0x931e8875u);
+                uint32_t mixed = 0xca01f9ddu * pool[to] - 0x4973f715u * hash_mix(pool[from], &constant, 0x931e8875u);
                 pool[to] = mixed ^ (mixed >> 16);
             }
     constant = 0x8b51f9ddu;

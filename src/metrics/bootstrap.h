@@ -1,5 +1,5 @@
-/* Scores that are a function of sums over segments can be resampled without counting again: a row of counts a segment, a
- * function from the sum of rows to the score. */
+/* Scores that are a function of sums over segments can be resampled without counting again: a row of counts a segment,
+ * a function from the sum of rows to the score. */
 #ifndef TD_METRICS_BOOTSTRAP_H
 #define TD_METRICS_BOOTSTRAP_H
 

@@ -136,10 +136,13 @@ static td_status count_segment(chrf_counter *counter, size_t index, uint32_t *ro
     return TD_OK;
 }
 
-static double score_from_sums(const void *options, const uint64_t *sums) { return td_chrf_from_sums(options, sums); }
+static double score_from_sums(const void *options, const uint64_t *sums)
+{
+    return td_chrf_from_sums(options, sums);
+}
 
-td_status td_chrf_statistics(const td_chrf_options *options, const td_segments *segments,
-                             td_statistics *ret_statistics, td_error *error)
+td_status td_chrf_statistics(const td_chrf_options *options, const td_segments *segments, td_statistics *ret_statistics,
+                             td_error *error)
 {
     TD_TRY(td_segments_check(segments, error));
     td_statistics statistics;

@@ -108,8 +108,7 @@ static double similarity(const cider_counter *counter, size_t hypothesis_length,
         products[ngram->length - 1] += (here < there ? here : there) * there;
     }
     /* pycocoevalcap measures length in bigrams */
-    double delta =
-        (double)td_ngram_total(hypothesis_length, 2) - (double)td_ngram_total(reference_length, 2);
+    double delta = (double)td_ngram_total(hypothesis_length, 2) - (double)td_ngram_total(reference_length, 2);
     for (size_t n = 0; n < ORDER; n++)
         if (norms[n] > 0 && reference_norms[n] > 0)
             sum += products[n] / (sqrt(norms[n]) * sqrt(reference_norms[n]));
@@ -149,9 +148,8 @@ static td_status score_all(cider_counter *counter, double *ret_score, td_error *
     return TD_OK;
 }
 
-td_status td_cider(const td_cider_options *options, const char *const *hypotheses,
-                   const char *const *const *references, size_t reference_count, size_t count, double *ret_score,
-                   td_error *error)
+td_status td_cider(const td_cider_options *options, const char *const *hypotheses, const char *const *const *references,
+                   size_t reference_count, size_t count, double *ret_score, td_error *error)
 {
     td_cider_options checked = TD_CIDER_OPTIONS_INIT;
     TD_TRY(td_options_copy(&checked, sizeof checked, options, "CIDEr options", error));

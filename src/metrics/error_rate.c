@@ -1,5 +1,6 @@
-/* Word and character error rates: Levenshtein distance with the counts of one best alignment. Of several, the one jiwer's
- * library (rapidfuzz) walks is taken, so that substitutions, deletions and insertions are the same as well as their sum. */
+/* Word and character error rates: Levenshtein distance with the counts of one best alignment. Of several, the one
+ * jiwer's library (rapidfuzz) walks is taken, so that substitutions, deletions and insertions are the same as well as
+ * their sum. */
 #include "metrics/text.h"
 
 #include <string.h>
@@ -34,8 +35,8 @@ static td_status split(rate_counter *counter, td_codes text, td_codes *ret_words
         for (size_t i = start; i < at; i++)
             hash = td_sequence_hash_add(hash, text.data[i]);
         if (at > start)
-            TD_TRY(td_sequence_map_add(&counter->vocabulary, text.data + start, at - start, hash, &words[count++],
-                                       error));
+            TD_TRY(
+                td_sequence_map_add(&counter->vocabulary, text.data + start, at - start, hash, &words[count++], error));
         start = end;
         at = at == text.count ? at + 1 : end;
     }
@@ -72,8 +73,7 @@ static void fill_changes(td_codes reference, td_codes hypothesis, uint32_t *colu
         uint32_t diagonal = column[0]++;
         for (size_t i = 0; i < reference.count; i++) {
             uint32_t before = column[i + 1];
-            column[i + 1] = smallest(before + 1, column[i] + 1,
-                                     diagonal + (reference.data[i] != hypothesis.data[j]));
+            column[i + 1] = smallest(before + 1, column[i] + 1, diagonal + (reference.data[i] != hypothesis.data[j]));
             diagonal = before;
             unsigned change = column[i + 1] > column[i] ? RISES : column[i + 1] < column[i] ? FALLS : 0;
             size_t cell = j * reference.count + i;

@@ -12,8 +12,8 @@ static td_status lowered(const char *text, td_arena *arena, td_codes *ret_codes,
     return TD_OK;
 }
 
-static td_status equal(bool lowercase, const char *hypothesis, const char *reference, td_arena *arena,
-                       bool *ret_equal, td_error *error)
+static td_status equal(bool lowercase, const char *hypothesis, const char *reference, td_arena *arena, bool *ret_equal,
+                       td_error *error)
 {
     if (!lowercase) {
         *ret_equal = strcmp(hypothesis, reference) == 0;

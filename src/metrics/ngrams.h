@@ -1,5 +1,5 @@
-/* How many n-grams of one hypothesis its references have too: the count under BLEU and chrF. Only the hypothesis' n-grams
- * are stored; those that references alone have cannot match. */
+/* How many n-grams of one hypothesis its references have too: the count under BLEU and chrF. Only the hypothesis'
+ * n-grams are stored; those that references alone have cannot match. */
 #ifndef TD_METRICS_NGRAMS_H
 #define TD_METRICS_NGRAMS_H
 
@@ -25,6 +25,9 @@ void td_ngrams_forget_references(td_ngrams *ngrams);
 /* Clipped matches by order: ret_matches [order]. */
 void td_ngrams_matches(const td_ngrams *ngrams, uint32_t *ret_matches);
 
-static inline uint32_t td_ngram_total(size_t length, size_t n) { return length >= n ? (uint32_t)(length - n + 1) : 0; }
+static inline uint32_t td_ngram_total(size_t length, size_t n)
+{
+    return length >= n ? (uint32_t)(length - n + 1) : 0;
+}
 
 #endif

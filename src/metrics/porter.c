@@ -1,11 +1,14 @@
-/* "An algorithm for suffix stripping" (Porter 1980). The steps are the paper's; what NLTK changed is marked so. In every
- * table the first suffix that fits decides, even when its condition then fails. */
+/* "An algorithm for suffix stripping" (Porter 1980). The steps are the paper's; what NLTK changed is marked so. In
+ * every table the first suffix that fits decides, even when its condition then fails. */
 #include "metrics/porter.h"
 
 #include <stdbool.h>
 #include <string.h>
 
-static bool is_vowel_letter(char c) { return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u'; }
+static bool is_vowel_letter(char c)
+{
+    return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u';
+}
 
 /* y is a vowel after a consonant: toy, but syzygy. */
 static bool is_consonant(const char *word, size_t i)
@@ -113,12 +116,12 @@ static size_t past_and_gerund(char *word, size_t length)
 
 static size_t double_suffixes(char *word, size_t length)
 {
-    static const rule rules[] = {
-        {"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},   {"izer", "ize"},
-        {"bli", "ble"},     {"alli", "al"},     {"entli", "ent"},   {"eli", "e"},       {"ousli", "ous"},
-        {"ization", "ize"}, {"ation", "ate"},   {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"},
-        {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},    {"iviti", "ive"},   {"biliti", "ble"},
-        {"fulli", "ful"},   {"logi", "log"},    {NULL, NULL}};
+    static const rule rules[] = {{"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},
+                                 {"izer", "ize"},    {"bli", "ble"},     {"alli", "al"},     {"entli", "ent"},
+                                 {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
+                                 {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"},
+                                 {"ousness", "ous"}, {"aliti", "al"},    {"iviti", "ive"},   {"biliti", "ble"},
+                                 {"fulli", "ful"},   {"logi", "log"},    {NULL, NULL}};
     /* NLTK: what alli leaves goes through this step again */
     while (ends_with(word, length, "alli") && measure(word, length - 4) > 0)
         length -= 2;
@@ -127,10 +130,10 @@ static size_t double_suffixes(char *word, size_t length)
 
 static const rule endings_of_three[] = {{"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"},
                                         {"ical", "ic"},  {"ful", ""},   {"ness", ""},    {NULL, NULL}};
-static const rule endings_of_four[] = {
-    {"al", ""},  {"ance", ""}, {"ence", ""},  {"er", ""},   {"ic", ""},  {"able", ""}, {"ible", ""},
-    {"ant", ""}, {"ement", ""}, {"ment", ""}, {"ent", ""},  {"ion", ""}, {"ou", ""},   {"ism", ""},
-    {"ate", ""}, {"iti", ""},  {"ous", ""},   {"ive", ""},  {"ize", ""}, {NULL, NULL}};
+static const rule endings_of_four[] = {{"al", ""},   {"ance", ""}, {"ence", ""}, {"er", ""},    {"ic", ""},
+                                       {"able", ""}, {"ible", ""}, {"ant", ""},  {"ement", ""}, {"ment", ""},
+                                       {"ent", ""},  {"ion", ""},  {"ou", ""},   {"ism", ""},   {"ate", ""},
+                                       {"iti", ""},  {"ous", ""},  {"ive", ""},  {"ize", ""},   {NULL, NULL}};
 
 static size_t final_e_and_l(const char *word, size_t length)
 {
@@ -145,10 +148,10 @@ static size_t final_e_and_l(const char *word, size_t length)
 static size_t irregular(char *word, size_t length)
 {
     static const char *const forms[][2] = {
-        {"sky", "sky"},         {"skies", "sky"},     {"dying", "die"},     {"lying", "lie"},      {"tying", "tie"},
-        {"news", "news"},       {"innings", "inning"}, {"inning", "inning"}, {"outings", "outing"}, {"outing", "outing"},
-        {"cannings", "canning"}, {"canning", "canning"}, {"howe", "howe"},    {"proceed", "proceed"}, {"exceed", "exceed"},
-        {"succeed", "succeed"}};
+        {"sky", "sky"},        {"skies", "sky"},       {"dying", "die"},        {"lying", "lie"},
+        {"tying", "tie"},      {"news", "news"},       {"innings", "inning"},   {"inning", "inning"},
+        {"outings", "outing"}, {"outing", "outing"},   {"cannings", "canning"}, {"canning", "canning"},
+        {"howe", "howe"},      {"proceed", "proceed"}, {"exceed", "exceed"},    {"succeed", "succeed"}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         if (strlen(forms[i][0]) == length && memcmp(forms[i][0], word, length) == 0) {
             memcpy(word, forms[i][1], strlen(forms[i][1]));

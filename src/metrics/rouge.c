@@ -21,7 +21,10 @@ typedef struct rouge_counter {
     td_ngrams ngrams;
 } rouge_counter;
 
-static bool is_word_letter(uint32_t code) { return (code >= 'a' && code <= 'z') || (code >= '0' && code <= '9'); }
+static bool is_word_letter(uint32_t code)
+{
+    return (code >= 'a' && code <= 'z') || (code >= '0' && code <= '9');
+}
 
 static td_status add_word(rouge_counter *counter, uint32_t *letters, size_t length, td_codes *words, td_error *error)
 {
@@ -37,9 +40,9 @@ static td_status add_word(rouge_counter *counter, uint32_t *letters, size_t leng
         letters[i] = (unsigned char)word[i];
         hash = td_sequence_hash_add(hash, letters[i]);
     }
-    return length == 0 ? TD_OK
-                       : td_sequence_map_add(&counter->vocabulary, letters, length, hash,
-                                             &words->data[words->count++], error);
+    return length == 0
+               ? TD_OK
+               : td_sequence_map_add(&counter->vocabulary, letters, length, hash, &words->data[words->count++], error);
 }
 
 static td_status read_text(rouge_counter *counter, const char *text, rouge_text *ret_text, td_error *error)
@@ -73,8 +76,8 @@ static td_rouge_score score_of(double hits, size_t reference, size_t hypothesis)
     return score;
 }
 
-/* The length of the longest common subsequence; `left` [a * b bits], when given, gets at (i, j) whether a[0..i], b[0..j-1]
- * have more in common than a[0..i-1], b[0..j]. `row` has b.count + 1 elements. */
+/* The length of the longest common subsequence; `left` [a * b bits], when given, gets at (i, j) whether a[0..i],
+ * b[0..j-1] have more in common than a[0..i-1], b[0..j]. `row` has b.count + 1 elements. */
 static size_t common_length(td_codes a, td_codes b, uint32_t *row, uint8_t *left)
 {
     memset(row, 0, (b.count + 1) * sizeof *row);
@@ -123,7 +126,8 @@ static td_codes sentence(const rouge_text *text, size_t index)
     return (td_codes){text->words.data + start, text->sentence_ends[index] - start};
 }
 
-/* Lin 2004, 3.2: hits are the union over hypothesis sentences, but no word counts more often than either side has it. */
+/* Lin 2004, 3.2: hits are the union over hypothesis sentences, but no word counts more often than either side has it.
+ */
 static td_status summary_hits(rouge_counter *counter, const rouge_text *reference, const rouge_text *hypothesis,
                               size_t *ret_hits, td_error *error)
 {
@@ -200,9 +204,8 @@ static void add_score(td_rouge_score *sum, td_rouge_score score, double weight)
     sum->f += weight * score.f;
 }
 
-td_status td_rouge(const td_rouge_options *options, const char *const *hypotheses,
-                   const char *const *const *references, size_t reference_count, size_t count,
-                   td_rouge_result *ret_result, td_error *error)
+td_status td_rouge(const td_rouge_options *options, const char *const *hypotheses, const char *const *const *references,
+                   size_t reference_count, size_t count, td_rouge_result *ret_result, td_error *error)
 {
     td_rouge_options checked = TD_ROUGE_OPTIONS_INIT;
     TD_TRY(td_options_copy(&checked, sizeof checked, options, "ROUGE options", error));

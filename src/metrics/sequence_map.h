@@ -1,5 +1,5 @@
-/* Numbers for sequences: words (of code points) and n-grams (of characters or word numbers) get 0, 1, 2, ... in order of
- * first sight, so that counts live in plain arrays. */
+/* Numbers for sequences: words (of code points) and n-grams (of characters or word numbers) get 0, 1, 2, ... in order
+ * of first sight, so that counts live in plain arrays. */
 #ifndef TD_METRICS_SEQUENCE_MAP_H
 #define TD_METRICS_SEQUENCE_MAP_H
 

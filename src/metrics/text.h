@@ -1,5 +1,5 @@
-/* Text as Python's strings see it: code points, its idea of white space and lower case. The reference implementations are
- * all written in Python, and scores equal theirs only when words are split where Python splits them. */
+/* Text as Python's strings see it: code points, its idea of white space and lower case. The reference implementations
+ * are all written in Python, and scores equal theirs only when words are split where Python splits them. */
 #ifndef TD_METRICS_TEXT_H
 #define TD_METRICS_TEXT_H
 

@@ -1,5 +1,5 @@
-/* sacreBLEU's tokenisers. Each is a list of passes over the text that put spaces around characters, in which one pass sees
- * what the one before wrote; keeping the passes apart is what makes odd cases ("1,.,2") come out as theirs. */
+/* sacreBLEU's tokenisers. Each is a list of passes over the text that put spaces around characters, in which one pass
+ * sees what the one before wrote; keeping the passes apart is what makes odd cases ("1,.,2") come out as theirs. */
 #include "metrics/text.h"
 
 #include <string.h>
@@ -7,10 +7,22 @@
 
 typedef bool (*code_class)(uint32_t code);
 
-static bool is_digit(uint32_t code) { return code >= '0' && code <= '9'; }
-static bool is_not_digit(uint32_t code) { return !is_digit(code); }
-static bool is_dash(uint32_t code) { return code == '-'; }
-static bool is_period_or_comma(uint32_t code) { return code == '.' || code == ','; }
+static bool is_digit(uint32_t code)
+{
+    return code >= '0' && code <= '9';
+}
+static bool is_not_digit(uint32_t code)
+{
+    return !is_digit(code);
+}
+static bool is_dash(uint32_t code)
+{
+    return code == '-';
+}
+static bool is_period_or_comma(uint32_t code)
+{
+    return code == '.' || code == ',';
+}
 
 /* mteval-v13a's [\{-\~\[-\` -\&\(-\+\:-\@\/]: ASCII punctuation without apostrophe, comma, dash and period. */
 static bool is_western_punctuation(uint32_t code)
@@ -19,9 +31,18 @@ static bool is_western_punctuation(uint32_t code)
            (code >= '(' && code <= '+') || (code >= ':' && code <= '@') || code == '/';
 }
 
-static bool is_punctuation(uint32_t code) { return (U_GET_GC_MASK((UChar32)code) & U_GC_P_MASK) != 0; }
-static bool is_not_number(uint32_t code) { return (U_GET_GC_MASK((UChar32)code) & U_GC_N_MASK) == 0; }
-static bool is_symbol(uint32_t code) { return (U_GET_GC_MASK((UChar32)code) & U_GC_S_MASK) != 0; }
+static bool is_punctuation(uint32_t code)
+{
+    return (U_GET_GC_MASK((UChar32)code) & U_GC_P_MASK) != 0;
+}
+static bool is_not_number(uint32_t code)
+{
+    return (U_GET_GC_MASK((UChar32)code) & U_GC_N_MASK) == 0;
+}
+static bool is_symbol(uint32_t code)
+{
+    return (U_GET_GC_MASK((UChar32)code) & U_GC_S_MASK) != 0;
+}
 
 /* What a pass writes: of one character " a ", of a pair "a b " (SPLIT_SECOND) or " a b" (SPLIT_FIRST). */
 typedef enum pass_kind { PASS_SINGLE, PASS_SPLIT_SECOND, PASS_SPLIT_FIRST } pass_kind;
@@ -51,7 +72,10 @@ static td_status allocate_codes(td_arena *arena, size_t count, td_codes *ret_cod
     return TD_OK;
 }
 
-static void put(td_codes *codes, uint32_t code) { codes->data[codes->count++] = code; }
+static void put(td_codes *codes, uint32_t code)
+{
+    codes->data[codes->count++] = code;
+}
 
 static td_status apply(const spacing *pass, td_arena *arena, td_codes *text, td_error *error)
 {
@@ -103,7 +127,7 @@ static void replace(td_codes *text, const char *from, const char *to)
 
 static td_status prepare_13a(td_arena *arena, td_codes *text, td_error *error)
 {
-    static const char *const replacements[][2] = {{"<skipped>", ""}, {"-\n", ""},    {"\n", " "},  {"&quot;", "\""},
+    static const char *const replacements[][2] = {{"<skipped>", ""}, {"-\n", ""},   {"\n", " "},  {"&quot;", "\""},
                                                   {"&amp;", "&"},    {"&lt;", "<"}, {"&gt;", ">"}};
     td_codes out;
     TD_TRY(allocate_codes(arena, text->count + 2, &out, error));
