@@ -1,9 +1,9 @@
 /* Every allocation of every metric fails in turn: the call says so, writes no result and leaks nothing. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 #include <stdlib.h>
 
 #include "tandem/metrics.h"
