@@ -52,7 +52,9 @@ typedef struct td_generation {
     bool output_attentions;         /* hypotheses carry the attention over the source */
 } td_generation;
 
-/* The values transformers has when no file says otherwise (max_length unset; `top_k` 50). Free with td_generation_free. */
+/* The values transformers has when no file says otherwise (num_beams 1, top_k 50), but for the length: unset, it is
+ * TD_DEFAULT_NEW_TOKENS and not 20, which cuts most sentences. Free with td_generation_free. */
+#define TD_DEFAULT_NEW_TOKENS 256
 td_generation td_generation_default(void);
 void td_generation_free(td_generation *generation);
 td_status td_generation_copy(const td_generation *from, td_generation *ret_copy, td_error *error);
@@ -83,7 +85,7 @@ typedef struct td_hypothesis {
     bool ended;                /* an end token was produced, rather than the length limit met */
 } td_hypothesis;
 
-/* Best first. Valid during the callback. */
+/* Best first; samples in their order. Valid during the callback. */
 typedef struct td_output {
     size_t count;
     const td_hypothesis *hypotheses;
@@ -104,7 +106,7 @@ typedef struct td_generate_callbacks {
 
 typedef struct td_search_options {
     size_t batch_tokens; /* source tokens times beams decoded together; 0: the default */
-    bool bfloat16;       /* as in td_graph */
+    struct td_gemm_cache *products; /* as in td_graph: not NULL for products in bfloat16; borrowed */
 } td_search_options;
 
 /* The mutable side of decoding: arena, decoder state, beams. One thread at a time; keeps its memory between calls. */

@@ -1,0 +1,153 @@
+/* What every use of a network for decoding needs: a step's memory, encoding ragged groups of sources, logits in blocks of rows. */
+#include "decoding/search.h"
+
+#include <math.h>
+#include <string.h>
+
+#define DEFAULT_BATCH_TOKENS 8192
+
+td_status td_search_new(const td_network *network, const td_search_options *options, td_search **ret_search, td_error *error)
+{
+    td_search *search = td_allocate_array(1, sizeof *search);
+    if (!search)
+        return td_fail_memory(error, sizeof *search);
+    search->network = network;
+    if (options)
+        search->options = *options;
+    if (search->options.batch_tokens == 0)
+        search->options.batch_tokens = DEFAULT_BATCH_TOKENS;
+    td_arena_init(&search->arena);
+    search->row = td_allocate_array(network->vocabulary, sizeof *search->row);
+    search->rules.stamps = td_allocate_array(network->vocabulary, sizeof *search->rules.stamps);
+    td_status status = TD_OK;
+    if (!search->row || !search->rules.stamps)
+        status = td_fail_memory(error, network->vocabulary * 2 * sizeof *search->row);
+    else
+        status = network->architecture->state_new(network, &search->state, error);
+    if (status != TD_OK) {
+        td_search_free(search);
+        return status;
+    }
+    *ret_search = search;
+    return TD_OK;
+}
+
+void td_search_free(td_search *search)
+{
+    if (!search)
+        return;
+    for (size_t i = 0; i < search->live_count; i++) {
+        td_sentence_free(search->live[i]);
+        td_release(search->live[i]);
+    }
+    for (size_t i = 0; i < search->spare_count; i++) {
+        td_sentence_free(search->spare[i]);
+        td_release(search->spare[i]);
+    }
+    if (search->state)
+        search->network->architecture->state_free(search->state);
+    td_arena_free(&search->arena);
+    void *blocks[] = {search->live, search->spare, search->row, search->rules.stamps, search->candidates,
+                      search->merged, search->merged_parents, search->merged_logprobs, search->weights, search->hypotheses,
+                      search->result_ids, search->result_logprobs, search->result_attention, search};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        td_release(blocks[i]);
+}
+
+void td_search_step(td_search *search)
+{
+    td_arena_reset(&search->arena);
+    td_graph_begin(&search->graph, &search->arena, false);
+    search->graph.products = search->options.products;
+}
+
+td_status td_search_failure(td_search *search, td_status status, const char *what, td_error *error)
+{
+    if (search->graph.error.status != TD_OK)
+        return td_fail(error, search->graph.error.status, "%s: %s", what, search->graph.error.message);
+    return td_fail(error, status != TD_OK ? status : TD_ERROR_INTERNAL, "%s failed", what);
+}
+
+static td_status check_source(const td_search *search, const td_source *source, size_t width, td_error *error)
+{
+    bool text = search->network->architecture->source == TD_TEXT;
+    if (text ? !source->ids : !source->features)
+        return td_fail(error, TD_ERROR_ARGUMENT, "source: this model reads %s", text ? "ids" : "features");
+    if (!text && source->width != width)
+        return td_fail(error, TD_ERROR_ARGUMENT, "source: %zu features a row after %zu; one model has one width", source->width,
+                       width);
+    return TD_OK;
+}
+
+/* Lays the sources end to end in the arena. */
+static td_status join_sources(td_search *search, const td_source *const *sources, size_t count, td_batch *ret_batch,
+                              td_error *error)
+{
+    size_t total = 0, width = sources[0]->width;
+    for (size_t i = 0; i < count; i++) {
+        TD_TRY(check_source(search, sources[i], width, error));
+        if (td_add_overflows(total, sources[i]->length, &total) || total > INT32_MAX)
+            return td_fail(error, TD_ERROR_LIMIT, "sources decoded together are too long; use a smaller batch");
+    }
+    bool text = search->network->architecture->source == TD_TEXT;
+    int32_t *offsets = td_arena_allocate_array(&search->arena, count + 1, sizeof *offsets);
+    int32_t *ids = text ? td_arena_allocate_array(&search->arena, total, sizeof *ids) : NULL;
+    td_real *features = text ? NULL : td_arena_allocate_array(&search->arena, total, width * sizeof *features);
+    if (!offsets || !(ids || features))
+        return td_fail_memory(error, total * (text ? sizeof *ids : width * sizeof *features));
+    offsets[0] = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (size_t)offsets[i], length = sources[i]->length;
+        if (text)
+            memcpy(ids + at, sources[i]->ids, length * sizeof *ids);
+        else
+            memcpy(features + at * width, sources[i]->features, length * width * sizeof *features);
+        offsets[i + 1] = (int32_t)(at + length);
+    }
+    *ret_batch = (td_batch){.ragged = {count, offsets}, .ids = ids, .features = features, .width = width};
+    return TD_OK;
+}
+
+td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_error *error)
+{
+    const td_architecture *architecture = search->network->architecture;
+    td_batch batch;
+    TD_TRY(join_sources(search, sources, count, &batch, error));
+    td_memory memory = {0};
+    td_status status = architecture->encode(search->network, &search->graph, &batch, &memory);
+    if (status != TD_OK || !td_graph_ok(&search->graph))
+        return td_search_failure(search, status, "encoder", error);
+    status = architecture->begin(search->network, &search->graph, &memory, search->state);
+    if (status != TD_OK || !td_graph_ok(&search->graph))
+        return td_search_failure(search, status, "decoder", error);
+    return TD_OK;
+}
+
+td_tensor *td_search_project(td_search *search, td_tensor *hidden, const int32_t *index, size_t count)
+{
+    bool together = hidden->stride == hidden->columns;
+    for (size_t i = 1; i < count; i++)
+        together = together && index[i] == index[0] + (int32_t)i;
+    td_real *rows = hidden->data + (size_t)index[0] * hidden->stride;
+    if (!together) {
+        rows = td_graph_allocate(&search->graph, count * hidden->columns, sizeof *rows);
+        for (size_t i = 0; rows && i < count; i++)
+            memcpy(rows + i * hidden->columns, hidden->data + (size_t)index[i] * hidden->stride, hidden->columns * sizeof *rows);
+    }
+    if (!rows)
+        return NULL;
+    return td_project(search->network, &search->graph, td_tensor_of(&search->graph, rows, count, hidden->columns));
+}
+
+td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum, td_error *error)
+{
+    const td_kernels *kernels = search->graph.kernels;
+    size_t n = search->network->vocabulary;
+    td_real maximum = kernels->maximum(row, n);
+    td_real sum = kernels->exp_sum(search->row, row, maximum, n);
+    if (!isfinite(maximum) || !isfinite(sum) || !(sum > 0))
+        return td_fail(error, TD_ERROR_NUMERIC, "the model's scores are not finite numbers; its weights may be damaged");
+    *ret_maximum = maximum;
+    *ret_log_sum = (td_real)log((double)sum);
+    return TD_OK;
+}

@@ -1,0 +1,44 @@
+/* Inside td_search: shared by generation and scoring. */
+#ifndef TD_DECODING_SEARCH_H
+#define TD_DECODING_SEARCH_H
+
+#include "decoding/sentence.h"
+
+struct td_search {
+    const td_network *network;
+    td_search_options options;
+    td_arena arena; /* one step */
+    td_graph graph; /* over it */
+    td_decoder_state *state;
+    td_rules rules;
+    td_sentence **live, **spare; /* in the order of the state's rows; ended ones for reuse */
+    size_t live_count, spare_count, capacity;
+    size_t cost; /* of the live */
+    const td_generate_callbacks *callbacks;
+    td_real *row;                  /* [vocabulary] scratch */
+    td_candidate *candidates;      /* [candidate_capacity]: of one row, then of one sentence */
+    td_candidate *merged;
+    int32_t *merged_parents;
+    td_real *merged_logprobs;
+    double *weights;
+    size_t candidate_capacity;
+    td_hypothesis *hypotheses; /* of the result being delivered */
+    int32_t *result_ids;
+    td_real *result_logprobs, *result_attention;
+    size_t hypothesis_capacity, result_capacity, attention_capacity;
+};
+
+#define TD_PROJECTED_ROWS 64 /* rows of logits that exist at once: enough for the product, little enough for the cache */
+
+/* A fresh step: empty arena, graph without tape. */
+void td_search_step(td_search *search);
+/* Within a step: encodes the sources and appends a state row for each. */
+td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_error *error);
+/* Turns a failed call on the graph into an error that says which. */
+td_status td_search_failure(td_search *search, td_status status, const char *what, td_error *error);
+/* Logits of hidden rows index[0..count) (count <= TD_PROJECTED_ROWS), in the arena. */
+td_tensor *td_search_project(td_search *search, td_tensor *hidden, const int32_t *index, size_t count);
+/* log sum exp of a row; fails when it isn't finite. */
+td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum, td_error *error);
+
+#endif

@@ -1,0 +1,107 @@
+/* Selection: a heap of the best so far, and blocks of the row that have nothing above its smallest are skipped whole. */
+#include "decoding/select.h"
+
+#include <math.h>
+
+#define BLOCK 32
+
+/* True when a ranks behind b. */
+static int behind(const td_candidate *a, const td_candidate *b)
+{
+    return a->key < b->key || (a->key == b->key && a->id > b->id);
+}
+
+/* The heap has its last-ranked candidate at the root. */
+static void sift_down(td_candidate *heap, size_t count, size_t at)
+{
+    td_candidate moved = heap[at];
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && behind(&heap[child + 1], &heap[child]))
+            child++;
+        if (!behind(&heap[child], &moved))
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moved;
+}
+
+static void sift_up(td_candidate *heap, size_t at)
+{
+    td_candidate moved = heap[at];
+    while (at > 0 && behind(&moved, &heap[(at - 1) / 2])) {
+        heap[at] = heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    heap[at] = moved;
+}
+
+static td_real block_maximum(const td_real *row, size_t n)
+{
+    td_real best = row[0];
+    for (size_t i = 1; i < n; i++)
+        best = row[i] > best ? row[i] : best;
+    return best;
+}
+
+size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candidate *ret_candidates)
+{
+    td_candidate *heap = ret_candidates;
+    size_t count = 0;
+    td_real threshold = -INFINITY;
+    for (size_t start = 0; wanted > 0 && start < n; start += BLOCK) {
+        size_t length = n - start < BLOCK ? n - start : BLOCK;
+        if (!(block_maximum(row + start, length) > threshold))
+            continue;
+        for (size_t i = start; i < start + length; i++) {
+            if (!(row[i] > threshold))
+                continue;
+            td_candidate candidate = {row[i], row[i], (int32_t)i};
+            if (count < wanted) {
+                heap[count] = candidate;
+                sift_up(heap, count++);
+            } else {
+                heap[0] = candidate;
+                sift_down(heap, count, 0);
+            }
+            if (count == wanted)
+                threshold = heap[0].key;
+        }
+    }
+    for (size_t left = count; left > 1; left--) {
+        td_candidate last = heap[0];
+        heap[0] = heap[left - 1];
+        heap[left - 1] = last;
+        sift_down(heap, left - 1, 0);
+    }
+    return count;
+}
+
+size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least, double *weights)
+{
+    double total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += weights[i] = exp((double)candidates[i].value - (double)candidates[0].value);
+    double before = 0;
+    size_t kept = 0;
+    while (kept < count && (kept < least || (before < top_p * total && weights[kept] >= min_p)))
+        before += weights[kept++];
+    return kept;
+}
+
+size_t td_select_random(const td_candidate *candidates, size_t count, td_random *random, double *weights)
+{
+    double total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += weights[i] = exp((double)candidates[i].value - (double)candidates[0].value);
+    double point = td_random_uniform(random) * total;
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (point < weights[i])
+            return i;
+        point -= weights[i];
+    }
+    return count - 1;
+}
