@@ -1,5 +1,5 @@
-/* Row kernels: the loops between the matrix products. One body (rows.inc.h), compiled for each instruction set; the table is chosen
- * once by what the processor offers. n is a count of elements unless said otherwise. */
+/* Row kernels: the loops between the matrix products. One body (rows.inc.h), compiled for each instruction set; the
+ * table is chosen once by what the processor offers. n is a count of elements unless said otherwise. */
 #ifndef TD_KERNELS_ROWS_H
 #define TD_KERNELS_ROWS_H
 
@@ -11,7 +11,8 @@
 
 typedef enum td_activation { TD_IDENTITY, TD_RELU, TD_GELU, TD_SWISH, TD_TANH, TD_SIGMOID, TD_GELU_TANH } td_activation;
 
-/* hash32(index + first, key) below `threshold` (of 2^32) drops the element; kept ones are multiplied by `scale`. */
+/* hash32(index + first, key) below `threshold` (of 2^32) drops the element; kept ones are multiplied by `scale`.
+ * Threshold 0: all are kept and `scale` is not applied. The same elements drop on every processor. */
 typedef struct td_dropout_mask {
     uint32_t key, threshold;
     td_real scale;
@@ -19,14 +20,14 @@ typedef struct td_dropout_mask {
 
 typedef struct td_adam_step {
     td_real learning_rate, beta1, beta2, epsilon, weight_decay; /* decay is decoupled: times learning_rate (AdamW) */
-    td_real correction1, correction2;                          /* 1 - beta^step */
-    td_real gradient_scale;                                    /* from clipping */
+    td_real correction1, correction2;                           /* 1 - beta^step */
+    td_real gradient_scale;                                     /* from clipping */
 } td_adam_step;
 
 typedef struct td_kernels {
     td_isa isa;
-    void (*add)(td_real *y, const td_real *x, size_t n);                       /* y += x */
-    void (*add_scaled)(td_real *y, const td_real *x, td_real a, size_t n);     /* y += a x */
+    void (*add)(td_real *y, const td_real *x, size_t n);                           /* y += x */
+    void (*add_scaled)(td_real *y, const td_real *x, td_real a, size_t n);         /* y += a x */
     void (*add_product)(td_real *y, const td_real *a, const td_real *b, size_t n); /* y += a b */
     td_real (*dot)(const td_real *a, const td_real *b, size_t n);
     double (*sum_squares)(const td_real *x, size_t n);
@@ -37,32 +38,33 @@ typedef struct td_kernels {
     /* y = activation(x), kind as td_activation; dx += dy * activation'(x) */
     void (*activate)(int kind, td_real *y, const td_real *x, size_t n);
     void (*activate_backward)(int kind, td_real *dx, const td_real *x, const td_real *dy, size_t n);
-    /* y = (add ? y : 0) + masked x; first: index of x[0] in the mask's stream */
+    /* y = (add ? y : 0) + masked x; y may be x when not adding; first: index of x[0] in the mask's stream */
     void (*dropout)(td_real *y, const td_real *x, size_t n, uint32_t first, td_dropout_mask mask, int add);
     /* one row; saves mean and 1 / deviation */
     void (*layer_norm)(td_real *y, const td_real *x, const td_real *weight, const td_real *bias, td_real epsilon,
                        size_t n, td_real *ret_mean, td_real *ret_inverse);
     void (*layer_norm_backward)(td_real *dx, td_real *dweight, td_real *dbias, const td_real *x, const td_real *dy,
                                 const td_real *weight, td_real mean, td_real inverse, size_t n);
-    /* One head of one sequence: q [nq, ldq], k, v [nk, ldk], out [nq, ldo]; p [nq, nk] receives the probabilities before
-     * dropout. causal: query i sees the first nk - nq + i + 1 keys. Probability p[i][j] has index first + i * nk + j in the mask's
-     * stream. scratch: [d, nk rounded up to 16]. */
-    void (*attention)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv, td_real *out,
-                      size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal,
-                      td_dropout_mask mask, uint32_t first);
-    /* dq, dk, dv are added to (any may be NULL); scratch: [d + 1, nk rounded up to 16] */
+    /* One head of one sequence: q [nq, ldq], k, v [nk, ldk], out [nq, ldo]; p [nq, nk] receives the probabilities
+     * before dropout. causal: query i sees the first nk - nq + i + 1 keys. Probability p[i][j] has index first + i * nk
+     * + j in the mask's stream. scratch: [d, nk rounded up to 16]. */
+    void (*attention)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
+                      td_real *out, size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d,
+                      td_real scale, int causal, td_dropout_mask mask, uint32_t first);
+    /* dq, dk, dv are added to (any may be NULL), in rows as q, k, v; scratch: [d + 1, nk rounded up to 16] */
     void (*attention_backward)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                                const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,
                                td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal,
                                td_dropout_mask mask, uint32_t first);
     /* One row of logits -> its loss; logits become the gradient times `scale`. Returns the plain nll in ret_nll. */
-    td_real (*cross_entropy)(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale, td_real *ret_nll);
+    td_real (*cross_entropy)(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale,
+                             td_real *ret_nll);
     void (*adam)(td_real *w, const td_real *g, td_real *m, td_real *v, size_t n, const td_adam_step *step);
     void (*to_bfloat16)(uint16_t *y, const td_real *x, size_t n);
 } td_kernels;
 
-const td_kernels *td_kernels_get(void);           /* the best for this processor */
-const td_kernels *td_kernels_for(td_isa isa);     /* NULL when not compiled in or not supported here */
+const td_kernels *td_kernels_get(void);       /* the best for this processor */
+const td_kernels *td_kernels_for(td_isa isa); /* NULL when not compiled in or not supported here */
 
 /* The tables themselves; only td_kernels_for names them. */
 extern const td_kernels td_kernels_plain, td_kernels_avx2, td_kernels_avx512;
@@ -70,7 +72,8 @@ extern const td_kernels td_kernels_plain, td_kernels_avx2, td_kernels_avx512;
 /* The mask of one dropout call. rate in [0, 1). */
 static inline td_dropout_mask td_dropout_mask_of(td_real rate, uint64_t key)
 {
-    td_dropout_mask mask = {(uint32_t)(key ^ (key >> 32)), (uint32_t)((double)rate * 4294967296.0), (td_real)1 / ((td_real)1 - rate)};
+    td_dropout_mask mask = {(uint32_t)(key ^ (key >> 32)), (uint32_t)((double)rate * 4294967296.0),
+                            (td_real)1 / ((td_real)1 - rate)};
     return mask;
 }
 

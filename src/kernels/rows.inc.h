@@ -3,90 +3,11 @@
  * their sums in registers with vector types, which it would not do by itself. */
 #include "kernels/rows.h"
 #include "kernels/rows_math.h"
+#include "kernels/rows_vector.h"
 
 #include <stdbool.h>
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
-#define INLINE static inline __attribute__((always_inline))
-
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#define TILE_VECTORS 4
-#elif defined(__AVX2__)
-#define VECTOR_BYTES 32
-#define TILE_VECTORS 2
-#else
-#define VECTOR_BYTES 16
-#define TILE_VECTORS 2
-#endif
-#define WIDTH (VECTOR_BYTES / sizeof(td_real))
-#define TILE_ROWS 4
-
-typedef td_real vector __attribute__((vector_size(VECTOR_BYTES)));
-typedef td_real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(td_real)), may_alias));
-
-INLINE vector load(const td_real *x)
-{
-    return *(const loose_vector *)x;
-}
-INLINE void store(td_real *y, vector x)
-{
-    *(loose_vector *)y = x;
-}
-
-/* The first n < WIDTH elements; the others are 0 and neither read nor written in memory. */
-#if defined(__AVX512F__)
-INLINE vector load_part(const td_real *x, size_t n)
-{
-    return (vector)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), x);
-}
-
-INLINE void store_part(td_real *y, vector x, size_t n)
-{
-    _mm512_mask_storeu_ps(y, (__mmask16)((1u << n) - 1), (__m512)x);
-}
-#elif defined(__AVX2__)
-INLINE __m256i part_mask(size_t n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-INLINE vector load_part(const td_real *x, size_t n)
-{
-    return (vector)_mm256_maskload_ps(x, part_mask(n));
-}
-INLINE void store_part(td_real *y, vector x, size_t n)
-{
-    _mm256_maskstore_ps(y, part_mask(n), (__m256)x);
-}
-#else
-INLINE vector load_part(const td_real *x, size_t n)
-{
-    vector y = {0};
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i];
-    return y;
-}
-
-INLINE void store_part(td_real *y, vector x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i];
-}
-#endif
-
-/* Sums pairwise, which keeps rounding small. */
-INLINE td_real sum_of(vector x)
-{
-    td_real part[WIDTH];
-    store(part, x);
-    for (size_t half = WIDTH / 2; half > 0; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            part[i] += part[i + half];
-    return part[0];
-}
+enum { TILE_ROWS = 4, TILE_VECTORS = VECTOR_BYTES == 64 ? 4 : 2 }; /* of a product's sums: what the registers hold */
 
 /* ---- elementwise and reductions ---- */
 
@@ -122,7 +43,7 @@ static td_real dot(const td_real *a, const td_real *b, size_t n)
     for (; i + WIDTH <= n; i += WIDTH)
         sum[0] += load(a + i) * load(b + i);
     if (i < n)
-        sum[1] += load_part(a + i, n - i) * load_part(b + i, n - i);
+        sum[1] += load_part(a + i, n - i, 0) * load_part(b + i, n - i, 0);
     return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
@@ -159,11 +80,20 @@ static double sum_squares(const td_real *x, size_t n)
 
 static td_real maximum(const td_real *x, size_t n)
 {
-    td_real best = -(td_real)INFINITY;
-#pragma omp simd reduction(max : best)
-    for (size_t i = 0; i < n; i++)
-        best = x[i] > best ? x[i] : best;
-    return best;
+    const td_real none = -(td_real)INFINITY;
+    vector first = (vector){0} + none, second = first;
+    size_t i = 0;
+    for (; i + 2 * WIDTH <= n; i += 2 * WIDTH) {
+        first = larger(first, load(x + i));
+        second = larger(second, load(x + i + WIDTH));
+    }
+    if (i + WIDTH <= n) {
+        first = larger(first, load(x + i));
+        i += WIDTH;
+    }
+    if (i < n)
+        second = larger(second, load_part(x + i, n - i, none));
+    return largest_of(larger(first, second));
 }
 
 /* The last elements of a row go through a whole vector of their own: one at a time they would cost as much as the row.
@@ -189,10 +119,10 @@ static td_real exp_sum(td_real *y, const td_real *x, td_real shift, size_t n)
     if (rest == 0)
         return sum;
     td_real part[WIDTH];
-    store(part, load_part(x + whole, rest));
-    exp_sum_part(part, part, shift, WIDTH);
+    store(part, load_part(x + whole, rest, -(td_real)INFINITY)); /* whose exponentials are 0 */
+    sum += exp_sum_part(part, part, shift, WIDTH);
     store_part(y + whole, load(part), rest);
-    return sum + sum_of(load_part(part, rest));
+    return sum;
 }
 
 static void scale_row(td_real *x, td_real factor, size_t n)
@@ -202,12 +132,37 @@ static void scale_row(td_real *x, td_real factor, size_t n)
         x[i] *= factor;
 }
 
+/* A row of few elements stays in one small buffer, padded to whole vectors by scores that get nothing. */
+INLINE void softmax_short(td_real *x, size_t n)
+{
+    td_real row[4 * WIDTH];
+    vector best = (vector){0} - (td_real)INFINITY;
+    size_t count = 0;
+    for (; count < n; count += WIDTH) {
+        vector y = n - count < WIDTH ? load_part(x + count, n - count, -(td_real)INFINITY) : load(x + count);
+        best = larger(best, y);
+        store(row + count, y);
+    }
+    td_real factor = 1 / exp_sum_part(row, row, largest_of(best), count);
+    for (size_t i = 0; i < n; i += WIDTH) {
+        vector y = load(row + i) * factor;
+        if (n - i < WIDTH)
+            store_part(x + i, y, n - i);
+        else
+            store(x + i, y);
+    }
+}
+
 static void softmax(td_real *x, size_t n)
 {
     if (n == 0)
         return;
+    if (n <= 4 * WIDTH) {
+        softmax_short(x, n);
+        return;
+    }
     td_real sum = exp_sum(x, x, maximum(x, n), n);
-    scale_row(x, (td_real)1 / sum, n);
+    scale_row(x, 1 / sum, n);
 }
 
 /* ---- activations ---- */
@@ -279,7 +234,7 @@ INLINE void activate_kind(int kind, td_real *y, const td_real *x, size_t n)
     activate_part(kind, y, x, whole);
     if (rest) {
         td_real part[WIDTH];
-        store(part, load_part(x + whole, rest));
+        store(part, load_part(x + whole, rest, 0));
         activate_part(kind, part, part, WIDTH);
         store_part(y + whole, load(part), rest);
     }
@@ -298,9 +253,9 @@ INLINE void activate_backward_kind(int kind, td_real *dx, const td_real *x, cons
     activate_backward_part(kind, dx, x, dy, whole);
     if (rest) {
         td_real part[3][WIDTH];
-        store(part[0], load_part(dx + whole, rest));
-        store(part[1], load_part(x + whole, rest));
-        store(part[2], load_part(dy + whole, rest));
+        store(part[0], load_part(dx + whole, rest, 0));
+        store(part[1], load_part(x + whole, rest, 0));
+        store(part[2], load_part(dy + whole, rest, 0));
         activate_backward_part(kind, part[0], part[1], part[2], WIDTH);
         store_part(dx + whole, load(part[0]), rest);
     }
@@ -460,7 +415,7 @@ INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row
     for (size_t p = 0; p < k; p++, a += a_column, b += ldb)
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            vector y = part ? load_part(b, part) : load(b + v * WIDTH);
+            vector y = part ? load_part(b, part, 0) : load(b + v * WIDTH);
 #pragma GCC unroll 4
             for (size_t r = 0; r < rows; r++)
                 sum[r][v] += a[r * a_row] * y;
@@ -470,7 +425,7 @@ INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row
         for (size_t v = 0; v < vectors; v++, c += WIDTH) {
             vector y = s->factor * sum[r][v];
             if (part)
-                store_part(c, s->accumulate ? load_part(c, part) + y : y, part);
+                store_part(c, s->accumulate ? load_part(c, part, 0) + y : y, part);
             else
                 store(c, s->accumulate ? load(c) + y : y);
         }

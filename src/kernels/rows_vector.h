@@ -1,0 +1,140 @@
+/* The widest vector of the instruction set being compiled for, and the few operations on it that plain C cannot say. */
+#ifndef TD_KERNELS_ROWS_VECTOR_H
+#define TD_KERNELS_ROWS_VECTOR_H
+
+#include "tensor/real.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define WIDTH (VECTOR_BYTES / sizeof(td_real))
+
+typedef td_real vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef td_real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(td_real)), may_alias));
+
+INLINE vector load(const td_real *x)
+{
+    return *(const loose_vector *)x;
+}
+INLINE void store(td_real *y, vector x)
+{
+    *(loose_vector *)y = x;
+}
+
+/* load_part and store_part: the first n < WIDTH elements; in memory the others are neither read nor written.
+ * larger: the larger of each pair. sum_of, largest_of: over the elements. */
+#if defined(__AVX512F__)
+
+INLINE vector load_part(const td_real *x, size_t n, td_real fill)
+{
+    return (vector)_mm512_mask_loadu_ps(_mm512_set1_ps(fill), (__mmask16)((1u << n) - 1), x);
+}
+
+INLINE void store_part(td_real *y, vector x, size_t n)
+{
+    _mm512_mask_storeu_ps(y, (__mmask16)((1u << n) - 1), (__m512)x);
+}
+
+INLINE vector larger(vector a, vector b)
+{
+    return (vector)_mm512_max_ps((__m512)a, (__m512)b);
+}
+INLINE td_real sum_of(vector x)
+{
+    return _mm512_reduce_add_ps((__m512)x);
+}
+INLINE td_real largest_of(vector x)
+{
+    return _mm512_reduce_max_ps((__m512)x);
+}
+
+#elif defined(__AVX2__)
+
+INLINE __m256i part_mask(size_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+INLINE vector load_part(const td_real *x, size_t n, td_real fill)
+{
+    __m256i mask = part_mask(n);
+    return (vector)_mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(x, mask), _mm256_castsi256_ps(mask));
+}
+
+INLINE void store_part(td_real *y, vector x, size_t n)
+{
+    _mm256_maskstore_ps(y, part_mask(n), (__m256)x);
+}
+INLINE vector larger(vector a, vector b)
+{
+    return (vector)_mm256_max_ps((__m256)a, (__m256)b);
+}
+
+INLINE td_real sum_of(vector x)
+{
+    __m128 y = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    y = _mm_add_ps(y, _mm_movehl_ps(y, y));
+    return _mm_cvtss_f32(_mm_add_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+
+INLINE td_real largest_of(vector x)
+{
+    __m128 y = _mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    y = _mm_max_ps(y, _mm_movehl_ps(y, y));
+    return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+
+#else
+
+INLINE vector load_part(const td_real *x, size_t n, td_real fill)
+{
+    vector y;
+    for (size_t i = 0; i < WIDTH; i++)
+        y[i] = i < n ? x[i] : fill;
+    return y;
+}
+
+INLINE void store_part(td_real *y, vector x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i];
+}
+
+INLINE vector larger(vector a, vector b)
+{
+    for (size_t i = 0; i < WIDTH; i++)
+        b[i] = a[i] > b[i] ? a[i] : b[i];
+    return b;
+}
+
+INLINE td_real sum_of(vector x)
+{
+    td_real even = 0, odd = 0;
+    for (size_t i = 0; i < WIDTH; i += 2) {
+        even += x[i];
+        odd += x[i + 1];
+    }
+    return even + odd;
+}
+
+INLINE td_real largest_of(vector x)
+{
+    td_real best = x[0];
+    for (size_t i = 1; i < WIDTH; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
+}
+
+#endif
+#endif
