@@ -18,11 +18,15 @@ struct cli_command {
 
 /* One file each: cmd_<verb>.c */
 int cmd_evaluate(const cli_command *command, int argc, char **argv);
+int cmd_generate(const cli_command *command, int argc, char **argv); /* translate, summarize, generate */
 int cmd_inspect(const cli_command *command, int argc, char **argv);
 int cmd_plot(const cli_command *command, int argc, char **argv);
+int cmd_score(const cli_command *command, int argc, char **argv);
 
 extern const cli_option evaluate_options[];
+extern const cli_option generate_options[];
 extern const cli_option inspect_options[];
 extern const cli_option plot_options[];
+extern const cli_option score_options[];
 
 #endif

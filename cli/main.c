@@ -5,7 +5,22 @@
 
 #include <string.h>
 
+#define LINES                                                                                                        \
+    "One input line gives one output line, in the same order; an empty line gives an empty one. Without FILE, or when "  \
+    "FILE is -, standard input is read. A line that cannot be answered gives an empty line, an error message and exit " \
+    "status 1; the others are answered all the same."
+
 static const cli_command commands[] = {
+    {"translate", "[FILE]...", "translate text, line by line",
+     LINES "\n\nExample: echo \"Ein Hund rennt im Schnee.\" | tandem translate", generate_options, cmd_generate},
+    {"summarize", "-m DIR [FILE]...", "summarize text, line by line", LINES, generate_options, cmd_generate},
+    {"generate", "-m DIR [FILE]...", "the verb under those: any model from text to text", LINES, generate_options,
+     cmd_generate},
+    {"score", "--source FILE --target FILE", "log-probability of given targets",
+     "Prints, for each pair of lines, the sum of the natural log-probabilities of the target's tokens, end token included.",
+     score_options, cmd_score},
+    {"inspect", "DIR", "what a model is: family, sizes, memory it needs, tokenizer, licence",
+     "Prints a fact a line, each with where it comes from.", inspect_options, cmd_inspect},
     {"plot", "RUN", "draw the curves of a training run",
      "Reads RUN/log.jsonl, which `tandem train` writes, and draws loss, learning rate and validation score over the steps "
      "as an SVG picture.",

@@ -13,7 +13,7 @@ enum { HELP_COLUMN = 30, HELP_WIDTH = 100, NAME_LIMIT = 64 };
 int cli_complain(const cli_command *command, int code, const char *format, ...)
 {
     va_list arguments;
-    fflush(stdout);
+    cli_flush_output();
     fprintf(stderr, command ? "tandem %s: " : "tandem: ", command ? command->name : "");
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
@@ -22,12 +22,25 @@ int cli_complain(const cli_command *command, int code, const char *format, ...)
     return code;
 }
 
+static int output_errno; /* of the first write that failed */
+
+bool cli_output_ok(void)
+{
+    if (ferror(stdout) && !output_errno)
+        output_errno = errno ? errno : EIO;
+    return !output_errno;
+}
+
+bool cli_flush_output(void)
+{
+    if (fflush(stdout) != 0 && !output_errno)
+        output_errno = errno ? errno : EIO;
+    return cli_output_ok();
+}
+
 int cli_finish_output(const cli_command *command, int code)
 {
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return code;
-    return cli_complain(command, CLI_FAILED, "standard output: %s", errno ? strerror(errno) : "writing failed");
+    return cli_flush_output() ? code : cli_complain(command, CLI_FAILED, "standard output: %s", strerror(output_errno));
 }
 
 /* Damerau's distance (adjacent letters swapped count once) of words of at most NAME_LIMIT bytes. */

@@ -47,6 +47,9 @@ const char *cli_nearest(const char *word, const char *(*next)(const void *contex
 
 /* "tandem VERB: message" on standard error; returns `code`. */
 int cli_complain(const cli_command *command, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* False once writing to standard output failed; the reason is kept for cli_finish_output. */
+bool cli_output_ok(void);
+bool cli_flush_output(void);
 /* Flushes standard output; returns `code`, or 1 after a message when writing failed. */
 int cli_finish_output(const cli_command *command, int code);
 

@@ -1,0 +1,122 @@
+#include "generate_options.h"
+#include "bundled.h"
+
+#define AT(member) offsetof(generate_values, member)
+
+#define MODEL_OPTION                                                                                                 \
+    {"model", 'm', CLI_TEXT, AT(model), "DIR",                                                                       \
+     "model directory in the Hugging Face layout (default: the bundled model for the verb)", 0, 0}
+#define FROM_OPTION {"from", 0, CLI_TEXT, AT(from), "LANG", "source language, for models of many languages", 0, 0}
+#define TO_OPTION                                                                                                    \
+    {"to", 0, CLI_TEXT, AT(to), "LANG", "target language, as the model writes it; needed when a model has several", 0, 0}
+#define THREADS_OPTION                                                                                               \
+    {"threads", 0, CLI_INTEGER, AT(threads), "N",                                                                    \
+     "sentences decoded side by side (default: one thread per processor); results do not depend on it", 1, 1024}
+#define BATCH_OPTION                                                                                                 \
+    {"batch-tokens", 0, CLI_INTEGER, AT(batch_tokens), "N",                                                          \
+     "source tokens times beams that a thread decodes together; results do not depend on it", 1, 1e9}
+#define INPUT_OPTION                                                                                                 \
+    {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",                                                           \
+     "what a line holds: text, subword pieces, or token ids taken as they are (default: text)", 0, 0}
+#define JSON_OPTION {"json", 0, CLI_FLAG, AT(json), NULL, "one JSON object a line, with scores and pieces", 0, 0}
+
+const cli_option generate_options[] = {
+    MODEL_OPTION,
+    {"beam", 0, CLI_INTEGER, AT(beam), "N", "hypotheses kept; 1 is greedy (default: what the model says, else 4)", 1, 1024},
+    {"nbest", 0, CLI_INTEGER, AT(nbest), "N", "outputs for each input, best first, a line each (default: 1)", 1, 1024},
+    {"length-penalty", 0, CLI_REAL, AT(length_penalty), "A",
+     "rank by log-probability / length^A; above 0 favours longer outputs", -100, 100},
+    {"min-length", 0, CLI_INTEGER, AT(min_length), "N", "no end before N tokens, the start token counted", 0, 1e6},
+    {"max-length", 0, CLI_INTEGER, AT(max_length), "N", "no more than N tokens, start and end token counted", 1, 1e6},
+    {"repetition-penalty", 0, CLI_REAL, AT(repetition_penalty), "P", "above 1: tokens already written are less likely",
+     1e-3, 1e3},
+    {"no-repeat-ngram", 0, CLI_INTEGER, AT(no_repeat_ngram), "N", "no N tokens in a row occur twice; 0: off", 0, 1e6},
+    {"sample", 0, CLI_FLAG, AT(sample), NULL, "draw from the distribution instead of searching", 0, 0},
+    {"temperature", 0, CLI_REAL, AT(temperature), "T", "with --sample: below 1 sharpens, above 1 flattens", 1e-4, 1e4},
+    {"top-k", 0, CLI_INTEGER, AT(top_k), "N", "with --sample: only the N most probable tokens; 0: all", 0, 1e9},
+    {"top-p", 0, CLI_REAL, AT(top_p), "P", "with --sample: only the most probable tokens that make up P", 1e-6, 1},
+    {"seed", 0, CLI_INTEGER, AT(seed), "N", "with --sample: the same seed gives the same output (default: 0)", 0, 9e15},
+    FROM_OPTION,
+    TO_OPTION,
+    {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    THREADS_OPTION,
+    BATCH_OPTION,
+    INPUT_OPTION,
+    {"output", 0, CLI_CHOICE, AT(output), "text|pieces|ids",
+     "what is written: text, subword pieces, or token ids with the end token (default: text)", 0, 0},
+    {"generation", 0, CLI_LIST, AT(settings), "FIELD=VALUE",
+     "set any field of generation_config.json to a JSON value, e.g. max_new_tokens=20 (repeatable)", 0, 0},
+    JSON_OPTION,
+    {"attention", 0, CLI_TEXT, AT(attention), "FILE.svg",
+     "draw what the first output attends to; with --json the numbers of every output are printed, too", 0, 0},
+    {"stream", 0, CLI_FLAG, AT(stream), NULL, "print words as they are chosen; greedy or with --sample", 0, 0},
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
+};
+
+const cli_option score_options[] = {
+    MODEL_OPTION,
+    {"source", 0, CLI_TEXT, AT(source), "FILE", "the sources, one a line", 0, 0},
+    {"target", 0, CLI_TEXT, AT(target), "FILE", "the targets, one a line", 0, 0},
+    FROM_OPTION,
+    TO_OPTION,
+    THREADS_OPTION,
+    BATCH_OPTION,
+    {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",
+     "what lines of both files hold; ids are taken as they are, so a target's end token counts only if it is there", 0, 0},
+    JSON_OPTION,
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
+};
+
+generate_values generate_values_default(void)
+{
+    return (generate_values){.beam = TD_UNSET,
+                             .nbest = TD_UNSET,
+                             .min_length = TD_UNSET,
+                             .max_length = TD_UNSET,
+                             .no_repeat_ngram = TD_UNSET,
+                             .top_k = TD_UNSET,
+                             .length_penalty = TD_UNSET_REAL,
+                             .repetition_penalty = TD_UNSET_REAL,
+                             .temperature = TD_UNSET_REAL,
+                             .top_p = TD_UNSET_REAL};
+}
+
+td_generate_options generate_library_options(const generate_values *values)
+{
+    td_generate_options options = TD_GENERATE_OPTIONS_INIT;
+    options.input = (td_input_kind)values->input;
+    options.beam = values->beam;
+    options.nbest = values->nbest;
+    options.min_length = values->min_length;
+    options.max_length = values->max_length;
+    options.no_repeat_ngram = values->no_repeat_ngram;
+    options.sample = values->sample ? 1 : TD_UNSET;
+    options.top_k = values->top_k;
+    options.seed = (uint64_t)values->seed;
+    options.length_penalty = values->length_penalty;
+    options.repetition_penalty = values->repetition_penalty;
+    options.temperature = values->temperature;
+    options.top_p = values->top_p;
+    options.source_language = values->from;
+    options.target_language = values->to;
+    options.prefix = values->prefix;
+    options.settings = values->settings.items;
+    options.setting_count = values->settings.count;
+    options.attention = values->attention != NULL;
+    return options;
+}
+
+int generate_open_model(const cli_command *command, const char *directory, td_model **ret_model)
+{
+    td_error error;
+    char *bundled = NULL;
+    if (!directory) {
+        int code = bundled_model(command, &bundled);
+        if (code >= 0)
+            return code;
+        directory = bundled;
+    }
+    td_status status = td_model_open(directory, NULL, ret_model, &error);
+    bundled_release(bundled);
+    return status ? cli_complain(command, CLI_FAILED, "%s", error.message) : -1;
+}

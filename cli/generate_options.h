@@ -1,0 +1,25 @@
+/* The options that the generating verbs and `score` share: one table, one struct of values. */
+#ifndef TANDEM_GENERATE_OPTIONS_H
+#define TANDEM_GENERATE_OPTIONS_H
+
+#include "command.h"
+
+#include <stdint.h>
+#include <tandem/tandem.h>
+
+typedef struct generate_values {
+    const char *model, *from, *to, *prefix, *attention, *source, *target;
+    int64_t beam, nbest, min_length, max_length, no_repeat_ngram, top_k, seed, threads, batch_tokens;
+    double length_penalty, repetition_penalty, temperature, top_p;
+    bool sample, json, stream;
+    int input, output; /* td_input_kind */
+    cli_list settings;
+} generate_values;
+
+generate_values generate_values_default(void);
+/* The library's options; they point into `values`. */
+td_generate_options generate_library_options(const generate_values *values);
+/* Opens the model of -m, or the bundled one for the verb; complains when there is none. -1, or an exit code. */
+int generate_open_model(const cli_command *command, const char *directory, td_model **ret_model);
+
+#endif
