@@ -1,0 +1,95 @@
+#include "training/model_config.h"
+
+#include <string.h>
+
+static const char *transformer_type(const td_recipe *recipe)
+{
+    bool pre_norm = recipe->model.norm == TD_RECIPE_NORM_PRE;
+    if (recipe->model.positions == TD_RECIPE_LEARNED)
+        return pre_norm ? "mbart" : "bart";
+    return pre_norm ? "pegasus" : "marian";
+}
+
+static const char *transformers_class(const char *model_type)
+{
+    static const struct {
+        const char *type, *name;
+    } classes[] = {{"marian", "MarianMTModel"}, {"pegasus", "PegasusForConditionalGeneration"}, {"bart", "BartForConditionalGeneration"},
+                   {"mbart", "MBartForConditionalGeneration"}};
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (strcmp(classes[i].type, model_type) == 0)
+            return classes[i].name;
+    return "";
+}
+
+/* Sinusoids cost nothing to keep, so they leave room for inputs longer than those trained on. */
+static int64_t positions(const td_recipe *recipe)
+{
+    int64_t source = recipe->data.max_source_length, target = recipe->data.max_target_length, longest = source > target ? source : target;
+    return recipe->model.positions == TD_RECIPE_LEARNED || longest > 510 ? longest + 2 : 512;
+}
+
+static td_status transformer_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
+{
+    const char *type = transformer_type(recipe);
+    if (recipe->model.encoder.width != recipe->model.decoder.width)
+        return td_fail(error, TD_ERROR_ARGUMENT, "model.encoder.width and model.decoder.width must be equal for a transformer");
+    json_int_t pad = td_tokenizer_pad_id(tokenizer), eos = td_tokenizer_eos_id(tokenizer);
+    json_int_t words = (json_int_t)td_tokenizer_size(tokenizer);
+    bool shared = recipe->model.tie_embeddings == TD_RECIPE_TIE_THREE_WAY, tied = recipe->model.tie_embeddings != TD_RECIPE_TIE_NONE;
+    *ret_config = json_pack(
+        "{s:s,s:[s],s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b,s:f,s:f,s:f,s:b}", "model_type", type,
+        "architectures", transformers_class(type), "is_encoder_decoder", true, "d_model", (json_int_t)recipe->model.encoder.width,
+        "encoder_layers", (json_int_t)recipe->model.encoder.layers, "decoder_layers", (json_int_t)recipe->model.decoder.layers,
+        "encoder_attention_heads", (json_int_t)recipe->model.encoder.heads, "decoder_attention_heads",
+        (json_int_t)recipe->model.decoder.heads, "encoder_ffn_dim", (json_int_t)recipe->model.encoder.feed_forward, "decoder_ffn_dim",
+        (json_int_t)recipe->model.decoder.feed_forward, "max_position_embeddings", (json_int_t)positions(recipe), "activation_function",
+        td_recipe_choice("model.activation", recipe->model.activation), "scale_embedding", recipe->model.scale_embedding, "vocab_size",
+        words, "decoder_vocab_size", words, "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", pad, "bos_token_id",
+        (json_int_t)0, "share_encoder_decoder_embeddings", shared, "tie_word_embeddings", tied, "dropout", recipe->training.dropout,
+        "attention_dropout", recipe->training.attention_dropout, "activation_dropout", recipe->training.activation_dropout,
+        "static_position_embeddings", recipe->model.positions == TD_RECIPE_SINUSOIDAL);
+    return *ret_config ? TD_OK : td_fail_memory(error, 0);
+}
+
+/* Keys of models/recurrent.c */
+static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
+{
+    if (recipe->model.encoder.width != recipe->model.decoder.width)
+        return td_fail(error, TD_ERROR_ARGUMENT, "model.encoder.width and model.decoder.width must be equal for a recurrent model");
+    int64_t embedding = recipe->model.embedding_width ? recipe->model.embedding_width : recipe->model.encoder.width;
+    json_int_t pad = td_tokenizer_pad_id(tokenizer), eos = td_tokenizer_eos_id(tokenizer);
+    *ret_config = json_pack(
+        "{s:s,s:b,s:s,s:s,s:I,s:b,s:I,s:I,s:I,s:s,s:b,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:f}", "model_type", "tandem-rnn",
+        "is_encoder_decoder", true, "cell", td_recipe_choice("model.type", recipe->model.type), "nonlinearity",
+        td_recipe_choice("model.nonlinearity", recipe->model.nonlinearity), "encoder_layers", (json_int_t)recipe->model.encoder.layers,
+        "encoder_bidirectional", recipe->model.encoder.bidirectional, "decoder_layers", (json_int_t)recipe->model.decoder.layers,
+        "hidden_size", (json_int_t)recipe->model.encoder.width, "embedding_size", (json_int_t)embedding, "attention",
+        td_recipe_choice("model.attention", recipe->model.attention), "input_feeding", recipe->model.input_feeding, "coverage",
+        recipe->model.coverage, "reverse_source", recipe->model.reverse_source, "tie_embeddings",
+        td_recipe_choice("model.tie_embeddings", recipe->model.tie_embeddings), "vocab_size", (json_int_t)td_tokenizer_size(tokenizer),
+        "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", pad, "dropout", recipe->training.dropout);
+    return *ret_config ? TD_OK : td_fail_memory(error, 0);
+}
+
+td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
+{
+    if (recipe->model.type == TD_RECIPE_TRANSFORMER)
+        return transformer_config(recipe, tokenizer, ret_config, error);
+    return recurrent_config(recipe, tokenizer, ret_config, error);
+}
+
+td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
+{
+    json_int_t pad = td_tokenizer_pad_id(tokenizer), eos = td_tokenizer_eos_id(tokenizer);
+    json_t *early = recipe->generation.early_stopping == TD_RECIPE_EARLY_NEVER
+                        ? json_string("never")
+                        : json_boolean(recipe->generation.early_stopping == TD_RECIPE_EARLY_TRUE);
+    *ret_config = json_pack("{s:I,s:f,s:I,s:I,s:o,s:I,s:I,s:I,s:f,s:I,s:[[I]]}", "num_beams", (json_int_t)recipe->generation.beam,
+                            "length_penalty", recipe->generation.length_penalty, "max_length",
+                            (json_int_t)recipe->generation.max_length, "min_length", (json_int_t)recipe->generation.min_length,
+                            "early_stopping", early, "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", pad,
+                            "repetition_penalty", recipe->generation.repetition_penalty, "no_repeat_ngram_size",
+                            (json_int_t)recipe->generation.no_repeat_ngram, "bad_words_ids", pad);
+    return *ret_config ? TD_OK : td_fail_memory(error, 0);
+}

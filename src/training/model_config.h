@@ -1,0 +1,14 @@
+/* From a recipe to the files of a model directory: config.json and generation_config.json in the published layout that fits. */
+#ifndef TD_TRAINING_MODEL_CONFIG_H
+#define TD_TRAINING_MODEL_CONFIG_H
+
+#include "text/tokenizer.h"
+#include "training/recipe.h"
+
+#include <jansson.h>
+
+/* New references. */
+td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error);
+td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error);
+
+#endif
