@@ -1,0 +1,207 @@
+#define _POSIX_C_SOURCE 200809L
+#include "training/prepare.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct preparation {
+    const td_recipe *recipe;
+    void (*report)(void *, const char *, bool);
+    void *context;
+    td_corpus_options train;
+} preparation;
+
+static void say(const preparation *work, const char *line)
+{
+    if (work->report)
+        work->report(work->context, line, false);
+}
+
+static const char *const vocabulary_files[] = {"source.spm", "target.spm", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"};
+enum { VOCABULARY_FILES = sizeof vocabulary_files / sizeof *vocabulary_files };
+
+static td_status remove_file(const char *directory, const char *name, td_error *error)
+{
+    char *path = td_path_join(directory, name);
+    if (!path)
+        return td_fail_memory(error, strlen(directory));
+    unlink(path);
+    td_release(path);
+    return TD_OK;
+}
+
+static td_status forget_run(const char *output, td_error *error)
+{
+    char *checkpoints = td_path_join(output, "checkpoints");
+    td_status status = checkpoints ? td_directory_remove(checkpoints, error) : td_fail_memory(error, 0);
+    td_release(checkpoints);
+    for (size_t i = 0; status == TD_OK && i < VOCABULARY_FILES; i++)
+        status = remove_file(output, vocabulary_files[i], error);
+    if (status == TD_OK)
+        status = remove_file(output, "log.jsonl", error);
+    return status == TD_OK ? remove_file(output, "model.safetensors", error) : status;
+}
+
+static td_corpus_options corpus_options(const td_recipe *recipe, bool validation)
+{
+    td_corpus_options options = {.files = validation ? &recipe->data.validation : &recipe->data.train,
+                                 .languages = &recipe->data.languages, .source_key = recipe->data.keys.source,
+                                 .target_key = recipe->data.keys.target, .max_source_length = (size_t)recipe->data.max_source_length,
+                                 .max_target_length = (size_t)recipe->data.max_target_length,
+                                 .max_length_ratio = validation ? 0 : recipe->data.max_length_ratio,
+                                 .keep_text = validation || recipe->data.bpe_dropout > 0};
+    return options;
+}
+
+/* vocab.json is written last, so its presence says that the vocabulary is whole. */
+static bool has_vocabulary(const char *output)
+{
+    char *path = td_path_join(output, "vocab.json");
+    bool found = path && td_file_exists(path);
+    td_release(path);
+    return found;
+}
+
+static td_status copy_file(const char *from, const char *to, const char *name, td_error *error)
+{
+    char *source = td_path_join(from, name), *target = td_path_join(to, name);
+    td_buffer bytes = TD_BUFFER_INIT;
+    td_status status = source && target ? TD_OK : td_fail_memory(error, 0);
+    if (status == TD_OK && td_file_exists(source)) {
+        status = td_file_read(source, 0, &bytes, error);
+        if (status == TD_OK)
+            status = td_file_write(target, bytes.data, bytes.length, error);
+    }
+    td_buffer_free(&bytes);
+    td_release(source);
+    td_release(target);
+    return status;
+}
+
+static td_status copy_vocabulary(const char *from, const char *to, td_error *error)
+{
+    static const char *const others[] = {"spiece.model", "sentencepiece.bpe.model", "merges.txt", "tokenizer.json"};
+    td_status status = TD_OK;
+    for (size_t i = 0; status == TD_OK && i < sizeof others / sizeof *others; i++)
+        status = copy_file(from, to, others[i], error);
+    for (size_t i = 0; status == TD_OK && i < VOCABULARY_FILES; i++)
+        status = copy_file(from, to, vocabulary_files[i], error);
+    return status;
+}
+
+/* Languages without repetition, for the vocabulary's ">>xx<<" tokens. */
+static size_t distinct_languages(const td_string_list *list, const char **ret_names, size_t limit)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < list->count && count < limit; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < count; k++)
+            seen |= strcmp(ret_names[k], list->items[i]) == 0;
+        if (!seen)
+            ret_names[count++] = list->items[i];
+    }
+    return count;
+}
+
+static td_status train_vocabulary(const preparation *work, td_error *error)
+{
+    const td_recipe *recipe = work->recipe;
+    const char *languages[256];
+    td_vocabulary_options options = TD_VOCABULARY_OPTIONS_INIT;
+    options.kind = td_recipe_choice("data.vocabulary.kind", recipe->data.vocabulary.kind);
+    options.size = (size_t)recipe->data.vocabulary.size;
+    options.shared = recipe->data.vocabulary.shared;
+    options.normalization = td_recipe_choice("data.vocabulary.normalization", recipe->data.vocabulary.normalization);
+    options.character_coverage = recipe->data.vocabulary.character_coverage;
+    options.byte_fallback = recipe->data.vocabulary.byte_fallback;
+    options.languages = languages;
+    options.language_count = distinct_languages(&recipe->data.languages, languages, 256);
+    td_corpus_text *source = NULL, *target = NULL;
+    td_status status = td_corpus_text_open(&work->train, true, false, &source, error);
+    if (status == TD_OK)
+        status = td_corpus_text_open(&work->train, false, true, &target, error);
+    if (status == TD_OK) {
+        td_sentences source_text = td_corpus_text_sentences(source), target_text = td_corpus_text_sentences(target);
+        say(work, "training the vocabulary");
+        status = td_tokenizer_train_marian(recipe->output, &options, &source_text, &target_text, error);
+    }
+    td_corpus_text_close(source);
+    td_corpus_text_close(target);
+    return status;
+}
+
+static td_status set_up_vocabulary(const preparation *work, td_error *error)
+{
+    const td_recipe *recipe = work->recipe;
+    if (has_vocabulary(recipe->output))
+        return TD_OK;
+    if (*recipe->model.from)
+        return copy_vocabulary(recipe->model.from, recipe->output, error);
+    if (*recipe->data.vocabulary.from)
+        return copy_vocabulary(recipe->data.vocabulary.from, recipe->output, error);
+    return train_vocabulary(work, error);
+}
+
+static td_status build_corpus(const preparation *work, const td_corpus_options *options, const td_tokenizer *tokenizer, const char *name,
+                              td_corpus *ret_corpus, td_error *error)
+{
+    td_corpus_report report;
+    char *directory = td_path_join(work->recipe->output, "data");
+    td_status status = directory ? td_directory_create(directory, error) : td_fail_memory(error, 0);
+    if (status == TD_OK)
+        status = td_corpus_build(options, tokenizer, directory, name, ret_corpus, &report, error);
+    td_release(directory);
+    TD_TRY(status);
+    char line[512];
+    snprintf(line, sizeof line,
+             "%s: %" PRIu64 " pairs of %" PRIu64 " kept, %" PRIu64 " source and %" PRIu64 " target tokens (left out: %" PRIu64
+             " empty, %" PRIu64 " too long, %" PRIu64 " of unlike length)",
+             name, report.kept, report.read, ret_corpus->source_tokens, ret_corpus->target_tokens, report.empty, report.too_long,
+             report.bad_ratio);
+    say(work, line);
+    return TD_OK;
+}
+
+static td_status build_corpora(const preparation *work, td_prepared *prepared, td_error *error)
+{
+    TD_TRY(td_tokenizer_open(work->recipe->output, &prepared->tokenizer, error));
+    TD_TRY(build_corpus(work, &work->train, prepared->tokenizer, "train", &prepared->train, error));
+    if (!work->recipe->data.validation.source.count)
+        return TD_OK;
+    td_corpus_options options = corpus_options(work->recipe, true);
+    TD_TRY(build_corpus(work, &options, prepared->tokenizer, "validation", &prepared->validation, error));
+    prepared->has_validation = true;
+    return prepared->validation.count ? TD_OK : td_fail(error, TD_ERROR_ARGUMENT, "the validation corpus holds no usable pair");
+}
+
+td_status td_prepare(const td_recipe *recipe, bool restart, void (*report)(void *, const char *, bool), void *context,
+                     td_prepared *ret_prepared, td_error *error)
+{
+    preparation work = {recipe, report, context, corpus_options(recipe, false)};
+    td_prepared prepared = {0};
+    TD_TRY(td_directory_create(recipe->output, error));
+    if (restart)
+        TD_TRY(forget_run(recipe->output, error));
+    char *copy = td_path_join(recipe->output, "recipe.yaml");
+    td_status status = copy ? td_recipe_write(recipe, copy, error) : td_fail_memory(error, 0);
+    td_release(copy);
+    if (status == TD_OK)
+        status = set_up_vocabulary(&work, error);
+    if (status == TD_OK)
+        status = build_corpora(&work, &prepared, error);
+    if (status == TD_OK)
+        *ret_prepared = prepared;
+    else
+        td_prepared_free(&prepared);
+    return status;
+}
+
+void td_prepared_free(td_prepared *prepared)
+{
+    td_corpus_close(&prepared->train);
+    td_corpus_close(&prepared->validation);
+    td_tokenizer_free(prepared->tokenizer);
+    *prepared = (td_prepared){0};
+}

@@ -1,0 +1,504 @@
+/* A training run from recipe to model directory. */
+#include "tandem/training.h"
+
+#include "io/json.h"
+#include "kernels/gemm.h"
+#include "platform/clock.h"
+#include "platform/cpu.h"
+#include "training/checkpoint.h"
+#include "training/model_config.h"
+#include "training/prepare.h"
+#include "training/report.h"
+#include "training/validate.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct training_run {
+    const td_train_options *options;
+    td_recipe *recipe;
+    td_prepared data;
+    td_network network;
+    td_pool *pool;
+    td_stepper *stepper, *validation_stepper;
+    td_validator *validator;
+    td_batches *batches;
+    td_optimizer optimizer;
+    td_run_state state;
+    td_real *gradient;
+    td_real *spare; /* weights set aside while averaged ones are tried */
+    double *norm_parts;
+    uint64_t *indices; /* pairs of one update */
+    size_t index_count, index_capacity;
+    td_log *log;
+    td_events *events;
+    double started; /* clock when this process's training began */
+    double seconds_before;
+    double report_clock;
+    uint64_t report_tokens;
+    double last_rate, last_norm;
+    int64_t first_step; /* where this process began */
+} training_run;
+
+static void say(const training_run *run, bool transient, const char *format, ...) TD_PRINTF(3, 4);
+
+static void say(const training_run *run, bool transient, const char *format, ...)
+{
+    char line[512];
+    if (!run->options->report)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    run->options->report(run->options->context, line, transient);
+}
+
+/* ---- setting up ---- */
+
+static td_status load_recipe(training_run *run, const char *path, td_error *error)
+{
+    TD_TRY(td_recipe_load(path, &run->recipe, error));
+    for (size_t i = 0; i < run->options->override_count; i++)
+        TD_TRY(td_recipe_set(run->recipe, run->options->overrides[i], error));
+    return td_recipe_check(run->recipe, error);
+}
+
+static td_status write_config(training_run *run, const json_t *config, td_error *error)
+{
+    json_t *generation = NULL;
+    char *config_path = td_path_join(run->recipe->output, "config.json");
+    char *generation_path = td_path_join(run->recipe->output, "generation_config.json");
+    td_status status = config_path && generation_path ? TD_OK : td_fail_memory(error, 0);
+    if (status == TD_OK)
+        status = td_model_generation_config(run->recipe, run->data.tokenizer, &generation, error);
+    if (status == TD_OK)
+        status = td_json_save_file(config_path, config, error);
+    if (status == TD_OK)
+        status = td_json_save_file(generation_path, generation, error);
+    json_decref(generation);
+    td_release(config_path);
+    td_release(generation_path);
+    return status;
+}
+
+static td_status load_starting_point(training_run *run, td_error *error)
+{
+    if (!*run->recipe->model.from) {
+        td_parameters_initialise(&run->network.parameters, (uint64_t)run->recipe->training.seed);
+        return TD_OK;
+    }
+    td_safetensors *file;
+    TD_TRY(td_safetensors_open_directory(run->recipe->model.from, &file, error));
+    td_status status = td_parameters_load(&run->network.parameters, file, error);
+    td_safetensors_close(file);
+    return status;
+}
+
+static td_status read_model_from(const training_run *run, json_t **ret_config, td_error *error)
+{
+    char *path = td_path_join(run->recipe->model.from, "config.json");
+    if (!path)
+        return td_fail_memory(error, 0);
+    td_status status = td_json_load_file(path, ret_config, error);
+    td_release(path);
+    return status;
+}
+
+static td_status set_up_network(training_run *run, td_error *error)
+{
+    json_t *config = NULL;
+    td_status status = *run->recipe->model.from ? read_model_from(run, &config, error)
+                                                : td_model_config(run->recipe, run->data.tokenizer, &config, error);
+    if (status == TD_OK)
+        status = td_network_configure(config, "config.json", &run->network, error);
+    if (status == TD_OK)
+        status = write_config(run, config, error);
+    json_decref(config);
+    TD_TRY(status);
+    run->network.rates = (td_dropout_rates){(td_real)run->recipe->training.dropout, (td_real)run->recipe->training.attention_dropout,
+                                            (td_real)run->recipe->training.activation_dropout, (td_real)run->recipe->training.word_dropout};
+    return load_starting_point(run, error);
+}
+
+static td_status set_up_steppers(training_run *run, td_error *error)
+{
+    const td_recipe *recipe = run->recipe;
+    td_step_options options = {.network = &run->network, .tokenizer = run->data.tokenizer, .corpus = &run->data.train,
+                               .shards = (size_t)(recipe->training.shards * recipe->training.accumulation),
+                               .seed = (uint64_t)recipe->training.seed, .label_smoothing = recipe->training.label_smoothing,
+                               .r_drop = recipe->training.r_drop, .bpe_dropout = recipe->data.bpe_dropout,
+                               .word_dropout = recipe->training.word_dropout,
+                               .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported()};
+    if (recipe->training.precision == TD_RECIPE_BFLOAT16 && !options.bfloat16)
+        say(run, false, "this processor has no bfloat16 products: training in float32");
+    TD_TRY(td_stepper_new(&options, run->pool, &run->stepper, error));
+    if (!run->data.has_validation)
+        return TD_OK;
+    options.corpus = &run->data.validation;
+    options.shards = 8;
+    options.bfloat16 = false;
+    TD_TRY(td_stepper_new(&options, run->pool, &run->validation_stepper, error));
+    return td_validator_new(recipe, &run->network, run->data.tokenizer, &run->data.validation, run->validation_stepper, run->pool,
+                            &run->validator, error);
+}
+
+static td_status allocate_buffers(training_run *run, td_error *error)
+{
+    size_t size = run->network.parameters.trained_size;
+    run->gradient = td_allocate_array(size, sizeof *run->gradient);
+    run->norm_parts = td_allocate_array(td_gradient_norm_parts(size), sizeof *run->norm_parts);
+    bool averages = run->recipe->training.ema > 0 || run->recipe->training.average_last > 0;
+    run->spare = averages ? td_allocate_array(size, sizeof *run->spare) : NULL;
+    if (!run->gradient || !run->norm_parts || (averages && !run->spare))
+        return td_fail_memory(error, size * sizeof(td_real));
+    return td_optimizer_new(run->recipe, size, run->network.parameters.data, &run->optimizer, error);
+}
+
+static td_status resume(training_run *run, td_error *error)
+{
+    bool found = false;
+    run->state = (td_run_state){.best_score = -1e300};
+    TD_TRY(td_checkpoint_load(run->recipe->output, &run->network.parameters, &run->optimizer, &run->state, &found, error));
+    if (found) {
+        TD_TRY(td_batches_seek(run->batches, run->state.position, error));
+        say(run, false, "continuing from step %lld", (long long)run->state.step);
+    }
+    run->seconds_before = run->state.seconds;
+    run->first_step = run->state.step;
+    return TD_OK;
+}
+
+static td_status open_reports(training_run *run, td_error *error)
+{
+    char *path = td_path_join(run->recipe->output, "log.jsonl");
+    td_status status = path ? td_log_open(path, run->state.step, &run->log, error) : td_fail_memory(error, 0);
+    td_release(path);
+    TD_TRY(status);
+    return td_events_open(run->recipe->output, td_clock_wall_seconds(), run->state.step, &run->events, error);
+}
+
+static td_status set_up(training_run *run, const char *path, td_error *error)
+{
+    TD_TRY(load_recipe(run, path, error));
+    TD_TRY(td_prepare(run->recipe, run->options->restart, run->options->report, run->options->context, &run->data, error));
+    size_t threads = run->recipe->training.threads > 0 ? (size_t)run->recipe->training.threads : (size_t)td_cpu_count();
+    TD_TRY(td_pool_new(threads, td_gemm_thread_setup, &run->pool, error));
+    TD_TRY(set_up_network(run, error));
+    TD_TRY(allocate_buffers(run, error));
+    TD_TRY(set_up_steppers(run, error));
+    TD_TRY(td_batches_new(&run->data.train, (uint64_t)run->recipe->training.seed, (size_t)run->recipe->training.batch_tokens,
+                          (size_t)run->recipe->data.shuffle_window, &run->batches, error));
+    TD_TRY(resume(run, error));
+    return open_reports(run, error);
+}
+
+static void tear_down(training_run *run)
+{
+    td_events_close(run->events);
+    td_log_close(run->log);
+    td_validator_free(run->validator);
+    td_stepper_free(run->validation_stepper);
+    td_stepper_free(run->stepper);
+    td_batches_free(run->batches);
+    td_optimizer_free(&run->optimizer);
+    td_release(run->gradient);
+    td_release(run->spare);
+    td_release(run->norm_parts);
+    td_release(run->indices);
+    td_network_free(&run->network);
+    td_pool_free(run->pool);
+    td_prepared_free(&run->data);
+    td_recipe_free(run->recipe);
+}
+
+/* ---- one update ---- */
+
+static td_status collect_pairs(training_run *run, td_error *error)
+{
+    run->index_count = 0;
+    for (int64_t i = 0; i < run->recipe->training.accumulation; i++) {
+        const uint64_t *indices;
+        size_t count;
+        TD_TRY(td_batches_next(run->batches, &indices, &count, error));
+        size_t needed = run->index_count + count;
+        if (needed > run->index_capacity) {
+            uint64_t *grown = td_resize_array(run->indices, needed * 2, sizeof *grown);
+            if (!grown)
+                return td_fail_memory(error, needed * sizeof *grown);
+            run->indices = grown;
+            run->index_capacity = needed * 2;
+        }
+        memcpy(run->indices + run->index_count, indices, count * sizeof *indices);
+        run->index_count = needed;
+    }
+    run->state.position = td_batches_position(run->batches);
+    return TD_OK;
+}
+
+static td_status update(training_run *run, td_error *error)
+{
+    td_step_result result;
+    TD_TRY(collect_pairs(run, error));
+    TD_TRY(td_stepper_run(run->stepper, run->state.step + 1, run->indices, run->index_count, run->gradient, &result, error));
+    size_t size = run->network.parameters.trained_size;
+    run->last_norm = td_gradient_norm(run->pool, run->gradient, size, run->norm_parts);
+    if (!isfinite(run->last_norm) || !isfinite(result.loss))
+        return td_fail(error, TD_ERROR_NUMERIC,
+                       "step %lld: the loss or its gradient is not a finite number; lower training.learning_rate or set "
+                       "training.clip_norm (the last checkpoint is kept)",
+                       (long long)run->state.step + 1);
+    run->last_rate = td_optimizer_update(&run->optimizer, run->recipe, run->pool, run->network.parameters.data, run->gradient, run->last_norm);
+    run->state.step++;
+    run->state.tokens += result.target_tokens;
+    run->state.window_tokens += result.target_tokens;
+    run->state.window_loss += result.loss;
+    run->state.window_nll += result.nll;
+    run->report_tokens += result.target_tokens;
+    return TD_OK;
+}
+
+/* The longest batch of the first window goes through once before training: what it took is what training will take, and the arenas have
+ * their size from step one. */
+static td_status measure_memory(training_run *run, td_error *error)
+{
+    td_batch_position position = td_batches_position(run->batches);
+    const uint64_t *indices;
+    size_t count, source, target, longest = 0;
+    uint64_t *worst = NULL;
+    size_t worst_count = 0;
+    for (int i = 0; i < 64; i++) {
+        TD_TRY(td_batches_next(run->batches, &indices, &count, error));
+        td_corpus_lengths(&run->data.train, indices[count - 1], &source, &target);
+        if (source + target <= longest)
+            continue;
+        uint64_t *copy = td_resize_array(worst, count, sizeof *copy);
+        if (!copy) {
+            td_release(worst);
+            return td_fail_memory(error, count * sizeof *copy);
+        }
+        worst = copy;
+        memcpy(worst, indices, count * sizeof *indices);
+        worst_count = count;
+        longest = source + target;
+    }
+    td_step_result result;
+    td_status status = td_stepper_run(run->stepper, 0, worst, worst_count, run->gradient, &result, error);
+    td_release(worst);
+    TD_TRY(status);
+    size_t weights = (run->network.parameters.size + run->optimizer.size * (run->optimizer.average ? 4 : 3)) * sizeof(td_real);
+    size_t step = td_stepper_peak_memory(run->stepper);
+    say(run, false, "memory: %.1f MB for weights, gradient and optimiser, %.1f MB for steps on %zu threads", (double)weights / 1e6,
+        (double)step / 1e6, td_pool_threads(run->pool));
+    return td_batches_seek(run->batches, position, error);
+}
+
+/* ---- reports, validation, checkpoints ---- */
+
+static td_status log_numbers(training_run *run, json_t *object, td_error *error)
+{
+    if (!object)
+        return td_fail_memory(error, 0);
+    td_status status = td_log_append(run->log, object, error);
+    const char *key;
+    json_t *value;
+    double wall = td_clock_wall_seconds();
+    json_object_foreach(object, key, value)
+    {
+        if (status == TD_OK && json_is_number(value) && strcmp(key, "step") != 0)
+            status = td_events_scalar(run->events, wall, run->state.step, key, (float)json_number_value(value), error);
+    }
+    if (status == TD_OK)
+        status = td_events_flush(run->events, error);
+    json_decref(object);
+    return status;
+}
+
+static void show_progress(training_run *run, double speed, bool transient)
+{
+    double loss = run->state.window_tokens ? run->state.window_loss / (double)run->state.window_tokens : 0;
+    td_progress progress = {.step = run->state.step, .total_steps = run->recipe->training.max_steps, .elapsed = td_clock_seconds() - run->started,
+                            .total_seconds = run->recipe->training.max_minutes * 60, .tokens_per_second = speed, .loss = loss,
+                            .epoch = run->state.position.epoch, .first_step = run->first_step};
+    td_buffer line = TD_BUFFER_INIT;
+    td_progress_render(&progress, 110, &line);
+    say(run, transient, "%s", td_buffer_text(&line));
+    td_buffer_free(&line);
+}
+
+static td_status report(training_run *run, td_error *error)
+{
+    double now = td_clock_seconds(), tokens = (double)run->state.window_tokens;
+    double speed = (double)run->report_tokens / fmax(now - run->report_clock, 1e-9);
+    show_progress(run, speed, false);
+    TD_TRY(log_numbers(run,
+                       json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f}", "step", (json_int_t)run->state.step, "epoch",
+                                 (json_int_t)run->state.position.epoch, "loss", run->state.window_loss / tokens, "nll",
+                                 run->state.window_nll / tokens, "tokens_per_second", speed, "learning_rate", run->last_rate,
+                                 "gradient_norm", run->last_norm),
+                       error));
+    run->state.window_loss = run->state.window_nll = 0;
+    run->state.window_tokens = run->report_tokens = 0;
+    run->report_clock = now;
+    return TD_OK;
+}
+
+static td_status save_model(training_run *run, td_error *error)
+{
+    char *path = td_path_join(run->recipe->output, "model.safetensors");
+    td_status status = path ? td_parameters_save(&run->network.parameters, NULL, path, error) : td_fail_memory(error, 0);
+    td_release(path);
+    return status;
+}
+
+/* Puts other weights in place (NULL: none) and keeps the present ones in `spare`. */
+static void swap_in(training_run *run, const td_real *weights)
+{
+    size_t bytes = run->network.parameters.trained_size * sizeof *weights;
+    if (!weights)
+        return;
+    memcpy(run->spare, run->network.parameters.data, bytes);
+    memcpy(run->network.parameters.data, weights, bytes);
+}
+
+static void swap_back(training_run *run, const td_real *weights)
+{
+    if (weights)
+        memcpy(run->network.parameters.data, run->spare, run->network.parameters.trained_size * sizeof *weights);
+}
+
+/* Scores the weights in place; saves them as the model when they are the best so far. */
+static td_status try_weights(training_run *run, const char *what, td_error *error)
+{
+    td_validation validation = {0, NAN};
+    if (!run->validator)
+        return save_model(run, error);
+    TD_TRY(td_validator_run(run->validator, &validation, error));
+    bool by_bleu = run->recipe->training.validation_metric == TD_RECIPE_METRIC_BLEU;
+    double score = by_bleu ? validation.bleu : -validation.loss;
+    bool better = score > run->state.best_score;
+    json_t *object = json_pack("{s:I,s:f}", "step", (json_int_t)run->state.step, "validation_loss", validation.loss);
+    if (object && by_bleu)
+        json_object_set_new(object, "validation_bleu", json_real(validation.bleu));
+    TD_TRY(log_numbers(run, object, error));
+    char bleu[32] = "";
+    if (by_bleu)
+        snprintf(bleu, sizeof bleu, ", BLEU %.2f", validation.bleu);
+    say(run, false, "validation%s at step %lld: loss %.4f%s%s", what, (long long)run->state.step, validation.loss, bleu,
+        better ? ", best so far" : "");
+    run->state.worse = better ? 0 : run->state.worse + 1;
+    if (!better && run->recipe->training.schedule == TD_RECIPE_PLATEAU)
+        run->optimizer.plateau_factor *= 0.5;
+    if (!better)
+        return TD_OK;
+    run->state.best_score = score;
+    run->state.best_step = run->state.step;
+    return save_model(run, error);
+}
+
+static td_status validate(training_run *run, td_error *error)
+{
+    double before = td_clock_seconds();
+    swap_in(run, run->optimizer.average);
+    td_status status = try_weights(run, "", error);
+    swap_back(run, run->optimizer.average);
+    run->report_clock += td_clock_seconds() - before; /* not time spent training */
+    return status;
+}
+
+static td_status save_checkpoint(training_run *run, td_error *error)
+{
+    run->state.seconds = run->seconds_before + td_clock_seconds() - run->started;
+    TD_TRY(td_checkpoint_save(run->recipe->output, &run->network.parameters, &run->optimizer, &run->state, error));
+    int64_t keep = run->recipe->training.keep_checkpoints, average = run->recipe->training.average_last;
+    return td_checkpoint_prune(run->recipe->output, keep > average ? keep : average, error);
+}
+
+static bool is_over(const training_run *run)
+{
+    const td_recipe *recipe = run->recipe;
+    double seconds = run->seconds_before + td_clock_seconds() - run->started;
+    return (recipe->training.max_steps && run->state.step >= recipe->training.max_steps) ||
+           (recipe->training.max_epochs && run->state.position.epoch >= recipe->training.max_epochs) ||
+           (recipe->training.patience && run->state.worse >= recipe->training.patience) ||
+           (recipe->training.max_minutes > 0 && seconds >= recipe->training.max_minutes * 60);
+}
+
+static bool is_due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+static bool stop_asked(const training_run *run)
+{
+    return run->options->stop && *run->options->stop;
+}
+
+static td_status train(training_run *run, td_error *error)
+{
+    bool over = run->state.finished || is_over(run);
+    while (!over) {
+        TD_TRY(update(run, error));
+        over = is_over(run);
+        bool stop = stop_asked(run);
+        if (is_due(run->state.step, run->recipe->training.report_every) || (over && run->state.window_tokens))
+            TD_TRY(report(run, error));
+        else
+            show_progress(run, (double)run->report_tokens / fmax(td_clock_seconds() - run->report_clock, 1e-9), true);
+        if (is_due(run->state.step, run->recipe->training.validate_every) || over) {
+            TD_TRY(validate(run, error));
+            over |= is_over(run);
+        }
+        if (stop || over || is_due(run->state.step, run->recipe->training.checkpoint_every))
+            TD_TRY(save_checkpoint(run, error));
+        if (stop && !over)
+            return td_fail(error, TD_ERROR_CANCELLED, "stopped at step %lld; the same command goes on from there", (long long)run->state.step);
+    }
+    return TD_OK;
+}
+
+/* The mean of the last checkpoints may beat every single one. */
+static td_status try_average(training_run *run, td_error *error)
+{
+    size_t wanted = (size_t)run->recipe->training.average_last, found;
+    if (wanted < 2 || run->state.finished)
+        return TD_OK;
+    TD_TRY(td_checkpoint_average(run->recipe->output, wanted, &run->network.parameters, run->gradient, &found, error));
+    if (found < 2)
+        return TD_OK;
+    char what[64];
+    snprintf(what, sizeof what, " of the mean of %zu checkpoints", found);
+    swap_in(run, run->gradient);
+    td_status status = try_weights(run, what, error);
+    swap_back(run, run->gradient);
+    return status;
+}
+
+static td_status run_all(training_run *run, const char *path, td_error *error)
+{
+    TD_TRY(set_up(run, path, error));
+    say(run, false, "model: %s, %.2f M parameters", run->network.architecture->model_type,
+        (double)td_parameters_trained_count(&run->network.parameters) / 1e6);
+    if (!run->state.finished)
+        TD_TRY(measure_memory(run, error));
+    run->started = run->report_clock = td_clock_seconds();
+    TD_TRY(train(run, error));
+    TD_TRY(try_average(run, error));
+    if (!run->state.finished) {
+        run->state.finished = true;
+        TD_TRY(save_checkpoint(run, error));
+    }
+    say(run, false, "done: the model is in %s (best at step %lld)", run->recipe->output, (long long)run->state.best_step);
+    return TD_OK;
+}
+
+td_status td_train(const char *recipe_path, const td_train_options *options, td_error *error)
+{
+    static const td_train_options defaults = TD_TRAIN_OPTIONS_INIT;
+    training_run run = {.options = options ? options : &defaults};
+    td_status status = run_all(&run, recipe_path, error);
+    tear_down(&run);
+    return status;
+}
