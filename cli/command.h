@@ -22,11 +22,13 @@ int cmd_generate(const cli_command *command, int argc, char **argv); /* translat
 int cmd_inspect(const cli_command *command, int argc, char **argv);
 int cmd_plot(const cli_command *command, int argc, char **argv);
 int cmd_score(const cli_command *command, int argc, char **argv);
+int cmd_train(const cli_command *command, int argc, char **argv);
 
 extern const cli_option evaluate_options[];
 extern const cli_option generate_options[];
 extern const cli_option inspect_options[];
 extern const cli_option plot_options[];
 extern const cli_option score_options[];
+extern const cli_option train_options[];
 
 #endif

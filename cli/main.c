@@ -21,6 +21,10 @@ static const cli_command commands[] = {
      score_options, cmd_score},
     {"inspect", "DIR", "what a model is: family, sizes, memory it needs, tokenizer, licence",
      "Prints a fact a line, each with where it comes from.", inspect_options, cmd_inspect},
+    {"train", "RECIPE.yaml", "train a model, or go on from where training stopped",
+     "Writes a model directory, checkpoints and logs to the recipe's output. Ctrl-C saves and stops; the same command goes on from "
+     "there, as it does after a crash. docs/recipe.md explains every key.",
+     train_options, cmd_train},
     {"plot", "RUN", "draw the curves of a training run",
      "Reads RUN/log.jsonl, which `tandem train` writes, and draws loss, learning rate and validation score over the steps "
      "as an SVG picture.",

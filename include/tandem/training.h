@@ -19,7 +19,7 @@ typedef struct td_train_options {
     /* Receives what a person should see, without a line end; `transient` lines replace one another. May be NULL. */
     void (*report)(void *context, const char *line, bool transient);
     void *context;
-    volatile sig_atomic_t *stop; /* set it to save and stop after the step in hand; may be NULL */
+    const volatile sig_atomic_t *stop; /* set it to save and stop after the step in hand; may be NULL */
 } td_train_options;
 #define TD_TRAIN_OPTIONS_INIT {sizeof(td_train_options), NULL, 0, false, NULL, NULL, NULL}
 
