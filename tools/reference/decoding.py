@@ -1,4 +1,4 @@
-"""Writes tests/golden/tiny-marian/ (a random Marian model) and tests/golden/decoding.json: what transformers generates with it
+"""Writes tests/golden/tiny-marian/ (a small Marian model, hardly trained) and tests/golden/decoding.json: what transformers generates with it
 under many settings, sentence by sentence. Run from the repository root."""
 import copy
 import json
@@ -17,20 +17,36 @@ config = MarianConfig(
     encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48,
     max_position_embeddings=48, activation_function="swish", scale_embedding=True, pad_token_id=PAD, eos_token_id=EOS,
     bos_token_id=EOS, decoder_start_token_id=PAD, forced_eos_token_id=None, share_encoder_decoder_embeddings=True,
-    tie_word_embeddings=True, init_std=0.2, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
+    tie_word_embeddings=True, init_std=0.05, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
 model = MarianMTModel(config).eval()
-with torch.no_grad():
-    for name, parameter in model.named_parameters():
-        if "embed_positions" in name:
-            continue
-        if parameter.dim() == 1:
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-        elif "shared" not in name:
-            parameter.copy_(torch.randn_like(parameter) * 0.25)
-    # The end must be neither never nor at once, and padding out of reach as in trained models.
-    model.final_logits_bias.copy_(torch.randn_like(model.final_logits_bias) * 0.5)
-    model.final_logits_bias[0, EOS] = 1.4
-    model.final_logits_bias[0, PAD] = -10.0
+# Half taught to write its source backwards in other ids, with noise: unsure of the words and of the end, as real models are.
+generator = torch.Generator().manual_seed(5)
+
+
+def example():
+    length = int(torch.randint(1, 9, (1,), generator=generator))
+    source = torch.randint(1, VOCABULARY - 1, (length,), generator=generator)
+    target = source.flip(0) // 4 + 1
+    target = target.repeat_interleave(torch.randint(1, 3, (length,), generator=generator))
+    return source.tolist() + [EOS], target.tolist() + [EOS]
+
+
+def batch(size):
+    pairs = [example() for _ in range(size)]
+    pad = lambda rows, value: torch.tensor([row + [value] * (max(map(len, rows)) - len(row)) for row in rows])
+    sources, labels = pad([p[0] for p in pairs], PAD), pad([p[1] for p in pairs], -100)
+    return dict(input_ids=sources, attention_mask=(sources != PAD).long(), labels=labels)
+
+
+model.train()
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+for step in range(250):
+    loss = model(**batch(24)).loss
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+model.eval()
+print("loss", float(loss))
 model.set_attn_implementation("eager")
 directory = ROOT / "tiny-marian"
 model.save_pretrained(directory)
