@@ -92,7 +92,11 @@ static td_status refill(td_search *search, td_error *error)
         return td_fail_memory(error, count * sizeof *sources);
     for (size_t i = 0; i < count; i++)
         sources[i] = &search->live[first + i]->source;
-    return td_search_admit(search, sources, count, error);
+    td_ragged memory;
+    TD_TRY(td_search_admit(search, sources, count, &memory, error));
+    for (size_t i = 0; i < count; i++)
+        search->live[first + i]->memory_length = td_ragged_length(memory, i);
+    return TD_OK;
 }
 
 /* One row of the state: whose it is and which of the fed positions gives its scores. */
@@ -141,7 +145,7 @@ static td_status keep_attention(td_search *search, const td_real *attention, td_
 {
     for (size_t s = 0; s < search->live_count; s++) {
         td_sentence *sentence = search->live[s];
-        size_t length = sentence->source.length, positions = sentence->fresh ? sentence->lengths.prompt : 1;
+        size_t length = sentence->memory_length, positions = sentence->fresh ? sentence->lengths.prompt : 1;
         td_real *place;
         TD_TRY(td_sentence_attention(sentence, positions, &place, error));
         for (size_t p = 0; p < positions; p++) {
@@ -377,7 +381,7 @@ static td_status size_results(td_search *search, const td_sentence *sentence, si
             return td_fail_memory(error, capacity * sizeof *ids);
         search->result_capacity = capacity;
     }
-    size_t weights = attention ? tokens * sentence->source.length : 0;
+    size_t weights = attention ? tokens * sentence->memory_length : 0;
     if (weights > search->attention_capacity) {
         td_real *place = td_resize_array(search->result_attention, weights, sizeof *place);
         if (!place)
@@ -403,7 +407,7 @@ static void sort_samples(td_sentence *sentence)
 static void copy_hypothesis(td_search *search, const td_sentence *sentence, const td_path *path, size_t at, bool attention,
                             td_hypothesis *ret_hypothesis)
 {
-    size_t length = sentence->source.length, count = path->count - 1;
+    size_t length = sentence->memory_length, count = path->count - 1;
     for (size_t i = 0; i < count; i++) {
         const td_token *token = &path->tokens[i + 1];
         search->result_ids[at + i] = token->id;
@@ -441,7 +445,7 @@ static td_status deliver(td_search *search, td_sentence *sentence, td_error *err
         copy_hypothesis(search, sentence, &sentence->finished[i], at, attention, &search->hypotheses[i]);
         at += search->hypotheses[i].count;
     }
-    td_output output = {count, search->hypotheses, sentence->source.length};
+    td_output output = {count, search->hypotheses, sentence->memory_length};
     return search->callbacks->finished(search->callbacks->context, sentence->index, &output, error);
 }
 

@@ -81,7 +81,7 @@ typedef struct td_hypothesis {
     size_t count, prefix_count;
     double score;              /* sum of log-probabilities / (count - prefix_count) ^ length_penalty */
     const td_real *logprobs;   /* [count]; 0 for the prefix. Beam search: as ranked by, after the processors; else the network's */
-    const td_real *attention;  /* [count, source length] or NULL */
+    const td_real *attention;  /* [count, source_length of the output] or NULL */
     bool ended;                /* an end token was produced, rather than the length limit met */
 } td_hypothesis;
 
@@ -89,7 +89,7 @@ typedef struct td_hypothesis {
 typedef struct td_output {
     size_t count;
     const td_hypothesis *hypotheses;
-    size_t source_length; /* columns of `attention` */
+    size_t source_length; /* columns of `attention`: rows the encoder made of the source */
 } td_output;
 
 /* `index` is the caller's name of a source: it keys the random stream and comes back with the result. Results come in the order

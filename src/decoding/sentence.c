@@ -123,7 +123,7 @@ void td_sentence_free(td_sentence *sentence)
 
 td_status td_sentence_attention(td_sentence *sentence, size_t positions, td_real **ret_place, td_error *error)
 {
-    size_t each = sentence->width * sentence->source.length, wanted = sentence->attention_positions + positions, size;
+    size_t each = sentence->width * sentence->memory_length, wanted = sentence->attention_positions + positions, size;
     if (td_multiply_overflows(each, wanted, &size))
         return td_fail_memory(error, SIZE_MAX);
     if (size > sentence->attention_capacity) {

@@ -21,6 +21,7 @@ typedef struct td_sentence {
     td_lengths lengths;
     size_t width; /* paths at most: beams, or samples */
     size_t rows;  /* of the decoder state; 1 at first, then one for each running path */
+    size_t memory_length; /* rows that attention runs over */
     size_t cost;  /* share of the batch's budget */
     bool fresh;   /* its prompt was not read yet */
     bool done;
@@ -28,7 +29,7 @@ typedef struct td_sentence {
     size_t running_count, finished_count;
     td_token *storage;
     size_t storage_width, capacity; /* tokens a path can hold */
-    td_real *attention;             /* [position][row][source length] */
+    td_real *attention;             /* [position][row][memory length] */
     size_t attention_capacity, attention_positions;
 } td_sentence;
 
