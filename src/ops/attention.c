@@ -104,10 +104,12 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     op->y = td_tensor_new(graph, query->rows, query->columns,
                           td_needs_gradient(query) || td_needs_gradient(key) || td_needs_gradient(value));
     op->probabilities = td_graph_allocate(graph, weights, sizeof *op->probabilities);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *scratch = new_scratch(graph, op);
     if (!op->y || !op->probabilities || !scratch)
         return NULL;
     attention_forward(graph->kernels, op, scratch);
+    td_arena_release_to(graph->arena, mark);
     if (ret_probabilities)
         *ret_probabilities = op->probabilities;
     if (op->y->requires_gradient) {

@@ -100,10 +100,15 @@ static void block_pair_loss(loss_operation *op, size_t first, size_t rows, td_re
     block_backward(op, half + first, rows, b);
 }
 
-static bool targets_fit(td_graph *graph, const td_tensor *hidden, const td_tensor *weight, const int32_t *targets)
+static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_tensor *weight, const td_tensor *bias,
+                          const int32_t *targets, bool pairs)
 {
-    if (hidden->columns != weight->columns || hidden->stride != hidden->columns)
-        td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: hidden of %zu, weight of %zu", hidden->columns, weight->columns);
+    if (hidden->columns != weight->columns || hidden->stride != hidden->columns || weight->stride != weight->columns ||
+        (bias && bias->columns != weight->rows))
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: hidden of %zu, weight [%zu, %zu], bias of %zu", hidden->columns,
+                      weight->rows, weight->columns, bias ? bias->columns : 0);
+    if (pairs && hidden->rows % 2)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: %zu rows are not two halves", hidden->rows);
     for (size_t i = 0; i < hidden->rows; i++)
         if (targets[i] < 0 || (size_t)targets[i] >= weight->rows)
             td_graph_fail(graph, TD_ERROR_ARGUMENT, "target id %d is outside 0 to %zu", targets[i], weight->rows - 1);
@@ -113,7 +118,7 @@ static bool targets_fit(td_graph *graph, const td_tensor *hidden, const td_tenso
 td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
                                       const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll)
 {
-    if (!hidden || !weight || !targets_fit(graph, hidden, weight, targets))
+    if (!hidden || !weight || !arguments_fit(graph, hidden, weight, bias, targets, options->r_drop > 0))
         return NULL;
     loss_operation op = {.kernels = graph->kernels, .hidden = hidden, .weight = weight, .bias = bias, .targets = targets,
                          .options = *options, .dhidden = td_gradient(graph, hidden), .dweight = td_gradient(graph, weight),

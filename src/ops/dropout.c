@@ -10,6 +10,14 @@ typedef struct dropout_operation {
     td_activation activation;
 } dropout_operation;
 
+/* Whole rows only: the passes below run over memory as if it were one row. */
+static bool is_whole(td_graph *graph, const td_tensor *x)
+{
+    if (x->stride != x->columns)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "%zu columns of a tensor of %zu where a whole tensor is needed", x->columns, x->stride);
+    return x->stride == x->columns;
+}
+
 /* A mask for the next call of this graph; rate 0 outside training. */
 static td_dropout_mask next_mask(td_graph *graph, td_real rate)
 {
@@ -42,6 +50,8 @@ td_tensor *td_dropout(td_graph *graph, td_tensor *x, td_real rate)
 {
     if (!x || !graph->training || rate <= 0)
         return x;
+    if (!is_whole(graph, x))
+        return NULL;
     td_tensor *y = td_tensor_new(graph, x->rows, x->columns, td_needs_gradient(x));
     if (!y)
         return NULL;
@@ -55,7 +65,7 @@ td_tensor *td_add_dropout(td_graph *graph, td_tensor *residual, td_tensor *x, td
 {
     if (!graph->training || rate <= 0)
         return td_add(graph, residual, x);
-    if (!residual || !x)
+    if (!residual || !x || !is_whole(graph, residual) || !is_whole(graph, x))
         return NULL;
     if (residual->rows != x->rows || residual->columns != x->columns)
         return td_graph_fail(graph, TD_ERROR_INTERNAL, "residual [%zu, %zu] and branch [%zu, %zu]", residual->rows,
@@ -92,7 +102,7 @@ static void activate_backward(td_graph *graph, void *operation)
 
 td_tensor *td_activate(td_graph *graph, td_tensor *x, td_activation activation, td_real rate)
 {
-    if (!x)
+    if (!x || !is_whole(graph, x))
         return NULL;
     td_tensor *y = td_tensor_new(graph, x->rows, x->columns, td_needs_gradient(x));
     if (!y)

@@ -83,7 +83,7 @@ td_tensor *td_add_positions(td_graph *graph, td_tensor *x, td_tensor *table, con
 {
     if (!x || !table || !ids_in_range(graph, "position", positions, x->rows, table->rows))
         return NULL;
-    if (x->columns != table->columns)
+    if (x->columns != table->columns || x->stride != x->columns)
         return td_graph_fail(graph, TD_ERROR_INTERNAL, "positions of width %zu for rows of width %zu", table->columns, x->columns);
     td_tensor *y = td_tensor_new(graph, x->rows, x->columns, td_needs_gradient(x) || td_needs_gradient(table));
     if (!y)

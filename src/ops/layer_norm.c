@@ -29,7 +29,7 @@ td_tensor *td_layer_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_te
         return NULL;
     if (weight->columns != x->columns || bias->columns != x->columns || x->stride != x->columns)
         return td_graph_fail(graph, TD_ERROR_INTERNAL, "layer_norm: rows of %zu, weight of %zu", x->columns, weight->columns);
-    td_tensor *y = td_tensor_new(graph, x->rows, x->columns, td_needs_gradient(x) || td_needs_gradient(weight));
+    td_tensor *y = td_tensor_new(graph, x->rows, x->columns, td_needs_gradient(x) || td_needs_gradient(weight) || td_needs_gradient(bias));
     td_real *statistics = td_graph_allocate(graph, 2 * x->rows, sizeof *statistics);
     if (!y || !statistics)
         return NULL;

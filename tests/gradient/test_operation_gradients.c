@@ -1,0 +1,392 @@
+/* Every operation in double precision: the gradients of all inputs against central differences; that they are added to what is there,
+ * and that an input which needs none changes nothing for the others. A case is a row of the table at the end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "ops/ops.h"
+
+enum { MAX_INPUTS = 5, MAX_ELEMENTS = 1024 };
+
+struct run;
+typedef td_tensor *forward_function(struct run *run);
+
+typedef struct test_case {
+    const char *name;
+    forward_function *forward;
+    size_t shapes[MAX_INPUTS][2]; /* rows, columns; rows 0 ends the list */
+    int activation;
+    double rate, smoothing, r_drop;
+    size_t heads;
+    bool causal;
+    const int32_t *queries, *keys; /* offsets */
+    size_t sequences;
+} test_case;
+
+typedef struct run {
+    const test_case *test;
+    td_arena arena;
+    td_graph graph;
+    td_parameter inputs[MAX_INPUTS];
+    double values[MAX_INPUTS][MAX_ELEMENTS], gradients[MAX_INPUTS * MAX_ELEMENTS];
+    size_t count;
+    double loss, loss_scale; /* of an operation that is its own loss */
+} run;
+
+/* Spread over about -1.2 .. 1.2, never close enough to 0 for a difference to straddle a kink there. */
+static double wave(size_t i)
+{
+    double x = sin(1.7 * (double)i + 0.3) * 0.9 + 0.3 * cos(5.1 * (double)i);
+    return fabs(x) < 0.01 ? x + 0.05 : x;
+}
+
+static td_tensor *input(run *it, size_t index)
+{
+    return index < it->count ? td_graph_parameter(&it->graph, &it->inputs[index]) : NULL;
+}
+
+/* The weighed sum of the output (or the operation's own loss); with `backward` also fills the gradients. */
+static double evaluate(run *it, bool backward)
+{
+    td_arena_reset(&it->arena);
+    td_graph_begin(&it->graph, &it->arena, true);
+    it->graph.training = true;
+    it->graph.dropout_key = 77;
+    for (size_t i = 0; i < MAX_INPUTS * MAX_ELEMENTS; i++)
+        it->gradients[i] = 0.5;
+    it->graph.gradients = it->gradients;
+    it->loss_scale = 0;
+    td_tensor *output = it->test->forward(it);
+    assert_string_equal(it->graph.error.message, "");
+    assert_non_null(output);
+    double sum = it->loss_scale != 0 ? it->loss * it->loss_scale : 0;
+    td_real *gradient = backward && it->loss_scale == 0 ? td_gradient(&it->graph, output) : NULL;
+    for (size_t i = 0; it->loss_scale == 0 && i < output->rows * output->columns; i++) {
+        double weight = wave(i + 11);
+        sum += weight * output->data[i];
+        if (gradient)
+            gradient[i] += weight;
+    }
+    if (backward)
+        assert_int_equal(td_backward(&it->graph, NULL, 0, NULL), TD_OK);
+    return sum;
+}
+
+static void prepare(run *it, const test_case *test)
+{
+    memset(it, 0, sizeof *it);
+    it->test = test;
+    td_arena_init(&it->arena);
+    for (size_t k = 0; k < MAX_INPUTS && test->shapes[k][0]; k++, it->count++) {
+        size_t rows = test->shapes[k][0], columns = test->shapes[k][1];
+        assert_true(rows * columns <= MAX_ELEMENTS);
+        for (size_t i = 0; i < rows * columns; i++)
+            it->values[k][i] = wave(i + 137 * k);
+        it->inputs[k] =
+            (td_parameter){.name = "input", .rows = rows, .columns = columns, .data = it->values[k], .offset = k * MAX_ELEMENTS};
+    }
+}
+
+/* Five points: the error is of the fourth power of a step large enough for rounding not to matter. */
+static double difference(run *it, double *value)
+{
+    static const double factors[4] = {1, -8, 8, -1};
+    static const int places[4] = {-2, -1, 1, 2};
+    double kept = *value, step = 1e-3, sum = 0;
+    for (size_t i = 0; i < 4; i++) {
+        *value = kept + places[i] * step;
+        sum += factors[i] * evaluate(it, false);
+    }
+    *value = kept;
+    return sum / (12 * step);
+}
+
+static void check_differences(run *it, const double *exact)
+{
+    double largest = 0;
+    for (size_t k = 0; k < it->count; k++) {
+        double largest_of_input = 0;
+        for (size_t i = 0; i < it->inputs[k].rows * it->inputs[k].columns; i++) {
+            double numeric = difference(it, &it->values[k][i]), analytic = exact[k * MAX_ELEMENTS + i] - 0.5;
+            double size = fmax(fmax(fabs(numeric), fabs(analytic)), 1e-3);
+            largest_of_input = fmax(largest_of_input, fabs(analytic));
+            largest = fmax(largest, fabs(numeric - analytic) / size);
+            if (fabs(numeric - analytic) > 1e-6 * size)
+                fail_msg("%s: input %zu, element %zu: %.10g by backward, %.10g by differences", it->test->name, k, i, analytic, numeric);
+        }
+        if (largest_of_input < 1e-3)
+            fail_msg("%s: input %zu has no gradient to speak of: nothing was checked", it->test->name, k);
+    }
+    print_message("%-40s largest relative error %.1e\n", it->test->name, largest);
+}
+
+/* With input k constant the others' gradients are the very same numbers and its own are left alone. */
+static void check_constant(run *it, const double *exact, size_t k)
+{
+    it->inputs[k].constant = true;
+    evaluate(it, true);
+    it->inputs[k].constant = false;
+    for (size_t j = 0; j < it->count; j++)
+        for (size_t i = 0; i < it->inputs[j].rows * it->inputs[j].columns; i++) {
+            double wanted = j == k ? 0.5 : exact[j * MAX_ELEMENTS + i], got = it->gradients[j * MAX_ELEMENTS + i];
+            if (fabs(wanted - got) > 1e-13 * fmax(1, fabs(wanted)))
+                fail_msg("%s: input %zu changes when input %zu is constant: %.10g, %.10g", it->test->name, j, k, wanted, got);
+        }
+}
+
+static void check_case(const test_case *test)
+{
+    static run it;
+    static double exact[MAX_INPUTS * MAX_ELEMENTS];
+    prepare(&it, test);
+    evaluate(&it, true);
+    memcpy(exact, it.gradients, sizeof exact);
+    check_differences(&it, exact);
+    for (size_t k = 0; k < it.count; k++)
+        check_constant(&it, exact, k);
+    td_arena_free(&it.arena);
+}
+
+/* ---- the operations ---- */
+
+static td_tensor *linear(run *it) { return td_linear(&it->graph, input(it, 0), input(it, 1), input(it, 2)); }
+
+/* Columns 2.. of a wider tensor, which itself is used once more whole. */
+static td_tensor *linear_of_view(run *it)
+{
+    td_tensor *x = input(it, 0), *parts[2];
+    parts[0] = td_linear(&it->graph, td_tensor_columns(&it->graph, x, 2, x->columns - 3), input(it, 1), input(it, 2));
+    parts[1] = x;
+    return td_concatenate(&it->graph, parts, 2);
+}
+
+/* The same, with a base that is computed: its gradient is created by whoever comes first. */
+static td_tensor *linear_of_computed_view(run *it)
+{
+    td_tensor *x = td_scale(&it->graph, input(it, 0), 1.5), *parts[3];
+    td_tensor *view = td_tensor_columns(&it->graph, x, 2, x->columns - 3);
+    parts[0] = td_linear(&it->graph, view, input(it, 1), input(it, 2));
+    parts[1] = td_tensor_columns(&it->graph, x, 0, 4);
+    parts[2] = td_linear(&it->graph, td_tensor_columns(&it->graph, view, 0, view->columns), input(it, 1), NULL);
+    return td_concatenate(&it->graph, parts, 3);
+}
+
+static td_tensor *matmul(run *it) { return td_matmul(&it->graph, input(it, 0), input(it, 1)); }
+
+static td_tensor *matmul_of_views(run *it)
+{
+    td_tensor *a = input(it, 0), *b = input(it, 1);
+    return td_matmul(&it->graph, td_tensor_columns(&it->graph, a, 1, 4), td_tensor_columns(&it->graph, b, 2, 3));
+}
+
+static td_tensor *embedding(run *it)
+{
+    int32_t ids[] = {3, 0, 3, 6, 1, 3}; /* rows 2, 4 and 5 are never read */
+    td_tensor *y = td_embedding(&it->graph, input(it, 0), ids, 6, 2.5);
+    memset(ids, 0, sizeof ids); /* the operation must have kept its own */
+    return y;
+}
+
+static td_tensor *positions(run *it)
+{
+    int32_t at[] = {2, 3, 2, 5};
+    td_tensor *y = td_add_positions(&it->graph, input(it, 0), input(it, 1), at);
+    memset(at, 0, sizeof at);
+    return y;
+}
+
+static td_tensor *add(run *it) { return td_add(&it->graph, input(it, 0), input(it, 1)); }
+static td_tensor *add_twice(run *it) { return td_add(&it->graph, input(it, 0), input(it, 0)); }
+static td_tensor *multiply(run *it) { return td_multiply(&it->graph, input(it, 0), input(it, 1)); }
+static td_tensor *square(run *it)
+{
+    td_tensor *x = td_scale(&it->graph, input(it, 0), 2);
+    return td_multiply(&it->graph, x, x);
+}
+static td_tensor *scale(run *it) { return td_scale(&it->graph, input(it, 0), -0.7); }
+static td_tensor *dropout(run *it) { return td_dropout(&it->graph, input(it, 0), it->test->rate); }
+static td_tensor *dropout_after_dropout(run *it)
+{
+    return td_multiply(&it->graph, td_dropout(&it->graph, input(it, 0), it->test->rate), td_dropout(&it->graph, input(it, 1), 0.2));
+}
+static td_tensor *add_dropout(run *it) { return td_add_dropout(&it->graph, input(it, 0), input(it, 1), it->test->rate); }
+static td_tensor *add_dropout_to_itself(run *it)
+{
+    td_tensor *x = td_scale(&it->graph, input(it, 0), 3);
+    return td_add_dropout(&it->graph, x, x, it->test->rate);
+}
+static td_tensor *activate(run *it)
+{
+    return td_activate(&it->graph, td_scale(&it->graph, input(it, 0), 3), (td_activation)it->test->activation, it->test->rate);
+}
+static td_tensor *layer_norm(run *it) { return td_layer_norm(&it->graph, input(it, 0), input(it, 1), input(it, 2), 1e-5); }
+static td_tensor *layer_norm_residual(run *it)
+{
+    td_tensor *x = td_scale(&it->graph, input(it, 0), 2);
+    return td_add(&it->graph, x, td_layer_norm(&it->graph, x, input(it, 1), input(it, 2), 0.1));
+}
+static td_tensor *concatenate(run *it)
+{
+    td_tensor *parts[] = {input(it, 0), input(it, 1), td_tensor_columns(&it->graph, input(it, 2), 1, 2), input(it, 0)};
+    return td_concatenate(&it->graph, parts, 4);
+}
+static td_tensor *gather_rows(run *it)
+{
+    int32_t index[] = {4, -1, 0, 4, 2, -7, 4};
+    td_tensor *y = td_gather_rows(&it->graph, input(it, 0), index, 7);
+    memset(index, 0, sizeof index);
+    return y;
+}
+static td_tensor *gather_rows_of_view(run *it)
+{
+    int32_t index[] = {1, 3, 1, -1};
+    return td_gather_rows(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 2, 3), index, 4);
+}
+
+static td_tensor *attention(run *it)
+{
+    const test_case *test = it->test;
+    td_attention_options options = {test->heads, test->causal, test->smoothing, test->rate};
+    const td_real *probabilities;
+    int32_t queries[8], keys[8];
+    memcpy(queries, test->queries, (test->sequences + 1) * sizeof *queries);
+    memcpy(keys, test->keys, (test->sequences + 1) * sizeof *keys);
+    td_tensor *y = td_attention(&it->graph, td_scale(&it->graph, input(it, 0), 2), (td_ragged){test->sequences, queries}, input(it, 1),
+                                input(it, 2), (td_ragged){test->sequences, keys}, &options, &probabilities);
+    memset(queries, 0, sizeof queries);
+    memset(keys, 0, sizeof keys);
+    assert_true(probabilities[0] > 0 && probabilities[0] <= 1);
+    return y;
+}
+
+/* Keys, values and queries are columns of one tensor, as the layers have it. */
+static td_tensor *attention_of_views(run *it)
+{
+    const test_case *test = it->test;
+    td_attention_options options = {test->heads, test->causal, 0, test->rate};
+    td_ragged ragged = {test->sequences, test->queries};
+    td_tensor *kvq = td_scale(&it->graph, input(it, 0), 1.3);
+    size_t width = kvq->columns / 3;
+    return td_attention(&it->graph, td_tensor_columns(&it->graph, kvq, 2 * width, width), ragged,
+                        td_tensor_columns(&it->graph, kvq, 0, width), td_tensor_columns(&it->graph, kvq, width, width), ragged, &options,
+                        NULL);
+}
+
+static td_tensor *cross_entropy(run *it)
+{
+    int32_t targets[256];
+    td_tensor *hidden = td_scale(&it->graph, input(it, 0), 1.7), *weight = input(it, 1);
+    size_t period = it->test->r_drop > 0 ? hidden->rows / 2 : hidden->rows; /* r_drop: both halves are the same positions */
+    for (size_t i = 0; i < hidden->rows; i++)
+        targets[i] = (int32_t)((i % period * 5 + 2) % weight->rows);
+    td_cross_entropy_options options = {it->test->smoothing, 0.25, it->test->r_drop};
+    double nll;
+    td_tensor *loss = td_projected_cross_entropy(&it->graph, hidden, weight, input(it, 2), targets, &options, &nll);
+    if (loss) {
+        it->loss = loss->data[0];
+        it->loss_scale = options.gradient_scale;
+        assert_true(nll > 0 && (it->test->smoothing > 0 || it->test->r_drop > 0 || fabs(nll - it->loss) < 1e-9));
+    }
+    return loss;
+}
+
+/* ---- the table ---- */
+
+static const int32_t mixed_queries[] = {0, 1, 4, 9, 10}, mixed_keys[] = {0, 3, 4, 9, 11}, one[] = {0, 1};
+static const int32_t later_keys[] = {0, 3, 8, 14, 15}; /* at least as many keys as queries: a causal step after some past */
+
+#define ATTENTION .queries = mixed_queries, .sequences = 4, .heads
+static const test_case cases[] = {
+    {.name = "linear", .forward = linear, .shapes = {{5, 3}, {4, 3}}},
+    {.name = "linear with bias", .forward = linear, .shapes = {{5, 3}, {4, 3}, {1, 4}}},
+    {.name = "linear of one row", .forward = linear, .shapes = {{1, 7}, {4, 7}, {1, 4}}},
+    {.name = "linear of more than a block", .forward = linear, .shapes = {{3, 70}, {6, 70}, {1, 6}}},
+    {.name = "linear of columns", .forward = linear_of_view, .shapes = {{5, 8}, {4, 5}, {1, 4}}},
+    {.name = "linear of columns without bias", .forward = linear_of_view, .shapes = {{5, 8}, {4, 5}}},
+    {.name = "linear of computed columns", .forward = linear_of_computed_view, .shapes = {{5, 8}, {4, 5}, {1, 4}}},
+    {.name = "matmul", .forward = matmul, .shapes = {{4, 3}, {3, 6}}},
+    {.name = "matmul of columns", .forward = matmul_of_views, .shapes = {{5, 6}, {4, 7}}},
+    {.name = "embedding", .forward = embedding, .shapes = {{7, 5}}},
+    {.name = "learned positions", .forward = positions, .shapes = {{4, 5}, {6, 5}}},
+    {.name = "add", .forward = add, .shapes = {{4, 5}, {4, 5}}},
+    {.name = "add to itself", .forward = add_twice, .shapes = {{4, 5}}},
+    {.name = "multiply", .forward = multiply, .shapes = {{4, 5}, {4, 5}}},
+    {.name = "square", .forward = square, .shapes = {{4, 5}}},
+    {.name = "scale", .forward = scale, .shapes = {{4, 5}}},
+    {.name = "dropout", .forward = dropout, .shapes = {{6, 7}}, .rate = 0.3},
+    {.name = "dropout of rate 0", .forward = dropout, .shapes = {{6, 7}}},
+    {.name = "two dropouts", .forward = dropout_after_dropout, .shapes = {{6, 7}, {6, 7}}, .rate = 0.5},
+    {.name = "add_dropout", .forward = add_dropout, .shapes = {{6, 7}, {6, 7}}, .rate = 0.3},
+    {.name = "add_dropout of rate 0", .forward = add_dropout, .shapes = {{6, 7}, {6, 7}}},
+    {.name = "add_dropout to itself", .forward = add_dropout_to_itself, .shapes = {{6, 7}}, .rate = 0.3},
+#define ACTIVATIONS(kind)                                        \
+    {.name = #kind, .forward = activate, .shapes = {{4, 17}}, .activation = kind},            \
+        {.name = #kind " with dropout", .forward = activate, .shapes = {{4, 17}}, .activation = kind, .rate = 0.4}
+    ACTIVATIONS(TD_IDENTITY),
+    ACTIVATIONS(TD_RELU),
+    ACTIVATIONS(TD_GELU),
+    ACTIVATIONS(TD_SWISH),
+    ACTIVATIONS(TD_TANH),
+    ACTIVATIONS(TD_SIGMOID),
+    ACTIVATIONS(TD_GELU_TANH),
+    {.name = "layer_norm", .forward = layer_norm, .shapes = {{5, 8}, {1, 8}, {1, 8}}},
+    {.name = "layer_norm of odd width", .forward = layer_norm, .shapes = {{3, 19}, {1, 19}, {1, 19}}},
+    {.name = "layer_norm in a residual", .forward = layer_norm_residual, .shapes = {{4, 6}, {1, 6}, {1, 6}}},
+    {.name = "concatenate", .forward = concatenate, .shapes = {{4, 2}, {4, 3}, {4, 4}}},
+    {.name = "gather_rows", .forward = gather_rows, .shapes = {{5, 4}}},
+    {.name = "gather_rows of columns", .forward = gather_rows_of_view, .shapes = {{4, 6}}},
+    {.name = "attention", .forward = attention, .shapes = {{10, 4}, {11, 4}, {11, 4}}, .keys = mixed_keys, ATTENTION = 1},
+    {.name = "attention, 2 heads", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}}, .keys = mixed_keys, ATTENTION = 2},
+    {.name = "attention, heads of 1", .forward = attention, .shapes = {{10, 3}, {11, 3}, {11, 3}}, .keys = mixed_keys, ATTENTION = 3},
+    {.name = "attention, heads of 16", .forward = attention, .shapes = {{10, 32}, {11, 32}, {11, 32}}, .keys = mixed_keys, ATTENTION = 2},
+    {.name = "attention, given scale", .forward = attention, .shapes = {{10, 4}, {11, 4}, {11, 4}}, .keys = mixed_keys, ATTENTION = 2, .smoothing = 0.9},
+    {.name = "attention with dropout", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}}, .keys = mixed_keys, ATTENTION = 2, .rate = 0.3},
+    {.name = "attention, heads of 16, with dropout", .forward = attention, .shapes = {{10, 32}, {11, 32}, {11, 32}}, .keys = mixed_keys, ATTENTION = 2, .rate = 0.3},
+    {.name = "causal attention", .forward = attention, .shapes = {{10, 6}, {10, 6}, {10, 6}}, .keys = mixed_queries, ATTENTION = 2, .causal = true},
+    {.name = "causal attention after a past", .forward = attention, .shapes = {{10, 6}, {15, 6}, {15, 6}}, .keys = later_keys, ATTENTION = 2, .causal = true},
+    {.name = "causal attention with dropout", .forward = attention, .shapes = {{10, 6}, {10, 6}, {10, 6}}, .keys = mixed_queries, ATTENTION = 2, .causal = true, .rate = 0.3},
+    {.name = "causal attention of columns", .forward = attention_of_views, .shapes = {{10, 18}}, .causal = true, ATTENTION = 2},
+    {.name = "attention of columns with dropout", .forward = attention_of_views, .shapes = {{10, 18}}, ATTENTION = 2, .rate = 0.2},
+    {.name = "causal attention of columns with dropout", .forward = attention_of_views, .shapes = {{10, 18}}, .causal = true, ATTENTION = 3, .rate = 0.2},
+    {.name = "cross_entropy", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}}},
+    {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},
+    {.name = "cross_entropy, smoothed", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}, .smoothing = 0.1},
+    {.name = "cross_entropy of many rows", .forward = cross_entropy, .shapes = {{150, 3}, {7, 3}, {1, 7}}, .smoothing = 0.2},
+    {.name = "r_drop", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}, {1, 9}}, .r_drop = 0.7},
+    {.name = "r_drop, smoothed, no bias", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}}, .r_drop = 2.5, .smoothing = 0.1},
+    {.name = "r_drop of many rows", .forward = cross_entropy, .shapes = {{150, 3}, {7, 3}, {1, 7}}, .r_drop = 1.5, .smoothing = 0.1},
+};
+
+/* With one query and one key neither has a gradient, which the table's check for vanishing gradients would refuse. */
+static void single_key(void **state)
+{
+    (void)state;
+    static run it;
+    static const test_case test = {.name = "one query, one key", .forward = attention, .shapes = {{1, 4}, {1, 4}, {1, 4}}, .queries = one, .keys = one, .sequences = 1,
+                                   .heads = 2};
+    prepare(&it, &test);
+    evaluate(&it, true);
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(fabs(it.gradients[i] - 0.5) < 1e-15);
+        assert_true(fabs(it.gradients[MAX_ELEMENTS + i] - 0.5) < 1e-15);
+        assert_true(fabs(it.gradients[2 * MAX_ELEMENTS + i] - 0.5 - wave(i + 11)) < 1e-15);
+    }
+    td_arena_free(&it.arena);
+}
+
+static void all_cases(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_case(&cases[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_cases), cmocka_unit_test(single_key)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
