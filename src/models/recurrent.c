@@ -34,7 +34,7 @@ td_tensor *td_rnn_embed(const td_network *network, td_graph *graph, const td_par
 /* final_state: for each of h and c (LSTM), each layer's directions side by side. */
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
-    const td_rnn *model = network->family;
+    const td_rnn_network *model = network->family;
     size_t count = model->encoder.layers * td_recurrent_directions(&model->encoder), states = td_rnn_states(model);
     if (!source->ids)
         td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "tandem-rnn reads text: token ids, not features");
@@ -53,7 +53,7 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
 }
 
 /* Decoder layer i starts from encoder layer i, or the last there is. */
-static td_tensor *start_state(const td_rnn *model, td_graph *graph, const td_memory *memory)
+static td_tensor *start_state(const td_rnn_network *model, td_graph *graph, const td_memory *memory)
 {
     size_t layers = model->decoder.layers, parts = layers * td_rnn_states(model), encoder_layers = model->encoder.layers;
     td_tensor **part = td_graph_allocate(graph, parts + 1, sizeof *part);
@@ -76,7 +76,7 @@ static td_tensor *start_state(const td_rnn *model, td_graph *graph, const td_mem
 }
 
 /* The memory's side of the scores, once per sequence. */
-static td_tensor *memory_keys(const td_rnn *model, td_graph *graph, td_tensor *states)
+static td_tensor *memory_keys(const td_rnn_network *model, td_graph *graph, td_tensor *states)
 {
     if (model->attention == TD_RNN_ADDITIVE || model->attention == TD_RNN_GENERAL)
         return td_rnn_apply(graph, model->key, states);
@@ -88,7 +88,7 @@ static td_tensor *memory_keys(const td_rnn *model, td_graph *graph, td_tensor *s
 
 static td_status begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
 {
-    const td_rnn *model = network->family;
+    const td_rnn_network *model = network->family;
     td_tensor *start = start_state(model, graph, memory);
     if (model->attention == TD_RNN_NONE)
         return td_rnn_state_append(state, graph, memory->ragged, start, NULL, NULL);
@@ -98,7 +98,7 @@ static td_status begin(const td_network *network, td_graph *graph, const td_memo
 
 static td_projection projection(const td_network *network)
 {
-    const td_rnn *model = network->family;
+    const td_rnn_network *model = network->family;
     return model->projection;
 }
 

@@ -17,7 +17,7 @@ typedef struct td_rnn_linear {
     const td_parameter *weight, *bias; /* NULL: absent */
 } td_rnn_linear;
 
-typedef struct td_rnn {
+typedef struct td_rnn_network {
     td_rnn_attention attention;
     bool input_feeding, coverage, context_feeding;
     size_t embedding, memory; /* widths; memory: of an encoder state, both directions */
@@ -33,9 +33,9 @@ typedef struct td_rnn {
     td_rnn_linear readout; /* [R, H + M (+ E for additive)] */
     td_rnn_linear reduce;  /* to the embedding's width when the output is tied and the decoder is wider */
     td_projection projection;
-} td_rnn;
+} td_rnn_network;
 
-static inline size_t td_rnn_states(const td_rnn *model) { return model->decoder.kind == TD_CELL_LSTM ? 2 : 1; }
+static inline size_t td_rnn_states(const td_rnn_network *model) { return model->decoder.kind == TD_CELL_LSTM ? 2 : 1; }
 
 /* Memory that was begun together, shared by rows. */
 typedef struct td_rnn_memory {
@@ -50,7 +50,7 @@ typedef struct td_rnn_row {
 } td_rnn_row;
 
 struct td_decoder_state {
-    const td_rnn *model;
+    const td_rnn_network *model;
     size_t rows, capacity;
     td_rnn_row *row, *spare_row;      /* [capacity] */
     td_real *values, *spare_values;   /* [capacity, model->state] */

@@ -60,7 +60,7 @@ static td_status get_id(const json_t *config, const char *file, const char *key,
     return TD_OK;
 }
 
-static td_status read_cells(const json_t *config, const char *file, td_rnn *model, td_error *error)
+static td_status read_cells(const json_t *config, const char *file, td_rnn_network *model, td_error *error)
 {
     int cell, nonlinearity;
     TD_TRY(get_choice(config, file, "cell", cells, &cell, error));
@@ -81,7 +81,7 @@ static td_status read_cells(const json_t *config, const char *file, td_rnn *mode
     return TD_OK;
 }
 
-static td_status read_attention(const json_t *config, const char *file, td_rnn *model, td_error *error)
+static td_status read_attention(const json_t *config, const char *file, td_rnn_network *model, td_error *error)
 {
     int attention;
     TD_TRY(get_choice(config, file, "attention", attentions, &attention, error));
@@ -111,7 +111,7 @@ static td_rnn_linear declare_linear(td_parameters *parameters, size_t outputs, s
     return linear;
 }
 
-static void declare_embeddings(td_network *network, td_rnn *model, size_t source_words, int tie)
+static void declare_embeddings(td_network *network, td_rnn_network *model, size_t source_words, int tie)
 {
     td_parameters *parameters = &network->parameters;
     double spread = 1 / sqrt((double)model->embedding);
@@ -129,7 +129,7 @@ static void declare_embeddings(td_network *network, td_rnn *model, size_t source
 }
 
 /* Where neither width nor number of directions agree, each decoder layer's start is a learned map of an encoder layer's end. */
-static td_status declare_bridge(td_parameters *parameters, td_rnn *model, td_error *error)
+static td_status declare_bridge(td_parameters *parameters, td_rnn_network *model, td_error *error)
 {
     size_t layers = model->decoder.layers;
     model->bridge_h = td_allocate_array(layers, sizeof *model->bridge_h);
@@ -149,7 +149,7 @@ static td_status declare_bridge(td_parameters *parameters, td_rnn *model, td_err
     return TD_OK;
 }
 
-static void declare_attention(td_parameters *parameters, td_rnn *model)
+static void declare_attention(td_parameters *parameters, td_rnn_network *model)
 {
     size_t width = model->attention_width, hidden = model->decoder.hidden, memory = model->memory;
     if (model->attention == TD_RNN_ADDITIVE) {
@@ -167,7 +167,7 @@ static void declare_attention(td_parameters *parameters, td_rnn *model)
 }
 
 /* The readout's width is the embedding's where that spares a product: for tied outputs, and for additive attention always. */
-static void declare_output(td_network *network, td_rnn *model, int tie)
+static void declare_output(td_network *network, td_rnn_network *model, int tie)
 {
     td_parameters *parameters = &network->parameters;
     size_t hidden = model->decoder.hidden, width = hidden;
@@ -188,10 +188,10 @@ static void declare_output(td_network *network, td_rnn *model, int tie)
     model->projection.bias = td_parameters_declare(parameters, network->vocabulary, 0, TD_INIT_ZERO, 0, "output.bias");
 }
 
-static td_status declare_weights(const json_t *config, const char *file, td_network *network, td_rnn *model, td_error *error)
+static td_status declare_weights(const json_t *config, const char *file, td_network *network, td_rnn_network *model, td_error *error)
 {
-    size_t words;
-    int tie;
+    size_t words = 0;
+    int tie = TIE_NONE;
     TD_TRY(get_size(config, file, "vocab_size", 0, 1 << 26, &words, error));
     TD_TRY(get_size(config, file, "decoder_vocab_size", words, 1 << 26, &network->vocabulary, error));
     TD_TRY(get_choice(config, file, "tie_embeddings", ties, &tie, error));
@@ -215,7 +215,7 @@ static td_status declare_weights(const json_t *config, const char *file, td_netw
 
 td_status td_rnn_configure(const json_t *config, const char *file, td_network *network, td_error *error)
 {
-    td_rnn *model = td_allocate_array(1, sizeof *model);
+    td_rnn_network *model = td_allocate_array(1, sizeof *model);
     if (!model)
         return td_fail_memory(error, sizeof *model);
     network->family = model;
@@ -230,7 +230,7 @@ td_status td_rnn_configure(const json_t *config, const char *file, td_network *n
 
 void td_rnn_release(td_network *network)
 {
-    td_rnn *model = network->family;
+    td_rnn_network *model = network->family;
     td_recurrent_stack_free(&model->encoder);
     td_recurrent_stack_free(&model->decoder);
     td_release(model->bridge_h);

@@ -8,7 +8,7 @@
 
 typedef struct decoder_pass {
     const td_network *network;
-    const td_rnn *model;
+    const td_rnn_network *model;
     td_graph *graph;
     td_decoder_state *state;
     td_ragged targets;
@@ -25,7 +25,7 @@ static td_tensor *parameter(decoder_pass *pass, const td_parameter *weight)
 static td_tensor *attend(decoder_pass *pass, td_tensor *query, const td_memory_segment *segments, td_tensor *coverage,
                          td_tensor **ret_weights)
 {
-    const td_rnn *model = pass->model;
+    const td_rnn_network *model = pass->model;
     td_decoder_state *state = pass->state;
     bool additive = model->attention == TD_RNN_ADDITIVE || model->attention == TD_RNN_CONCAT;
     size_t key_width = additive ? model->attention_width : model->decoder.hidden;
@@ -39,7 +39,7 @@ static td_tensor *attend(decoder_pass *pass, td_tensor *query, const td_memory_s
 /* What of attention is linear in the query: nothing for dot and general, whose keys carry it. */
 static td_step_linear *query_projection(decoder_pass *pass, size_t rows)
 {
-    const td_rnn *model = pass->model;
+    const td_rnn_network *model = pass->model;
     if (model->attention == TD_RNN_ADDITIVE)
         return td_step_linear_begin(pass->graph, parameter(pass, model->query.weight), NULL, rows);
     if (model->attention == TD_RNN_CONCAT)
@@ -49,7 +49,7 @@ static td_step_linear *query_projection(decoder_pass *pass, size_t rows)
 }
 
 /* Part i of the state: h of each layer, c of each layer, what is fed. */
-static size_t state_parts(const td_rnn *model)
+static size_t state_parts(const td_rnn_network *model)
 {
     return model->decoder.layers * td_rnn_states(model);
 }
@@ -100,7 +100,7 @@ static td_tensor *attend_whole(decoder_pass *pass, td_tensor *y)
 
 static td_tensor *decode_whole(decoder_pass *pass)
 {
-    const td_rnn *model = pass->model;
+    const td_rnn_network *model = pass->model;
     td_graph *graph = pass->graph;
     size_t layers = model->decoder.layers, parts = state_parts(model);
     td_tensor *values = td_rnn_state_values(pass->state, graph), *fed = state_fed(pass, values);
@@ -159,7 +159,7 @@ static bool allocate_loop(decoder_pass *pass, step_loop *loop)
 static void begin_inputs(decoder_pass *pass, step_loop *loop)
 {
     td_graph *graph = pass->graph;
-    const td_rnn *model = pass->model;
+    const td_rnn_network *model = pass->model;
     int32_t *ids = td_graph_allocate(graph, pass->total, sizeof *ids);
     if (!ids)
         return;
@@ -176,7 +176,7 @@ static void begin_inputs(decoder_pass *pass, step_loop *loop)
 static void begin_weights(decoder_pass *pass, step_loop *loop)
 {
     td_graph *graph = pass->graph;
-    const td_rnn *model = pass->model;
+    const td_rnn_network *model = pass->model;
     size_t total = pass->total, hidden = model->decoder.hidden;
     for (size_t i = 0; i < model->decoder.layers; i++) {
         td_recurrent_weights weights = td_recurrent_layer_weights(graph, &model->decoder.layer[i]);
@@ -362,7 +362,7 @@ static bool check_targets(td_graph *graph, const td_decoder_state *state, const 
 td_status td_rnn_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
                         td_tensor **ret_hidden, const td_real **ret_attention)
 {
-    const td_rnn *model = network->family;
+    const td_rnn_network *model = network->family;
     if (!check_targets(graph, state, targets))
         return graph->error.status;
     decoder_pass pass = {network, model, graph, state, targets->ragged, targets->ids, td_ragged_total(targets->ragged), NULL};
