@@ -11,23 +11,9 @@ td_tensor *td_rnn_apply(td_graph *graph, td_rnn_linear linear, td_tensor *x)
     return td_linear(graph, x, td_graph_parameter(graph, linear.weight), linear.bias ? td_graph_parameter(graph, linear.bias) : NULL);
 }
 
-/* Words are dropped as whole rows (Gal 2016): the model may not lean on any one of them. */
-static td_tensor *drop_words(td_graph *graph, td_tensor *x, td_real rate)
-{
-    int32_t *index = td_graph_allocate(graph, x ? x->rows : 0, sizeof *index);
-    if (!x || !index)
-        return NULL;
-    td_random random = {td_random_key(graph->dropout_key, graph->dropout_calls++, 0), 0};
-    for (size_t i = 0; i < x->rows; i++)
-        index[i] = td_random_uniform(&random) < (double)rate ? -1 : (int32_t)i;
-    return td_gather_rows(graph, x, index, x->rows);
-}
-
 td_tensor *td_rnn_embed(const td_network *network, td_graph *graph, const td_parameter *table, const int32_t *ids, size_t count)
 {
     td_tensor *x = td_embedding(graph, td_graph_parameter(graph, table), ids, count, 1);
-    if (graph->training && network->rates.word > 0)
-        x = drop_words(graph, x, network->rates.word);
     return td_dropout(graph, x, network->rates.dropout);
 }
 

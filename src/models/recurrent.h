@@ -76,9 +76,9 @@ td_tensor *td_rnn_state_coverage(td_decoder_state *state, td_graph *graph);
 void td_rnn_state_store(td_decoder_state *state, td_graph *graph, td_tensor *values, td_tensor *coverage);
 td_status td_rnn_state_reorder(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error);
 
-/* x weight^T + bias; `add` [rows, outputs] or NULL. */
+/* x weight^T + bias */
 td_tensor *td_rnn_apply(td_graph *graph, td_rnn_linear linear, td_tensor *x);
-/* Embeddings of ids, with dropout of elements and of whole words. */
+/* Embeddings of ids, with dropout. */
 td_tensor *td_rnn_embed(const td_network *network, td_graph *graph, const td_parameter *table, const int32_t *ids, size_t count);
 td_status td_rnn_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
                         td_tensor **ret_hidden, const td_real **ret_attention);

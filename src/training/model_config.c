@@ -55,16 +55,15 @@ static td_status transformer_config(const td_recipe *recipe, const td_tokenizer 
 /* Keys of models/recurrent.c */
 static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
 {
-    if (recipe->model.encoder.width != recipe->model.decoder.width)
-        return td_fail(error, TD_ERROR_ARGUMENT, "model.encoder.width and model.decoder.width must be equal for a recurrent model");
     int64_t embedding = recipe->model.embedding_width ? recipe->model.embedding_width : recipe->model.encoder.width;
     json_int_t pad = td_tokenizer_pad_id(tokenizer), eos = td_tokenizer_eos_id(tokenizer);
     *ret_config = json_pack(
-        "{s:s,s:b,s:s,s:s,s:I,s:b,s:I,s:I,s:I,s:s,s:b,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:f}", "model_type", "tandem-rnn",
+        "{s:s,s:b,s:s,s:s,s:I,s:b,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:f}", "model_type", "tandem-rnn",
         "is_encoder_decoder", true, "cell", td_recipe_choice("model.type", recipe->model.type), "nonlinearity",
         td_recipe_choice("model.nonlinearity", recipe->model.nonlinearity), "encoder_layers", (json_int_t)recipe->model.encoder.layers,
         "encoder_bidirectional", recipe->model.encoder.bidirectional, "decoder_layers", (json_int_t)recipe->model.decoder.layers,
-        "hidden_size", (json_int_t)recipe->model.encoder.width, "embedding_size", (json_int_t)embedding, "attention",
+        "hidden_size", (json_int_t)recipe->model.decoder.width, "encoder_hidden_size", (json_int_t)recipe->model.encoder.width,
+        "embedding_size", (json_int_t)embedding, "attention",
         td_recipe_choice("model.attention", recipe->model.attention), "input_feeding", recipe->model.input_feeding, "coverage",
         recipe->model.coverage, "reverse_source", recipe->model.reverse_source, "tie_embeddings",
         td_recipe_choice("model.tie_embeddings", recipe->model.tie_embeddings), "vocab_size", (json_int_t)td_tokenizer_size(tokenizer),
