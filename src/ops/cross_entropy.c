@@ -1,101 +1,126 @@
 /* Output product, softmax and cross-entropy in blocks of rows: the block's logits stay in cache, become their own gradient in place,
  * and are multiplied back at once, so that nothing of size [T, V] ever exists. */
-#include "kernels/gemm.h"
 #include "ops/ops.h"
+#include "ops/product.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK_ROWS = 64 };
+enum { BLOCK_ROWS = 128 };
 
 typedef struct loss_operation {
-    const td_kernels *kernels;
+    td_graph *graph;
     td_tensor *hidden, *weight, *bias;
+    td_operand hidden_operand, weight_operand;
     const int32_t *targets;
     td_cross_entropy_options options;
-    td_real *logits; /* [BLOCK_ROWS, V] */
+    td_real *logits;   /* [BLOCK_ROWS, V] */
+    td_real *scratch;  /* [2, V] */
+    uint16_t *rounded; /* [BLOCK_ROWS, V] or NULL */
     td_real *dhidden, *dweight, *dbias;
     double loss, nll;
 } loss_operation;
 
-static void block_logits(const loss_operation *op, const td_real *hidden, size_t rows, td_real *logits)
+/* Rows first .. of an operand. */
+static td_operand operand_rows(td_operand operand, size_t first)
+{
+    operand.data += first * operand.stride;
+    if (operand.rounded)
+        operand.rounded += first * operand.stride;
+    return operand;
+}
+
+static void block_logits(const loss_operation *op, size_t first, size_t rows, td_real *logits)
 {
     size_t words = op->weight->rows, width = op->weight->columns;
     for (size_t row = 0; op->bias && row < rows; row++)
         memcpy(logits + row * words, op->bias->data, words * sizeof *logits);
-    td_gemm(false, true, rows, words, width, hidden, width, op->weight->data, width, op->bias != NULL, logits, words);
+    td_product_operands(op->graph, false, true, rows, words, width, operand_rows(op->hidden_operand, first), op->weight_operand,
+                        op->bias != NULL, logits, words);
 }
 
 static void block_backward(const loss_operation *op, size_t first, size_t rows, const td_real *dlogits)
 {
     size_t words = op->weight->rows, width = op->weight->columns;
+    if (!op->dhidden && !op->dweight && !op->dbias)
+        return;
+    td_operand gradient = td_operand_in(op->graph, op->rounded, dlogits, rows, words, words);
     if (op->dhidden)
-        td_gemm(false, false, rows, width, words, dlogits, words, op->weight->data, width, true, op->dhidden + first * width, width);
+        td_product_operands(op->graph, false, false, rows, width, words, gradient, op->weight_operand, true,
+                            op->dhidden + first * width, width);
     if (op->dweight)
-        td_gemm(true, false, words, width, rows, dlogits, words, op->hidden->data + first * width, width, true, op->dweight, width);
+        td_product_operands(op->graph, true, false, words, width, rows, gradient, operand_rows(op->hidden_operand, first), true,
+                            op->dweight, width);
     for (size_t row = 0; op->dbias && row < rows; row++)
-        op->kernels->add(op->dbias, dlogits + row * words, words);
+        op->graph->kernels->add(op->dbias, dlogits + row * words, words);
 }
 
 static void block_loss(loss_operation *op, size_t first, size_t rows)
 {
     size_t words = op->weight->rows;
-    block_logits(op, op->hidden->data + first * op->hidden->columns, rows, op->logits);
+    block_logits(op, first, rows, op->logits);
     for (size_t row = 0; row < rows; row++) {
         td_real nll;
-        op->loss += (double)op->kernels->cross_entropy(op->logits + row * words, words, (size_t)op->targets[first + row],
+        op->loss += (double)op->graph->kernels->cross_entropy(op->logits + row * words, words, (size_t)op->targets[first + row],
                                                        op->options.label_smoothing, op->options.gradient_scale, &nll);
         op->nll += (double)nll;
     }
     block_backward(op, first, rows, op->logits);
 }
 
-/* log-softmax in place */
-static void log_softmax(const td_kernels *kernels, td_real *x, td_real *scratch, size_t n)
+/* log-softmax in place; p receives the probabilities. Returns the sum of the log-probabilities. */
+static td_real log_softmax(const td_kernels *kernels, td_real *x, td_real *p, size_t n)
 {
-    td_real shift = kernels->maximum(x, n);
-    td_real log_sum = shift + (td_real)log((double)kernels->exp_sum(scratch, x, shift, n));
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
+    td_real shift = kernels->maximum(x, n), total = kernels->exp_sum(p, x, shift, n), sum = 0;
+    td_real log_sum = shift + (td_real)log((double)total), inverse = 1 / total;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
         x[i] -= log_sum;
+        p[i] *= inverse;
+        sum += x[i];
+    }
+    return sum;
 }
 
-/* One pair of rows holding log-probabilities a and b of one position. Adds r (KL(p|q) + KL(q|p)) / 2 and both rows' cross-entropy to
- * the loss and replaces the rows by their gradients. With p = e^a and d = a - b: dKL(p|q)/dlogit_i of a = p_i (d_i - KL(p|q)),
+/* One pair of rows of logits of one position. Adds r (KL(p|q) + KL(q|p)) / 2 and both rows' cross-entropy to the loss and replaces the
+ * rows by their gradients. With log-probabilities a, b of p, q and d = a - b: dKL(p|q)/dlogit_i of a = p_i (d_i - KL(p|q)),
  * dKL(q|p)/dlogit_i of a = p_i - q_i. */
-static double pair_loss(const td_cross_entropy_options *options, td_real *a, td_real *b, size_t n, size_t target, double *nll)
+static void pair_loss(loss_operation *op, td_real *a, td_real *b, size_t target)
 {
-    double forward = 0, backward = 0, mean_a = 0, mean_b = 0;
-    for (size_t i = 0; i < n; i++) {
-        double p = exp((double)a[i]), q = exp((double)b[i]), d = (double)a[i] - (double)b[i];
-        forward += p * d;
-        backward -= q * d;
-        mean_a += (double)a[i];
-        mean_b += (double)b[i];
-    }
-    double s = (double)options->label_smoothing, half = (double)options->r_drop / 2, scale = (double)options->gradient_scale;
+    size_t n = op->weight->rows;
+    td_real *p = op->scratch, *q = op->scratch + n, forward = 0, backward = 0;
+    double mean_a = (double)log_softmax(op->graph->kernels, a, p, n) / (double)n;
+    double mean_b = (double)log_softmax(op->graph->kernels, b, q, n) / (double)n;
     double target_a = (double)a[target], target_b = (double)b[target];
+    td_real s = op->options.label_smoothing, half = op->options.r_drop / 2, scale = op->options.gradient_scale;
+#pragma omp simd reduction(+ : forward, backward)
     for (size_t i = 0; i < n; i++) {
-        double p = exp((double)a[i]), q = exp((double)b[i]), d = (double)a[i] - (double)b[i];
-        double wanted = s / (double)n + (i == target ? 1 - s : 0);
-        a[i] = (td_real)(scale * (p - wanted + half * (p * (d - forward) + p - q)));
-        b[i] = (td_real)(scale * (q - wanted + half * (q * (-d - backward) + q - p)));
+        td_real d = a[i] - b[i];
+        forward += p[i] * d;
+        backward -= q[i] * d;
     }
-    *nll -= target_a + target_b;
-    return -(1 - s) * (target_a + target_b) - s * (mean_a + mean_b) / (double)n + half * (forward + backward);
+    td_real uniform = s / (td_real)n;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        td_real d = a[i] - b[i];
+        a[i] = scale * (p[i] - uniform + half * (p[i] * (d - forward) + p[i] - q[i]));
+        b[i] = scale * (q[i] - uniform + half * (q[i] * (-d - backward) + q[i] - p[i]));
+    }
+    a[target] -= scale * (1 - s);
+    b[target] -= scale * (1 - s);
+    op->nll -= target_a + target_b;
+    op->loss -= (1 - (double)s) * (target_a + target_b) + (double)s * (mean_a + mean_b);
+    op->loss += (double)half * (double)(forward + backward);
 }
 
-static void block_pair_loss(loss_operation *op, size_t first, size_t rows, td_real *scratch)
+static void block_pair_loss(loss_operation *op, size_t first, size_t rows)
 {
     size_t words = op->weight->rows, half = op->hidden->rows / 2;
     td_real *a = op->logits, *b = op->logits + rows * words;
-    block_logits(op, op->hidden->data + first * op->hidden->columns, rows, a);
-    block_logits(op, op->hidden->data + (half + first) * op->hidden->columns, rows, b);
-    for (size_t row = 0; row < rows; row++) {
-        log_softmax(op->kernels, a + row * words, scratch, words);
-        log_softmax(op->kernels, b + row * words, scratch, words);
-        op->loss += pair_loss(&op->options, a + row * words, b + row * words, words, (size_t)op->targets[first + row], &op->nll);
-    }
+    block_logits(op, first, rows, a);
+    block_logits(op, half + first, rows, b);
+    for (size_t row = 0; row < rows; row++)
+        pair_loss(op, a + row * words, b + row * words, (size_t)op->targets[first + row]);
     block_backward(op, first, rows, a);
     block_backward(op, half + first, rows, b);
 }
@@ -120,22 +145,22 @@ td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_ten
 {
     if (!hidden || !weight || !arguments_fit(graph, hidden, weight, bias, targets, options->r_drop > 0))
         return NULL;
-    loss_operation op = {.kernels = graph->kernels, .hidden = hidden, .weight = weight, .bias = bias, .targets = targets,
+    loss_operation op = {.graph = graph, .hidden = hidden, .weight = weight, .bias = bias, .targets = targets,
                          .options = *options, .dhidden = td_gradient(graph, hidden), .dweight = td_gradient(graph, weight),
                          .dbias = td_gradient(graph, bias)};
     td_tensor *loss = td_tensor_new(graph, 1, 1, false);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
-    op.logits = td_graph_allocate(graph, (BLOCK_ROWS + 1) * weight->rows, sizeof *op.logits);
-    if (!loss || !op.logits)
+    op.hidden_operand = td_operand_of(graph, hidden->data, hidden->rows, hidden->columns, hidden->stride);
+    op.weight_operand = td_operand_of(graph, weight->data, weight->rows, weight->columns, weight->stride);
+    op.logits = td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.logits);
+    op.scratch = td_graph_allocate(graph, 2 * weight->rows, sizeof *op.scratch);
+    op.rounded = graph->products ? td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.rounded) : NULL;
+    if (!loss || !td_graph_ok(graph))
         return NULL;
-    if (options->r_drop > 0) {
-        for (size_t first = 0, half = hidden->rows / 2; first < half; first += BLOCK_ROWS / 2)
-            block_pair_loss(&op, first, half - first < BLOCK_ROWS / 2 ? half - first : BLOCK_ROWS / 2,
-                            op.logits + BLOCK_ROWS * weight->rows);
-    } else {
-        for (size_t first = 0; first < hidden->rows; first += BLOCK_ROWS)
-            block_loss(&op, first, hidden->rows - first < BLOCK_ROWS ? hidden->rows - first : BLOCK_ROWS);
-    }
+    bool pairs = options->r_drop > 0;
+    size_t count = pairs ? hidden->rows / 2 : hidden->rows, block = pairs ? BLOCK_ROWS / 2 : BLOCK_ROWS;
+    for (size_t first = 0; first < count; first += block)
+        (pairs ? block_pair_loss : block_loss)(&op, first, count - first < block ? count - first : block);
     td_arena_release_to(graph->arena, mark);
     loss->data[0] = (td_real)op.loss;
     if (ret_nll)

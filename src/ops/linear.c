@@ -1,6 +1,6 @@
 /* x weight^T + bias, and the plain product. Backward: dx = dy weight, dweight = dy^T x, dbias = column sums of dy. */
-#include "kernels/gemm.h"
 #include "ops/ops.h"
+#include "ops/product.h"
 
 typedef struct linear_operation {
     td_tensor *x, *weight, *bias, *y;
@@ -24,9 +24,9 @@ static void linear_backward(td_graph *graph, void *operation)
     td_real *dweight = td_gradient(graph, op->weight);
     td_real *dbias = td_gradient(graph, op->bias);
     if (dx)
-        td_gemm(false, false, rows, inputs, outputs, dy, outputs, op->weight->data, inputs, true, dx, op->x->stride);
+        td_product(graph, false, false, rows, inputs, outputs, dy, outputs, op->weight->data, inputs, true, dx, op->x->stride);
     if (dweight)
-        td_gemm(true, false, outputs, inputs, rows, dy, outputs, op->x->data, op->x->stride, true, dweight, inputs);
+        td_product(graph, true, false, outputs, inputs, rows, dy, outputs, op->x->data, op->x->stride, true, dweight, inputs);
     if (dbias)
         add_column_sums(graph->kernels, dbias, dy, rows, outputs, outputs);
 }
@@ -45,7 +45,7 @@ td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor
     for (size_t row = 0; bias && row < y->rows; row++)
         for (size_t column = 0; column < y->columns; column++)
             y->data[row * y->columns + column] = bias->data[column];
-    td_gemm(false, true, x->rows, weight->rows, x->columns, x->data, x->stride, weight->data, weight->stride, bias != NULL,
+    td_product(graph, false, true, x->rows, weight->rows, x->columns, x->data, x->stride, weight->data, weight->stride, bias != NULL,
             y->data, y->stride);
     linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (op) {
@@ -64,9 +64,9 @@ static void matmul_backward(td_graph *graph, void *operation)
         return;
     td_real *da = td_gradient(graph, a), *db = td_gradient(graph, b);
     if (da)
-        td_gemm(false, true, a->rows, a->columns, b->columns, dy, b->columns, b->data, b->stride, true, da, a->stride);
+        td_product(graph, false, true, a->rows, a->columns, b->columns, dy, b->columns, b->data, b->stride, true, da, a->stride);
     if (db)
-        td_gemm(true, false, b->rows, b->columns, a->rows, a->data, a->stride, dy, b->columns, true, db, b->stride);
+        td_product(graph, true, false, b->rows, b->columns, a->rows, a->data, a->stride, dy, b->columns, true, db, b->stride);
 }
 
 td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b)
@@ -79,7 +79,7 @@ td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b)
     td_tensor *y = td_tensor_new(graph, a->rows, b->columns, td_needs_gradient(a) || td_needs_gradient(b));
     if (!y)
         return NULL;
-    td_gemm(false, false, a->rows, b->columns, a->columns, a->data, a->stride, b->data, b->stride, false, y->data, y->stride);
+    td_product(graph, false, false, a->rows, b->columns, a->columns, a->data, a->stride, b->data, b->stride, false, y->data, y->stride);
     linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (op) {
         *op = (linear_operation){a, b, NULL, y};

@@ -1,0 +1,24 @@
+/* Matrix products of a graph: float32, or bfloat16 operands with float32 sums where the graph asks for it. */
+#ifndef TD_OPS_PRODUCT_H
+#define TD_OPS_PRODUCT_H
+
+#include "kernels/gemm.h"
+#include "tensor/graph.h"
+
+/* As td_gemm; a failure is noted in the graph. */
+void td_product(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
+                const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc);
+
+/* A matrix in the form products take: the numbers themselves, or a bfloat16 copy in the arena, made once for several products. */
+typedef struct td_operand {
+    const td_real *data;
+    const uint16_t *rounded; /* NULL: use data */
+    size_t stride;           /* of the form in use */
+} td_operand;
+td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size_t columns, size_t stride);
+/* Writes the rounded form over `storage` [rows * columns] instead of the arena (graph->products must be set). */
+td_operand td_operand_in(td_graph *graph, uint16_t *storage, const td_real *data, size_t rows, size_t columns, size_t stride);
+void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a,
+                         td_operand b, bool accumulate, td_real *c, size_t ldc);
+
+#endif
