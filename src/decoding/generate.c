@@ -1,5 +1,6 @@
-/* The batch that is never full of the dead: sentences enter when the budget allows, each step reads one token for every open path,
- * and the state's rows follow the paths that go on. Everything a sentence needs is its own, so its company cannot matter. */
+/* The batch that is never full of the dead: sentences enter when the budget allows, each step reads one token for every
+ * open path, and the state's rows follow the paths that go on. Everything a sentence needs is its own, so its company
+ * cannot matter. */
 #include "decoding/search.h"
 
 #include <math.h>
@@ -14,7 +15,8 @@ static td_status size_candidates(td_search *search, td_error *error)
     size_t kept = (search->rules.eos_count > 1 ? 1 + search->rules.eos_count : 2) * generation->num_beams;
     size_t wanted = kept;
     if (generation->do_sample) {
-        wanted = generation->top_k > 0 && generation->top_k < search->rules.vocabulary ? generation->top_k : search->rules.vocabulary;
+        wanted = generation->top_k > 0 && generation->top_k < search->rules.vocabulary ? generation->top_k
+                                                                                       : search->rules.vocabulary;
         wanted = wanted > kept ? wanted : kept;
     }
     wanted += kept; /* a row's after those merged */
@@ -54,7 +56,8 @@ static td_status grow_lists(td_search *search, td_error *error)
 static td_status take_sentence(td_search *search, size_t index, const td_source *source, td_error *error)
 {
     TD_TRY(grow_lists(search, error));
-    td_sentence *sentence = search->spare_count > 0 ? search->spare[--search->spare_count] : td_allocate_array(1, sizeof *sentence);
+    td_sentence *sentence =
+        search->spare_count > 0 ? search->spare[--search->spare_count] : td_allocate_array(1, sizeof *sentence);
     if (!sentence)
         return td_fail_memory(error, sizeof *sentence);
     td_status status = td_sentence_start(sentence, &search->rules, index, source, error);
@@ -118,7 +121,8 @@ static td_status feed(td_search *search, step_rows *ret_rows, td_error *error)
     }
     td_arena *arena = &search->arena;
     int32_t *offsets = td_arena_allocate_array(arena, count + 1, sizeof *offsets);
-    int32_t *ids = td_arena_allocate_array(arena, total, sizeof *ids), *last = td_arena_allocate_array(arena, count, sizeof *last);
+    int32_t *ids = td_arena_allocate_array(arena, total, sizeof *ids),
+            *last = td_arena_allocate_array(arena, count, sizeof *last);
     td_sentence **sentences = td_arena_allocate_array(arena, count, sizeof(td_sentence *));
     if (!offsets || !ids || !last || !sentences)
         return td_fail_memory(error, total * sizeof *ids);
@@ -163,9 +167,10 @@ static void subtract(td_real *row, td_real maximum, td_real log_sum, size_t n)
         row[i] = row[i] - maximum - log_sum;
 }
 
-/* Gumbel noise turns taking the largest into drawing without replacement by softmax (Vieira 2014, Kool 2019). The stream is that
- * of the source, position and path. */
-static void add_noise(const td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates, size_t count)
+/* Gumbel noise turns taking the largest into drawing without replacement by softmax (Vieira 2014, Kool 2019). The
+ * stream is that of the source, position and path. */
+static void add_noise(const td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates,
+                      size_t count)
 {
     uint64_t key = td_random_key(search->rules.generation->seed, sentence->index, sentence->running[0].count);
     for (size_t i = 0; i < count; i++) {
@@ -205,7 +210,8 @@ static void renormalise(td_candidate *candidates, size_t count)
 }
 
 /* Puts one candidate among the merged, best first; equal ones keep their order. */
-static size_t merge(td_search *search, size_t merged, size_t kept, td_candidate candidate, int32_t parent, td_real logprob)
+static size_t merge(td_search *search, size_t merged, size_t kept, td_candidate candidate, int32_t parent,
+                    td_real logprob)
 {
     if (merged == kept && !(candidate.key > search->merged[kept - 1].key))
         return merged;
@@ -222,8 +228,8 @@ static size_t merge(td_search *search, size_t merged, size_t kept, td_candidate 
 }
 
 /* Merges the best continuations of one path, given its row of log-probabilities after the processors. */
-static size_t rank_path(td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates, size_t count,
-                        size_t merged, size_t kept)
+static size_t rank_path(td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates,
+                        size_t count, size_t merged, size_t kept)
 {
     if (search->rules.generation->do_sample)
         add_noise(search, sentence, path, candidates, count);
@@ -237,8 +243,10 @@ static size_t rank_path(td_search *search, const td_sentence *sentence, size_t p
     return merged;
 }
 
-/* One row of logits in a beam search: processed, its best merged into the sentence's. The first row stands for every beam. */
-static td_status beam_row(td_search *search, td_sentence *sentence, size_t local, td_real *row, size_t *merged, td_error *error)
+/* One row of logits in a beam search: processed, its best merged into the sentence's. The first row stands for every
+ * beam. */
+static td_status beam_row(td_search *search, td_sentence *sentence, size_t local, td_real *row, size_t *merged,
+                          td_error *error)
 {
     const td_generation *generation = search->rules.generation;
     size_t n = search->rules.vocabulary, least = search->rules.eos_count + 1;
@@ -290,8 +298,8 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
         count = td_select_largest(row, n, 1, search->candidates);
     }
     if (count == 0)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: the options allow no token at position %zu of source %zu", path->count,
-                       sentence->index);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: the options allow no token at position %zu of source %zu",
+                       path->count, sentence->index);
     int32_t id = search->candidates[chosen].id;
     td_real logprob = logits[id] - maximum - log_sum;
     size_t sample = path->sample;
@@ -312,8 +320,8 @@ static td_status greedy_row(td_search *search, td_sentence *sentence, size_t loc
 }
 
 /* Goes through the rows in blocks of logits; when a sentence's last row is through, its paths move on. */
-static td_status advance(td_search *search, const step_rows *rows, td_tensor *hidden, int32_t *parents, size_t *ret_parents,
-                         td_error *error)
+static td_status advance(td_search *search, const step_rows *rows, td_tensor *hidden, int32_t *parents,
+                         size_t *ret_parents, td_error *error)
 {
     size_t local = 0, merged = 0, new_rows = 0, first_row = 0;
     for (size_t start = 0; start < rows->count; start += TD_PROJECTED_ROWS) {
@@ -334,8 +342,8 @@ static td_status advance(td_search *search, const step_rows *rows, td_tensor *hi
                 continue;
             int32_t *place = parents + new_rows;
             if (search->rules.beams)
-                td_sentence_extend_beams(sentence, &search->rules, search->merged, search->merged_parents, search->merged_logprobs,
-                                         merged, place);
+                td_sentence_extend_beams(sentence, &search->rules, search->merged, search->merged_parents,
+                                         search->merged_logprobs, merged, place);
             else
                 td_sentence_compact(sentence, place);
             for (size_t i = 0; i < sentence->rows; i++)
@@ -359,7 +367,8 @@ static td_status reorder(td_search *search, const int32_t *parents, size_t count
     return same ? TD_OK : search->network->architecture->reorder(search->state, parents, count, error);
 }
 
-static td_status size_results(td_search *search, const td_sentence *sentence, size_t count, bool attention, td_error *error)
+static td_status size_results(td_search *search, const td_sentence *sentence, size_t count, bool attention,
+                              td_error *error)
 {
     size_t tokens = 0;
     for (size_t i = 0; i < count; i++)
@@ -404,8 +413,8 @@ static void sort_samples(td_sentence *sentence)
     }
 }
 
-static void copy_hypothesis(td_search *search, const td_sentence *sentence, const td_path *path, size_t at, bool attention,
-                            td_hypothesis *ret_hypothesis)
+static void copy_hypothesis(td_search *search, const td_sentence *sentence, const td_path *path, size_t at,
+                            bool attention, td_hypothesis *ret_hypothesis)
 {
     size_t length = sentence->memory_length, count = path->count - 1;
     for (size_t i = 0; i < count; i++) {
@@ -503,7 +512,8 @@ static void clear(td_search *search)
     search->network->architecture->reorder(search->state, NULL, 0, NULL);
 }
 
-td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks, td_error *error)
+td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks,
+                      td_error *error)
 {
     TD_TRY(td_rules_init(&search->rules, generation, search->network, error));
     TD_TRY(size_candidates(search, error));

@@ -1,7 +1,9 @@
-/* Search: from sources to hypotheses over any architecture. A queue of sources is decoded together; a sentence that ends leaves
- * the batch and a waiting one takes its place. What a source gets depends on nothing but the network, the options and itself.
+/* Search: from sources to hypotheses over any architecture. A queue of sources is decoded together; a sentence that
+ * ends leaves the batch and a waiting one takes its place. What a source gets depends on nothing but the network, the
+ * options and itself.
  *
- * Options, and what they do, are those of `generation_config.json` (transformers 5), so that a directory gives the same text here. */
+ * Options, and what they do, are those of `generation_config.json` (transformers 5), so that a directory gives the same
+ * text here. */
 #ifndef TD_DECODING_GENERATE_H
 #define TD_DECODING_GENERATE_H
 
@@ -13,14 +15,19 @@
 
 struct td_network;
 
-typedef enum td_early_stopping { TD_EARLY_STOPPING_FALSE, TD_EARLY_STOPPING_TRUE, TD_EARLY_STOPPING_NEVER } td_early_stopping;
+typedef enum td_early_stopping {
+    TD_EARLY_STOPPING_FALSE,
+    TD_EARLY_STOPPING_TRUE,
+    TD_EARLY_STOPPING_NEVER
+} td_early_stopping;
 
 typedef struct td_id_list {
     int32_t *ids; /* owned; NULL when empty */
     size_t count;
 } td_id_list;
 
-/* Lengths count decoder positions: max_length and min_length with the start token and the prefix, the `new_tokens` without. */
+/* Lengths count decoder positions: max_length and min_length with the start token and the prefix, the `new_tokens`
+ * without. */
 typedef struct td_generation {
     size_t num_beams;            /* 1: greedy, or sampling with do_sample */
     size_t num_return_sequences; /* at most num_beams unless sampling */
@@ -58,13 +65,14 @@ typedef struct td_generation {
 td_generation td_generation_default(void);
 void td_generation_free(td_generation *generation);
 td_status td_generation_copy(const td_generation *from, td_generation *ret_copy, td_error *error);
-/* Overlays what a generation_config.json (or a legacy config.json) says; keys that are no generation fields are left alone,
- * a field that is known to transformers and not supported here is an error unless its value is neutral. `file`: for messages.
- * On failure `generation` is unchanged. */
+/* Overlays what a generation_config.json (or a legacy config.json) says; keys that are no generation fields are left
+ * alone, a field that is known to transformers and not supported here is an error unless its value is neutral. `file`:
+ * for messages. On failure `generation` is unchanged. */
 td_status td_generation_load(td_generation *generation, const json_t *object, const char *file, td_error *error);
 /* A new reference to an object ready for generation_config.json; NULL when out of memory. */
 json_t *td_generation_save(const td_generation *generation);
-/* "field=VALUE" with a JSON value (a bare word counts as a string). An unknown field is an error that names the nearest one. */
+/* "field=VALUE" with a JSON value (a bare word counts as a string). An unknown field is an error that names the nearest
+ * one. */
 td_status td_generation_set(td_generation *generation, const char *assignment, td_error *error);
 
 /* One source: ids for text, rows of features for sound and pictures. Must stay valid until its result was delivered. */
@@ -79,10 +87,11 @@ typedef struct td_source {
 typedef struct td_hypothesis {
     const int32_t *ids; /* [count]: start token excluded; prefix, and end token if produced, included */
     size_t count, prefix_count;
-    double score;              /* sum of log-probabilities / (count - prefix_count) ^ length_penalty */
-    const td_real *logprobs;   /* [count]; 0 for the prefix. Beam search: as ranked by, after the processors; else the network's */
-    const td_real *attention;  /* [count, source_length of the output] or NULL */
-    bool ended;                /* an end token was produced, rather than the length limit met */
+    double score; /* sum of log-probabilities / (count - prefix_count) ^ length_penalty */
+    const td_real
+        *logprobs; /* [count]; 0 for the prefix. Beam search: as ranked by, after the processors; else the network's */
+    const td_real *attention; /* [count, source_length of the output] or NULL */
+    bool ended;               /* an end token was produced, rather than the length limit met */
 } td_hypothesis;
 
 /* Best first; samples in their order. Valid during the callback. */
@@ -92,30 +101,32 @@ typedef struct td_output {
     size_t source_length; /* columns of `attention`: rows the encoder made of the source */
 } td_output;
 
-/* `index` is the caller's name of a source: it keys the random stream and comes back with the result. Results come in the order
- * in which sentences end. Several searches on several threads may share callbacks if those lock. */
+/* `index` is the caller's name of a source: it keys the random stream and comes back with the result. Results come in
+ * the order in which sentences end. Several searches on several threads may share callbacks if those lock. */
 typedef struct td_generate_callbacks {
     void *context;
     /* Sets *ret_given to false when no source is left (it may be asked again later). */
     td_status (*next)(void *context, size_t *ret_index, td_source *ret_source, bool *ret_given, td_error *error);
     td_status (*finished)(void *context, size_t index, const td_output *output, td_error *error);
-    /* May be NULL. Called for greedy search and sampling (num_beams 1) as each token is chosen; false ends that hypothesis after
-     * this token. `sample` counts num_return_sequences. */
+    /* May be NULL. Called for greedy search and sampling (num_beams 1) as each token is chosen; false ends that
+     * hypothesis after this token. `sample` counts num_return_sequences. */
     bool (*token)(void *context, size_t index, size_t sample, int32_t id, td_real logprob);
 } td_generate_callbacks;
 
 typedef struct td_search_options {
-    size_t batch_tokens; /* source tokens times beams decoded together; 0: the default */
+    size_t batch_tokens;            /* source tokens times beams decoded together; 0: the default */
     struct td_gemm_cache *products; /* as in td_graph: not NULL for products in bfloat16; borrowed */
 } td_search_options;
 
 /* The mutable side of decoding: arena, decoder state, beams. One thread at a time; keeps its memory between calls. */
 typedef struct td_search td_search;
-td_status td_search_new(const struct td_network *network, const td_search_options *options, td_search **ret_search, td_error *error);
+td_status td_search_new(const struct td_network *network, const td_search_options *options, td_search **ret_search,
+                        td_error *error);
 void td_search_free(td_search *search);
 
 /* Decodes until `next` gives none and all is delivered. A failure of a callback ends it with that status. */
-td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks, td_error *error);
+td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks,
+                      td_error *error);
 
 /* Log-probabilities of given targets (teacher forcing). */
 typedef struct td_score_request {

@@ -14,7 +14,10 @@ typedef struct field {
     size_t offset;
 } field;
 
-#define FIELD(kind, name) {#name, kind, offsetof(td_generation, name)}
+#define FIELD(kind, name)                                                                                              \
+    {                                                                                                                  \
+#name, kind, offsetof(td_generation, name)                                                                     \
+    }
 static const field fields[] = {
     FIELD(COUNT, num_beams),
     FIELD(COUNT, num_return_sequences),
@@ -53,10 +56,22 @@ static const struct {
     const char *name;
     double neutral;
 } unsupported[] = {
-    {"num_beam_groups", 1},   {"diversity_penalty", 0},          {"typical_p", 1},           {"epsilon_cutoff", 0},
-    {"eta_cutoff", 0},        {"encoder_repetition_penalty", 1}, {"penalty_alpha", 0},       {"guidance_scale", 1},
-    {"sequence_bias", NAN},   {"force_words_ids", NAN},          {"constraints", NAN},       {"exponential_decay_length_penalty", NAN},
-    {"top_h", NAN},           {"stop_strings", NAN},             {"max_time", NAN},          {"dola_layers", NAN},
+    {"num_beam_groups", 1},
+    {"diversity_penalty", 0},
+    {"typical_p", 1},
+    {"epsilon_cutoff", 0},
+    {"eta_cutoff", 0},
+    {"encoder_repetition_penalty", 1},
+    {"penalty_alpha", 0},
+    {"guidance_scale", 1},
+    {"sequence_bias", NAN},
+    {"force_words_ids", NAN},
+    {"constraints", NAN},
+    {"exponential_decay_length_penalty", NAN},
+    {"top_h", NAN},
+    {"stop_strings", NAN},
+    {"max_time", NAN},
+    {"dola_layers", NAN},
     {"watermarking_config", NAN},
 };
 #define UNSUPPORTED_COUNT (sizeof unsupported / sizeof *unsupported)
@@ -148,7 +163,8 @@ static bool is_id(const json_t *value)
 }
 
 /* A list of ids, or one id. */
-static td_status read_list(const json_t *value, const char *file, const char *name, td_id_list *ret_list, td_error *error)
+static td_status read_list(const json_t *value, const char *file, const char *name, td_id_list *ret_list,
+                           td_error *error)
 {
     size_t count = json_is_array(value) ? json_array_size(value) : 1;
     td_id_list list = {NULL, count};
@@ -220,7 +236,8 @@ static td_status set_stopping(const json_t *value, const char *file, td_early_st
 }
 
 /* null leaves a number at what it was and empties ids. */
-static td_status set_field(td_generation *generation, const field *which, const json_t *value, const char *file, td_error *error)
+static td_status set_field(td_generation *generation, const field *which, const json_t *value, const char *file,
+                           td_error *error)
 {
     void *place = (char *)generation + which->offset;
     if (which->kind == IDS)
@@ -266,9 +283,11 @@ static td_status set_field(td_generation *generation, const field *which, const 
 
 static td_status check_unsupported(size_t which, const json_t *value, const char *file, td_error *error)
 {
-    if (!value || json_is_null(value) || (json_is_number(value) && json_number_value(value) == unsupported[which].neutral))
+    if (!value || json_is_null(value) ||
+        (json_is_number(value) && json_number_value(value) == unsupported[which].neutral))
         return TD_OK;
-    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\" is not supported; remove it", file, unsupported[which].name);
+    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\" is not supported; remove it", file,
+                   unsupported[which].name);
 }
 
 td_status td_generation_load(td_generation *generation, const json_t *object, const char *file, td_error *error)
@@ -320,11 +339,13 @@ static json_t *words_json(const td_generation *generation)
 }
 
 /* The JSON of a field, or NULL with ret_skip set when it holds what it would hold anyway. */
-static json_t *field_json(const td_generation *generation, const td_generation *usual, const field *which, bool *ret_skip)
+static json_t *field_json(const td_generation *generation, const td_generation *usual, const field *which,
+                          bool *ret_skip)
 {
     const void *place = (const char *)generation + which->offset, *normal = (const char *)usual + which->offset;
-    static const size_t sizes[] = {[COUNT] = sizeof(size_t), [REAL] = sizeof(double), [FLAG] = sizeof(bool),
-                                   [SEED] = sizeof(uint64_t), [ID] = sizeof(int32_t), [STOPPING] = sizeof(td_early_stopping)};
+    static const size_t sizes[] = {
+        [COUNT] = sizeof(size_t),  [REAL] = sizeof(double), [FLAG] = sizeof(bool),
+        [SEED] = sizeof(uint64_t), [ID] = sizeof(int32_t),  [STOPPING] = sizeof(td_early_stopping)};
     if (which->kind == WORDS)
         *ret_skip = generation->bad_words_count == 0;
     else if (which->kind == IDS)
@@ -334,16 +355,23 @@ static json_t *field_json(const td_generation *generation, const td_generation *
     if (*ret_skip)
         return NULL;
     switch (which->kind) {
-    case COUNT: return json_integer((json_int_t) * (const size_t *)place);
-    case SEED: return json_integer((json_int_t) * (const uint64_t *)place);
-    case REAL: return json_real(*(const double *)place);
-    case FLAG: return json_boolean(*(const bool *)place);
-    case ID: return json_integer(*(const int32_t *)place);
-    case IDS: return list_json(*(const td_id_list *)place);
-    case WORDS: return words_json(generation);
+    case COUNT:
+        return json_integer((json_int_t) * (const size_t *)place);
+    case SEED:
+        return json_integer((json_int_t) * (const uint64_t *)place);
+    case REAL:
+        return json_real(*(const double *)place);
+    case FLAG:
+        return json_boolean(*(const bool *)place);
+    case ID:
+        return json_integer(*(const int32_t *)place);
+    case IDS:
+        return list_json(*(const td_id_list *)place);
+    case WORDS:
+        return words_json(generation);
     default:
         return generation->early_stopping == TD_EARLY_STOPPING_NEVER ? json_string("never")
-                                                                      : json_boolean(generation->early_stopping);
+                                                                     : json_boolean(generation->early_stopping);
     }
 }
 
@@ -392,17 +420,19 @@ static td_status fail_unknown(const char *name, size_t length, td_error *error)
             best = i;
         }
     }
-    return td_fail(error, TD_ERROR_ARGUMENT, "generation: there is no field \"%.*s\"; did you mean \"%s\"?", (int)length, name,
-                   fields[best].name);
+    return td_fail(error, TD_ERROR_ARGUMENT, "generation: there is no field \"%.*s\"; did you mean \"%s\"?",
+                   (int)length, name, fields[best].name);
 }
 
 td_status td_generation_set(td_generation *generation, const char *assignment, td_error *error)
 {
     const char *equals = strchr(assignment, '=');
     if (!equals || equals == assignment || equals - assignment > 255)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: \"%.200s\" is no FIELD=VALUE, as in max_new_tokens=20", assignment);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: \"%.200s\" is no FIELD=VALUE, as in max_new_tokens=20",
+                       assignment);
     size_t length = (size_t)(equals - assignment), known = 0, refused = 0;
-    while (known < FIELD_COUNT && !(strncmp(fields[known].name, assignment, length) == 0 && !fields[known].name[length]))
+    while (known < FIELD_COUNT &&
+           !(strncmp(fields[known].name, assignment, length) == 0 && !fields[known].name[length]))
         known++;
     while (refused < UNSUPPORTED_COUNT &&
            !(strncmp(unsupported[refused].name, assignment, length) == 0 && !unsupported[refused].name[length]))

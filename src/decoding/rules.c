@@ -1,5 +1,5 @@
-/* Logits processors (transformers' generation/logits_process.py): each bans or reweighs a few ids of a row, so the cost of a step
- * is that of the ids concerned and not of the vocabulary, but for the forced tokens. */
+/* Logits processors (transformers' generation/logits_process.py): each bans or reweighs a few ids of a row, so the cost
+ * of a step is that of the ids concerned and not of the vocabulary, but for the forced tokens. */
 #include "decoding/rules.h"
 
 #include <math.h>
@@ -8,8 +8,8 @@ static td_status check_id(int32_t id, size_t vocabulary, const char *field, td_e
 {
     if (id >= 0 && (size_t)id < vocabulary)
         return TD_OK;
-    return td_fail(error, TD_ERROR_ARGUMENT, "generation: %s: %d is no id of this model; ids are 0 to %zu", field, (int)id,
-                   vocabulary - 1);
+    return td_fail(error, TD_ERROR_ARGUMENT, "generation: %s: %d is no id of this model; ids are 0 to %zu", field,
+                   (int)id, vocabulary - 1);
 }
 
 static td_status check_list(td_id_list list, size_t vocabulary, const char *field, td_error *error)
@@ -27,7 +27,8 @@ static td_status check_ids(const td_generation *generation, size_t vocabulary, t
     TD_TRY(check_list(generation->begin_suppress_tokens, vocabulary, "begin_suppress_tokens", error));
     for (size_t i = 0; i < generation->bad_words_count; i++) {
         if (generation->bad_words[i].count == 0)
-            return td_fail(error, TD_ERROR_ARGUMENT, "generation: bad_words_ids: item %zu is empty; each needs an id", i);
+            return td_fail(error, TD_ERROR_ARGUMENT, "generation: bad_words_ids: item %zu is empty; each needs an id",
+                           i);
         TD_TRY(check_list(generation->bad_words[i], vocabulary, "bad_words_ids", error));
     }
     if (generation->forced_bos_token_id >= 0)
@@ -38,13 +39,15 @@ static td_status check_ids(const td_generation *generation, size_t vocabulary, t
 static td_status check_numbers(const td_generation *generation, td_error *error)
 {
     if (generation->num_beams < 1 || generation->num_beams > 1024)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_beams is %zu; it must be 1 to 1024", generation->num_beams);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_beams is %zu; it must be 1 to 1024",
+                       generation->num_beams);
     if (generation->num_return_sequences < 1 || generation->num_return_sequences > 1024)
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_return_sequences is %zu; it must be 1 to 1024",
                        generation->num_return_sequences);
     bool samples = generation->do_sample && generation->num_beams == 1;
     if (!samples && generation->num_return_sequences > generation->num_beams)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_return_sequences is %zu but num_beams %zu; ask for more beams",
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "generation: num_return_sequences is %zu but num_beams %zu; ask for more beams",
                        generation->num_return_sequences, generation->num_beams);
     if (!isfinite(generation->length_penalty))
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: length_penalty must be a finite number");
@@ -52,7 +55,8 @@ static td_status check_numbers(const td_generation *generation, td_error *error)
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: repetition_penalty is %g; it must be above 0",
                        generation->repetition_penalty);
     if (generation->do_sample && (!(generation->temperature > 0) || !isfinite(generation->temperature)))
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: temperature is %g; it must be above 0", generation->temperature);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: temperature is %g; it must be above 0",
+                       generation->temperature);
     if (generation->do_sample && !(generation->top_p >= 0 && generation->top_p <= 1))
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: top_p is %g; it must be 0 to 1", generation->top_p);
     if (generation->do_sample && !(generation->min_p >= 0 && generation->min_p <= 1))
@@ -80,14 +84,15 @@ td_status td_rules_init(td_rules *rules, const td_generation *generation, const 
     if (rules->start < 0)
         rules->start = generation->bos_token_id >= 0 ? generation->bos_token_id : network->bos_id;
     if (rules->start < 0)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: the model names no start token; set decoder_start_token_id");
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "generation: the model names no start token; set decoder_start_token_id");
     rules->max_positions = network->max_positions;
     rules->beams = generation->num_beams > 1;
     rules->active = generation->repetition_penalty != 1 || generation->no_repeat_ngram_size > 0 ||
                     generation->encoder_no_repeat_ngram_size > 0 || generation->bad_words_count > 0 ||
-                    generation->min_length > 0 || generation->min_new_tokens > 0 || generation->forced_bos_token_id >= 0 ||
-                    generation->forced_eos_token_id.count > 0 || generation->suppress_tokens.count > 0 ||
-                    generation->begin_suppress_tokens.count > 0;
+                    generation->min_length > 0 || generation->min_new_tokens > 0 ||
+                    generation->forced_bos_token_id >= 0 || generation->forced_eos_token_id.count > 0 ||
+                    generation->suppress_tokens.count > 0 || generation->begin_suppress_tokens.count > 0;
     return TD_OK;
 }
 
@@ -104,7 +109,8 @@ td_status td_rules_lengths(const td_rules *rules, size_t prefix_count, td_length
         maximum = limit + 1; /* the last token is never fed */
     if (maximum <= prompt)
         return td_fail(error, TD_ERROR_ARGUMENT,
-                       "generation: at most %zu positions but the start token and prefix take %zu; raise max_length", maximum, prompt);
+                       "generation: at most %zu positions but the start token and prefix take %zu; raise max_length",
+                       maximum, prompt);
     size_t minimum = generation->min_length;
     if (generation->min_new_tokens > 0)
         minimum = generation->min_new_tokens > INT32_MAX ? INT32_MAX : prompt + generation->min_new_tokens;
@@ -157,7 +163,8 @@ static void ban_repeated_ngrams(const td_rules *rules, const td_token *tokens, s
     }
 }
 
-static void ban_source_ngrams(const td_rules *rules, const td_source *source, const td_token *tokens, size_t count, td_real *row)
+static void ban_source_ngrams(const td_rules *rules, const td_source *source, const td_token *tokens, size_t count,
+                              td_real *row)
 {
     size_t n = rules->generation->encoder_no_repeat_ngram_size;
     if (!source->ids || count + 1 < n)
@@ -193,8 +200,8 @@ static void force(td_real *row, size_t n, const int32_t *ids, size_t count)
         row[ids[i]] = 0;
 }
 
-void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens, size_t count,
-                    td_real *row)
+void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens,
+                    size_t count, td_real *row)
 {
     const td_generation *generation = rules->generation;
     bool forces_begin = generation->forced_bos_token_id >= 0;

@@ -21,8 +21,8 @@ typedef struct td_rules {
     int32_t start;
     size_t vocabulary;
     size_t max_positions;
-    bool beams;  /* scores are log-probabilities, not logits */
-    bool active; /* some row may be changed */
+    bool beams;       /* scores are log-probabilities, not logits */
+    bool active;      /* some row may be changed */
     uint32_t *stamps; /* [vocabulary]: ids already seen in this pass; owned by the search */
     uint32_t stamp;
 } td_rules;
@@ -38,8 +38,9 @@ td_status td_rules_init(td_rules *rules, const td_generation *generation, const 
 td_status td_rules_lengths(const td_rules *rules, size_t prefix_count, td_lengths *ret_lengths, td_error *error);
 bool td_rules_ends(const td_rules *rules, int32_t id);
 
-/* Applies the processors in transformers' order to row [vocabulary]; tokens [count] is what was written, start token first. */
-void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens, size_t count,
-                    td_real *row);
+/* Applies the processors in transformers' order to row [vocabulary]; tokens [count] is what was written, start token
+ * first. */
+void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens,
+                    size_t count, td_real *row);
 
 #endif

@@ -6,7 +6,8 @@
 static td_status check_request(const td_search *search, const td_score_request *request, size_t index, td_error *error)
 {
     if (request->source.length == 0 || request->source.length > INT32_MAX)
-        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements", index);
+        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements",
+                       index);
     for (size_t i = 0; i < request->target_count; i++)
         if (request->target[i] < 0 || (size_t)request->target[i] >= search->network->vocabulary)
             return td_fail(error, TD_ERROR_ARGUMENT, "target %zu: %d is no id of this model; ids are 0 to %zu", index,
@@ -54,7 +55,8 @@ static td_status join_targets(td_search *search, const td_score_request *request
 }
 
 /* Log-probabilities of one request's tokens; hidden rows index[0..) read them. */
-static td_status score_target(td_search *search, td_tensor *hidden, size_t first, const td_score_request *request, td_error *error)
+static td_status score_target(td_search *search, td_tensor *hidden, size_t first, const td_score_request *request,
+                              td_error *error)
 {
     for (size_t start = 0; start < request->target_count; start += TD_PROJECTED_ROWS) {
         size_t left = request->target_count - start, count = left < TD_PROJECTED_ROWS ? left : TD_PROJECTED_ROWS;

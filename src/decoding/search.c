@@ -1,4 +1,5 @@
-/* What every use of a network for decoding needs: a step's memory, encoding ragged groups of sources, logits in blocks of rows. */
+/* What every use of a network for decoding needs: a step's memory, encoding ragged groups of sources, logits in blocks
+ * of rows. */
 #include "decoding/search.h"
 
 #include <math.h>
@@ -6,7 +7,8 @@
 
 #define DEFAULT_BATCH_TOKENS 8192
 
-td_status td_search_new(const td_network *network, const td_search_options *options, td_search **ret_search, td_error *error)
+td_status td_search_new(const td_network *network, const td_search_options *options, td_search **ret_search,
+                        td_error *error)
 {
     td_search *search = td_allocate_array(1, sizeof *search);
     if (!search)
@@ -47,9 +49,20 @@ void td_search_free(td_search *search)
     if (search->state)
         search->network->architecture->state_free(search->state);
     td_arena_free(&search->arena);
-    void *blocks[] = {search->live, search->spare, search->row, search->rules.stamps, search->candidates,
-                      search->merged, search->merged_parents, search->merged_logprobs, search->weights, search->hypotheses,
-                      search->result_ids, search->result_logprobs, search->result_attention, search};
+    void *blocks[] = {search->live,
+                      search->spare,
+                      search->row,
+                      search->rules.stamps,
+                      search->candidates,
+                      search->merged,
+                      search->merged_parents,
+                      search->merged_logprobs,
+                      search->weights,
+                      search->hypotheses,
+                      search->result_ids,
+                      search->result_logprobs,
+                      search->result_attention,
+                      search};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         td_release(blocks[i]);
 }
@@ -74,8 +87,8 @@ static td_status check_source(const td_search *search, const td_source *source, 
     if (text ? !source->ids : !source->features)
         return td_fail(error, TD_ERROR_ARGUMENT, "source: this model reads %s", text ? "ids" : "features");
     if (!text && source->width != width)
-        return td_fail(error, TD_ERROR_ARGUMENT, "source: %zu features a row after %zu; one model has one width", source->width,
-                       width);
+        return td_fail(error, TD_ERROR_ARGUMENT, "source: %zu features a row after %zu; one model has one width",
+                       source->width, width);
     return TD_OK;
 }
 
@@ -134,21 +147,24 @@ td_tensor *td_search_project(td_search *search, td_tensor *hidden, const int32_t
     if (!together) {
         rows = td_graph_allocate(&search->graph, count * hidden->columns, sizeof *rows);
         for (size_t i = 0; rows && i < count; i++)
-            memcpy(rows + i * hidden->columns, hidden->data + (size_t)index[i] * hidden->stride, hidden->columns * sizeof *rows);
+            memcpy(rows + i * hidden->columns, hidden->data + (size_t)index[i] * hidden->stride,
+                   hidden->columns * sizeof *rows);
     }
     if (!rows)
         return NULL;
     return td_project(search->network, &search->graph, td_tensor_of(&search->graph, rows, count, hidden->columns));
 }
 
-td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum, td_error *error)
+td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum,
+                               td_error *error)
 {
     const td_kernels *kernels = search->graph.kernels;
     size_t n = search->network->vocabulary;
     td_real maximum = kernels->maximum(row, n);
     td_real sum = kernels->exp_sum(search->row, row, maximum, n);
     if (!isfinite(maximum) || !isfinite(sum) || !(sum > 0))
-        return td_fail(error, TD_ERROR_NUMERIC, "the model's scores are not finite numbers; its weights may be damaged");
+        return td_fail(error, TD_ERROR_NUMERIC,
+                       "the model's scores are not finite numbers; its weights may be damaged");
     *ret_maximum = maximum;
     *ret_log_sum = (td_real)log((double)sum);
     return TD_OK;

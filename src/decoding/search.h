@@ -15,8 +15,8 @@ struct td_search {
     size_t live_count, spare_count, capacity;
     size_t cost; /* of the live */
     const td_generate_callbacks *callbacks;
-    td_real *row;                  /* [vocabulary] scratch */
-    td_candidate *candidates;      /* [candidate_capacity]: of one row, then of one sentence */
+    td_real *row;             /* [vocabulary] scratch */
+    td_candidate *candidates; /* [candidate_capacity]: of one row, then of one sentence */
     td_candidate *merged;
     int32_t *merged_parents;
     td_real *merged_logprobs;
@@ -28,7 +28,8 @@ struct td_search {
     size_t hypothesis_capacity, result_capacity, attention_capacity;
 };
 
-#define TD_PROJECTED_ROWS 64 /* rows of logits that exist at once: enough for the product, little enough for the cache */
+#define TD_PROJECTED_ROWS                                                                                              \
+    64 /* rows of logits that exist at once: enough for the product, little enough for the cache */
 
 /* A fresh step: empty arena, graph without tape. */
 void td_search_step(td_search *search);
@@ -40,6 +41,7 @@ td_status td_search_failure(td_search *search, td_status status, const char *wha
 /* Logits of hidden rows index[0..count) (count <= TD_PROJECTED_ROWS), in the arena. */
 td_tensor *td_search_project(td_search *search, td_tensor *hidden, const int32_t *index, size_t count);
 /* log sum exp of a row; fails when it isn't finite. */
-td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum, td_error *error);
+td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum,
+                               td_error *error);
 
 #endif

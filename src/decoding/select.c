@@ -1,4 +1,5 @@
-/* Selection: a heap of the best so far, and blocks of the row that have nothing above its smallest are skipped whole. */
+/* Selection: a heap of the best so far, and blocks of the row that have nothing above its smallest are skipped whole.
+ */
 #include "decoding/select.h"
 
 #include <math.h>
@@ -80,7 +81,8 @@ size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candida
     return count;
 }
 
-size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least, double *weights)
+size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least,
+                         double *weights)
 {
     double total = 0;
     for (size_t i = 0; i < count; i++)

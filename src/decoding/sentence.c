@@ -1,5 +1,6 @@
-/* Beam search as transformers 5 defines it (generation/utils.py, _beam_search), one sentence at a time. Scores are float32 and a
- * path that may not go on is pushed down by 1e9 rather than removed, as there: the order of the n-best hangs on it. */
+/* Beam search as transformers 5 defines it (generation/utils.py, _beam_search), one sentence at a time. Scores are
+ * float32 and a path that may not go on is pushed down by 1e9 rather than removed, as there: the order of the n-best
+ * hangs on it. */
 #include "decoding/sentence.h"
 
 #include <math.h>
@@ -69,8 +70,8 @@ td_status td_sentence_reserve(td_sentence *sentence, td_error *error)
     return TD_OK;
 }
 
-/* Every path begins with the prompt; all but the first are pushed down so that the first step does not choose the same token for
- * each beam. Samples are all alike and draw differently. */
+/* Every path begins with the prompt; all but the first are pushed down so that the first step does not choose the same
+ * token for each beam. Samples are all alike and draw differently. */
 static void fill_prompts(td_sentence *sentence, const td_rules *rules)
 {
     size_t prompt = sentence->lengths.prompt;
@@ -87,18 +88,20 @@ static void fill_prompts(td_sentence *sentence, const td_rules *rules)
     sentence->running_count = sentence->width;
 }
 
-td_status td_sentence_start(td_sentence *sentence, const td_rules *rules, size_t index, const td_source *source, td_error *error)
+td_status td_sentence_start(td_sentence *sentence, const td_rules *rules, size_t index, const td_source *source,
+                            td_error *error)
 {
     const td_generation *generation = rules->generation;
     td_id_list prefix = generation->prefix;
     if (source->prefix)
         prefix = (td_id_list){(int32_t *)source->prefix, source->prefix_count};
     if (source->length == 0 || source->length > INT32_MAX || (!source->ids && !source->features))
-        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements", index);
+        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements",
+                       index);
     for (size_t i = 0; i < prefix.count; i++)
         if (prefix.ids[i] < 0 || (size_t)prefix.ids[i] >= rules->vocabulary)
-            return td_fail(error, TD_ERROR_ARGUMENT, "source %zu: prefix id %d is none of this model; ids are 0 to %zu", index,
-                           (int)prefix.ids[i], rules->vocabulary - 1);
+            return td_fail(error, TD_ERROR_ARGUMENT, "source %zu: prefix id %d is none of this model; ids are 0 to %zu",
+                           index, (int)prefix.ids[i], rules->vocabulary - 1);
     TD_TRY(td_rules_lengths(rules, prefix.count, &sentence->lengths, error));
     sentence->index = index;
     sentence->source = *source;
@@ -182,8 +185,8 @@ static bool can_improve(const td_sentence *sentence, const td_generation *genera
 }
 
 /* The running paths of the next step: the best by score after those that ended were pushed down. */
-static void choose_running(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates, const int32_t *parents,
-                           const td_real *logprobs, size_t count, int32_t *ret_parents)
+static void choose_running(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates,
+                           const int32_t *parents, const td_real *logprobs, size_t count, int32_t *ret_parents)
 {
     size_t length = sentence->running[0].count + 1, chosen = 0;
     for (size_t i = 0; i < count; i++) {
@@ -232,7 +235,8 @@ void td_sentence_extend_beams(td_sentence *sentence, const td_rules *rules, cons
     sentence->rows = sentence->running_count = sentence->done ? 0 : sentence->running_count;
 }
 
-void td_sentence_append(td_sentence *sentence, const td_rules *rules, size_t which, int32_t id, td_real logprob, bool stop)
+void td_sentence_append(td_sentence *sentence, const td_rules *rules, size_t which, int32_t id, td_real logprob,
+                        bool stop)
 {
     td_path *path = &sentence->running[which];
     path->tokens[path->count++] = (td_token){id, logprob, sentence->rows == 1 ? 0 : (int32_t)which};
