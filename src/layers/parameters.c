@@ -212,9 +212,11 @@ static td_status load_one(td_parameter_entry *entry, const td_safetensors *file,
 
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error)
 {
-    for (size_t i = 0; i < parameters->count; i++)
-        if (!parameters->entries[i]->parameter.constant)
-            TD_TRY(load_one(parameters->entries[i], file, error));
+    for (size_t i = 0; i < parameters->count; i++) {
+        td_parameter_entry *entry = parameters->entries[i];
+        if (!entry->parameter.constant || find_stored(entry, file))
+            TD_TRY(load_one(entry, file, error));
+    }
     return TD_OK;
 }
 

@@ -41,7 +41,8 @@ void td_parameters_optional(td_parameters *parameters);
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error);
 /* The same numbers for the same seed on every machine. */
 void td_parameters_initialise(td_parameters *parameters, uint64_t seed);
-/* Fills from a file: a missing tensor or another shape is an error naming both; tensors not declared are ignored. */
+/* Fills from a file: a missing tensor or another shape is an error naming both; tensors not declared are ignored.
+ * A constant keeps its computed values unless the file holds it: a model trained in half precision saw the rounded ones. */
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error);
 /* Writes all but constants, as float32, in order of declaration. data: a buffer laid out as parameters->data (NULL: that one). */
 td_status td_parameters_save(const td_parameters *parameters, const td_real *data, const char *path, td_error *error);

@@ -136,13 +136,13 @@ void td_cache_set_memory(td_memory_group *group, size_t layer, const td_tensor *
 
 bool td_cache_extend(td_key_value_cache *cache, td_graph *graph, td_ragged tokens)
 {
+    if (!td_graph_ok(graph))
+        return false;
     size_t longest = 1;
     for (size_t row = 0; row < cache->rows; row++) {
         size_t length = (size_t)cache->row[row].length + td_ragged_length(tokens, row);
         longest = length > longest ? length : longest;
     }
-    if (!td_graph_ok(graph))
-        return false;
     if (!grow_rows(cache, cache->rows, longest) || !grow_slots(cache, td_ragged_total(tokens))) {
         td_graph_fail(graph, TD_ERROR_MEMORY, "out of memory for the keys and values of %zu hypotheses", cache->rows);
         return false;

@@ -19,8 +19,11 @@ typedef struct transformer_traits {
     bool pre_norm;       /* norm before each block, and once more at the end of each transformer_stack */
     bool embedding_norm; /* layernorm_embedding */
     position_kind positions;
-    size_t position_offset;
+    size_t position_offset; /* row of the first position; POSITIONS_FAIRSEQ: the row after the padding's instead */
     bool logits_bias;
+    bool two_vocabularies;     /* source and target may have their own: decoder_vocab_size, share_encoder_decoder_embeddings */
+    bool scale_embedding;      /* these two when the configuration does not say */
+    const char *activation;
 } transformer_traits;
 
 typedef struct norm_layer {
@@ -49,7 +52,7 @@ typedef struct transformer_stack {
 
 typedef struct transformer {
     const transformer_traits *traits;
-    size_t width;
+    size_t width, position_offset;
     td_activation activation;
     td_real embedding_scale;
     transformer_stack encoder, decoder;
@@ -124,7 +127,7 @@ static td_status declare_stack(td_network *network, const transformer *model, tr
     stack->layer = td_allocate_array(stack->layers, sizeof *stack->layer);
     if (!stack->layer)
         return td_fail_memory(error, stack->layers * sizeof *stack->layer);
-    size_t rows = network->max_positions + model->traits->position_offset;
+    size_t rows = network->max_positions + model->position_offset;
     bool learned = model->traits->positions == POSITIONS_LEARNED;
     stack->positions = td_parameters_declare(parameters, rows, model->width, learned ? TD_INIT_NORMAL : TD_INIT_CONSTANT, 0.02,
                                              "model.%s.embed_positions.weight", name);
@@ -156,8 +159,10 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
     } else {
         model->encoder.embedding = td_parameters_declare(parameters, source_words, model->width, TD_INIT_NORMAL, spread,
                                                          "model.encoder.embed_tokens.weight");
+        td_parameters_alias(parameters, "model.shared.weight"); /* older files hold one table of two equal ones */
         model->decoder.embedding = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread,
                                                          "model.decoder.embed_tokens.weight");
+        td_parameters_alias(parameters, "model.shared.weight");
     }
     if (tied) {
         td_parameters_alias(parameters, "lm_head.weight");
@@ -182,14 +187,14 @@ static td_status get_size(const json_t *config, const char *file, const char *ke
     return TD_OK;
 }
 
-static td_status get_activation(const json_t *config, const char *file, td_activation *ret_activation, td_error *error)
+static td_status get_activation(const json_t *config, const char *file, const char *fallback, td_activation *ret_activation, td_error *error)
 {
     static const struct {
         const char *name;
         td_activation activation;
     } names[] = {{"relu", TD_RELU}, {"gelu", TD_GELU}, {"swish", TD_SWISH}, {"silu", TD_SWISH}, {"tanh", TD_TANH}, {"gelu_new", TD_GELU_TANH}};
     const char *name;
-    TD_TRY(td_json_get_string(config, file, "activation_function", "gelu", &name, error));
+    TD_TRY(td_json_get_string(config, file, "activation_function", fallback, &name, error));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i].name) == 0) {
             *ret_activation = names[i].activation;
@@ -221,8 +226,8 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
     TD_TRY(get_size(config, file, "encoder_ffn_dim", 1 << 20, &model->encoder.feed_forward, error));
     TD_TRY(get_size(config, file, "decoder_ffn_dim", 1 << 20, &model->decoder.feed_forward, error));
     TD_TRY(get_size(config, file, "max_position_embeddings", 1 << 24, &network->max_positions, error));
-    TD_TRY(get_activation(config, file, &model->activation, error));
-    TD_TRY(td_json_get_bool(config, file, "scale_embedding", false, &scale, error));
+    TD_TRY(get_activation(config, file, model->traits->activation, &model->activation, error));
+    TD_TRY(td_json_get_bool(config, file, "scale_embedding", model->traits->scale_embedding, &scale, error));
     model->embedding_scale = scale ? (td_real)sqrt((double)model->width) : 1;
     if (model->width % 16)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"d_model\" must be a multiple of 16", file);
@@ -234,6 +239,47 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
     return get_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error);
 }
 
+/* Keys of older files that describe the family itself: another value than the family's would mean another network. */
+static td_status check_traits(const transformer_traits *traits, const json_t *config, const char *file, td_error *error)
+{
+    const struct {
+        const char *key;
+        bool wanted;
+    } keys[] = {{"normalize_before", traits->pre_norm},
+                {"add_final_layer_norm", traits->pre_norm},
+                {"normalize_embedding", traits->embedding_norm},
+                {"static_position_embeddings", traits->positions != POSITIONS_LEARNED},
+                {"is_encoder_decoder", true}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        bool value;
+        TD_TRY(td_json_get_bool(config, file, keys[i].key, keys[i].wanted, &value, error));
+        if (value != keys[i].wanted)
+            return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": %s is not supported for model type %s (%s is)", file, keys[i].key,
+                           value ? "true" : "false", traits->model_type, keys[i].wanted ? "true" : "false");
+    }
+    return TD_OK;
+}
+
+/* Which tables there are, and their sizes. */
+static td_status configure_embeddings(const json_t *config, const char *file, td_network *network, transformer *model, td_error *error)
+{
+    bool shared = true, tied;
+    size_t source_words = 0;
+    TD_TRY(get_size(config, file, "vocab_size", 1 << 26, &source_words, error));
+    network->vocabulary = source_words;
+    if (model->traits->two_vocabularies) {
+        if (td_json_has(config, "decoder_vocab_size"))
+            TD_TRY(get_size(config, file, "decoder_vocab_size", 1 << 26, &network->vocabulary, error));
+        TD_TRY(td_json_get_bool(config, file, "share_encoder_decoder_embeddings", true, &shared, error));
+    }
+    if (shared && network->vocabulary != source_words)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_vocab_size\" %zu differs from \"vocab_size\" %zu though embeddings are shared",
+                       file, network->vocabulary, source_words);
+    TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
+    declare_embeddings(network, model, source_words, shared && tied, tied);
+    return TD_OK;
+}
+
 static td_status configure(const transformer_traits *traits, const json_t *config, const char *file, td_network *network, td_error *error)
 {
     transformer *model = td_allocate_array(1, sizeof *model);
@@ -242,17 +288,13 @@ static td_status configure(const transformer_traits *traits, const json_t *confi
     network->family = model;
     model->traits = traits;
     TD_TRY(read_sizes(config, file, network, model, error));
-    bool shared, tied;
-    size_t source_words = 0;
-    TD_TRY(get_size(config, file, "vocab_size", 1 << 26, &source_words, error));
-    network->vocabulary = source_words;
-    if (td_json_has(config, "decoder_vocab_size"))
-        TD_TRY(get_size(config, file, "decoder_vocab_size", 1 << 26, &network->vocabulary, error));
-    TD_TRY(td_json_get_bool(config, file, "share_encoder_decoder_embeddings", true, &shared, error));
-    TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
-    if (shared && network->vocabulary != source_words)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_vocab_size\" differs from \"vocab_size\" though embeddings are shared", file);
-    declare_embeddings(network, model, source_words, shared, tied);
+    TD_TRY(check_traits(traits, config, file, error));
+    model->position_offset = traits->position_offset;
+    if (traits->positions == POSITIONS_FAIRSEQ && network->pad_id >= 0)
+        model->position_offset = (size_t)network->pad_id + 1;
+    if (model->position_offset > (size_t)1 << 24)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file, network->pad_id);
+    TD_TRY(configure_embeddings(config, file, network, model, error));
     TD_TRY(declare_stack(network, model, &model->encoder, "encoder", error));
     return declare_stack(network, model, &model->decoder, "decoder", error);
 }
@@ -384,7 +426,7 @@ static td_tensor *embed(transformer_pass *pass, const transformer_stack *stack, 
 {
     size_t count = td_ragged_total(pass->ragged);
     for (size_t i = 0; i < count; i++)
-        positions[i] += (int32_t)pass->model->traits->position_offset;
+        positions[i] += (int32_t)pass->model->position_offset;
     td_tensor *x = td_embedding(pass->graph, td_graph_parameter(pass->graph, stack->embedding), ids, count, pass->model->embedding_scale);
     x = td_add_positions(pass->graph, x, td_graph_parameter(pass->graph, stack->positions), positions);
     if (pass->model->traits->embedding_norm)
@@ -479,6 +521,8 @@ static td_status decode(const td_network *network, td_graph *graph, td_decoder_s
     size_t rows = graph->recording ? state->recorded_rows : state->cache.rows;
     if (targets->ragged.count != rows)
         td_graph_fail(graph, TD_ERROR_INTERNAL, "decode: %zu rows of targets for %zu rows of state", targets->ragged.count, rows);
+    if (!td_graph_ok(graph))
+        return finish(graph);
     if (!graph->recording)
         td_cache_extend(&state->cache, graph, targets->ragged);
     int32_t *positions = count_positions(graph, targets->ragged, graph->recording ? NULL : state->cache.past);
@@ -520,9 +564,9 @@ static size_t state_rows(const td_decoder_state *state)
     const td_architecture td_architecture_##symbol = {name, TD_TEXT, configure_##symbol, fill_constants, release, projection,     \
                                                       encode, state_new, state_free, begin, decode, reorder, state_rows};
 
-/*              symbol   model_type  pre-norm  embedding norm  positions             offset  logits bias */
-TRANSFORMER_ROW(marian, "marian", false, false, POSITIONS_SINUSOIDAL, 0, true)
-TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true)
-TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true)
-TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true)
-TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false)
+/*              symbol   model_type  pre-norm  embedding norm  positions        offset  logits bias  two vocabularies  scale  activation */
+TRANSFORMER_ROW(marian, "marian", false, false, POSITIONS_SINUSOIDAL, 0, true, true, false, "gelu")
+TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true, false, false, "gelu")
+TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true, false, false, "gelu")
+TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "gelu")
+TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false, false, true, "relu")

@@ -1,0 +1,171 @@
+/* Every Transformer family against transformers: encoder states and log-probabilities of given targets of tiny models with unusual
+ * settings, made by tools/reference/families.py. Directories named on the command line are checked instead. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/json.h"
+#include "models/architecture.h"
+
+#define FAMILIES TD_TEST_DATA "/golden/families"
+enum { TOKENS = 512 };
+
+typedef struct subject {
+    const char *directory;
+    td_network network;
+    td_decoder_state *state;
+    td_arena arena;
+    td_graph graph;
+    double worst, worst_encoder, tolerance;
+} subject;
+
+static json_t *read_json(const char *directory, const char *name)
+{
+    char path[4096];
+    td_error error;
+    json_t *root = NULL;
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    if (td_json_load_file(path, &root, &error) != TD_OK)
+        fail_msg("%s", error.message);
+    return root;
+}
+
+static void load(subject *s)
+{
+    td_error error;
+    td_safetensors *file = NULL;
+    json_t *config = read_json(s->directory, "config.json");
+    if (td_network_configure(config, "config.json", &s->network, &error) != TD_OK ||
+        td_safetensors_open_directory(s->directory, &file, &error) != TD_OK ||
+        td_parameters_load(&s->network.parameters, file, &error) != TD_OK ||
+        s->network.architecture->state_new(&s->network, &s->state, &error) != TD_OK)
+        fail_msg("%s: %s", s->directory, error.message);
+    td_safetensors_close(file);
+    json_decref(config);
+}
+
+static size_t read_ids(const json_t *one, const char *key, int32_t *ids)
+{
+    const json_t *array = json_object_get(one, key);
+    size_t count = json_array_size(array);
+    assert_in_range(count, 1, TOKENS);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = (int32_t)json_integer_value(json_array_get(array, i));
+    return count;
+}
+
+static double number(const json_t *value)
+{
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+static void expect(subject *s, const char *what, size_t index, double got, double wanted, double tolerance, double *worst)
+{
+    *worst = fmax(*worst, fabs(got - wanted));
+    if (!(fabs(got - wanted) <= tolerance))
+        fail_msg("%s: %s %zu is %.7g, expected %.7g", s->directory, what, index, got, wanted);
+}
+
+static void check_encoder(subject *s, const td_tensor *states, const json_t *one)
+{
+    double sum = 0, squares = 0, count = (double)(states->rows * states->columns);
+    for (size_t row = 0; row < states->rows; row++)
+        for (size_t i = 0; i < states->columns; i++) {
+            double value = (double)states->data[row * states->stride + i];
+            sum += value;
+            squares += value * value;
+        }
+    double l2 = number(json_object_get(one, "encoder_l2"));
+    expect(s, "encoder mean", 0, sum / count, number(json_object_get(one, "encoder_mean")), s->tolerance, &s->worst_encoder);
+    expect(s, "encoder norm", 0, sqrt(squares), l2, s->tolerance * fmax(1, l2), &s->worst_encoder);
+    for (size_t i = 0; i < 8; i++)
+        expect(s, "encoder state", i, (double)states->data[i], number(json_array_get(json_object_get(one, "encoder_first8"), i)),
+               s->tolerance, &s->worst_encoder);
+}
+
+static double log_probability(const td_real *logits, size_t words, int32_t id)
+{
+    double highest = -INFINITY, total = 0;
+    for (size_t i = 0; i < words; i++)
+        highest = fmax(highest, (double)logits[i]);
+    for (size_t i = 0; i < words; i++)
+        total += exp((double)logits[i] - highest);
+    return (double)logits[id] - highest - log(total);
+}
+
+/* recording: along the path that training takes, the other keeps a state. */
+static void check_case(subject *s, const json_t *one, bool recording)
+{
+    const td_architecture *architecture = s->network.architecture;
+    int32_t source[TOKENS], fed[TOKENS], wanted[TOKENS];
+    int32_t source_offsets[2] = {0, (int32_t)read_ids(one, "input_ids", source)};
+    int32_t fed_offsets[2] = {0, (int32_t)read_ids(one, "decoder_input_ids", fed)};
+    size_t count = read_ids(one, "target_ids", wanted);
+    td_batch sources = {{1, source_offsets}, source, NULL, 0}, targets = {{1, fed_offsets}, fed, NULL, 0};
+    td_memory memory;
+    td_tensor *hidden = NULL;
+    td_arena_reset(&s->arena);
+    td_graph_begin(&s->graph, &s->arena, recording);
+    if (architecture->encode(&s->network, &s->graph, &sources, &memory) != TD_OK ||
+        architecture->begin(&s->network, &s->graph, &memory, s->state) != TD_OK ||
+        architecture->decode(&s->network, &s->graph, s->state, &targets, &hidden, NULL) != TD_OK)
+        fail_msg("%s: %s", s->directory, s->graph.error.message);
+    td_tensor *logits = td_project(&s->network, &s->graph, hidden);
+    assert_non_null(logits);
+    check_encoder(s, memory.states, one);
+    for (size_t i = 0; i < count; i++)
+        expect(s, "log-probability", i, log_probability(logits->data + i * logits->stride, logits->columns, wanted[i]),
+               number(json_array_get(json_object_get(one, "logprobs"), i)), s->tolerance, &s->worst);
+    td_error error;
+    assert_int_equal(architecture->reorder(s->state, NULL, 0, &error), TD_OK);
+}
+
+static void check_directory(const char *directory, double tolerance)
+{
+    subject s = {.directory = directory, .tolerance = tolerance};
+    load(&s);
+    td_arena_init(&s.arena);
+    json_t *root = read_json(directory, "expected.json");
+    const json_t *cases = json_object_get(root, "cases");
+    assert_true(json_array_size(cases) > 0);
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        check_case(&s, json_array_get(cases, i), false);
+        check_case(&s, json_array_get(cases, i), true);
+    }
+    print_message("%s: log-probabilities within %.1e, encoder within %.1e\n", directory, s.worst, s.worst_encoder);
+    json_decref(root);
+    s.network.architecture->state_free(s.state);
+    td_network_free(&s.network);
+    td_arena_free(&s.arena);
+}
+
+static void families(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"marian-untied", "marian-separate", "marian-shared", "bart", "bart-untied",
+                                        "mbart", "pegasus", "m2m_100", "m2m_100-padding"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, FAMILIES "/%s", names[i]);
+        check_directory(path, 1e-4);
+    }
+}
+
+static void directories(void **state)
+{
+    for (char **path = *state; *path; path++)
+        check_directory(*path, 2e-4);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest own[] = {cmocka_unit_test(families)};
+    const struct CMUnitTest given[] = {cmocka_unit_test_prestate(directories, argv + 1)};
+    return argc > 1 ? cmocka_run_group_tests(given, NULL, NULL) : cmocka_run_group_tests(own, NULL, NULL);
+}
