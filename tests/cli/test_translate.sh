@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# tandem translate, score and inspect with a tiny model: what transformers makes of it, line ends, broken lines, full disks.
+set -u
+tandem=$1
+source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+check() { # what, expected, got
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
+        failures=$((failures + 1))
+    fi
+}
+
+mkdir model
+cp "$source"/tests/golden/marian-tokenizer/* "$source"/tests/golden/tiny-translator/* model/
+golden=model/expected.tsv
+translate() { "$tandem" translate -m model --to de "$@"; }
+grep '^de' $golden | cut -f2 >de.in
+grep '^de' $golden | cut -f3 >de.out
+grep '^de' $golden | cut -f5 >de.ids
+grep '^nl' $golden | cut -f3 >nl.out
+
+# golden outputs
+check 'text' "$(cat de.out)" "$(translate de.in)"
+check 'other language' "$(cat nl.out)" "$("$tandem" generate --model=model --to nl <de.in)"
+check 'language in the line' "$(cat nl.out)" "$(sed 's/^/>>nl<< /' de.in | translate)"
+check 'ids' "$(cat de.ids)" "$(translate --output ids de.in)"
+check 'files and stdin' "$(cat de.out de.out)" "$(translate de.in - <de.in)"
+check 'threads and batches' "$(cat de.ids)" "$(translate --output ids --threads 3 --batch-tokens 1 de.in)"
+check 'score' "$(grep '^de' $golden | cut -f4)" \
+    "$(translate --json de.in | sed 's/.*"score":\(-[0-9.]*\).*/\1/' | xargs printf '%.4f\n')"
+check 'json keys' '{"index":0,"source":"Rain!","outputs":[{"text":' "$(echo 'Rain!' | translate --json | cut -c1-47)"
+check 'sampling repeats' "$(translate --sample --seed 5 de.in)" "$(translate --sample --seed 5 --threads 2 de.in)"
+[ "$(translate --sample --seed 5 de.in)" != "$(translate --sample --seed 6 de.in)" ]
+check 'seeds differ' 0 $?
+check 'nbest' 12 "$(translate --nbest 2 de.in | wc -l)"
+check 'setting' '3' "$(echo 'Rain!' | translate --generation max_new_tokens=3 --output ids | wc -w)"
+check 'greedy streams what greedy gives' "$(translate --beam 1 de.in)" "$(translate --stream de.in)"
+check 'prefix' 'The' "$(echo 'Rain!' | translate --prefix 'The' | cut -c1-3)"
+
+# pieces and ids in
+check 'pieces in' "$(translate <<<'Two cats sleep.')" "$(translate --input pieces <<<'▁T wo ▁c at s ▁s le e p .')"
+echo "1 2 3 0" >ids
+check 'ids out of ids' "$("$tandem" translate -m model --input ids --output ids ids)" \
+    "$("$tandem" translate -m model --input ids --output ids --json ids | sed 's/.*"ids":\[\([^]]*\)\].*/\1/; s/,/ /g')"
+check 'bad id' "ids:1: \"x\" is not a token id; ids are whole numbers separated by spaces" \
+    "$(echo 'x' >ids; "$tandem" translate -m model --input ids ids 2>&1 | head -1)"
+
+# lines
+check 'empty lines, carriage returns, no last line end' "$(sed -n 4p de.out)||$(sed -n 4p de.out)|" \
+    "$(printf 'Rain!\r\n\r\nRain!' | translate | tr '\n' '|')"
+check 'no input' '' "$(translate </dev/null)"
+printf 'Rain!\nab\xffcd\nRain!\n' | translate >out 2>err
+check 'broken line: exit code' 1 $?
+check 'broken line: message' 'stdin:2: line is not UTF-8 (byte 3)' "$(cat err)"
+check 'broken line: the rest' "$(sed -n 4p de.out)||$(sed -n 4p de.out)|" "$(tr '\n' '|' <out)"
+printf 'a\0b\n' | translate >out 2>err
+check 'zero byte' '1 stdin:1: line holds a zero byte' "$? $(cat err)"
+head -c 1200000 /dev/zero | tr '\0' a >long
+printf '\nRain!\n' >>long
+translate long >out 2>err
+check 'too long' "1 long:1: line is longer than 1048576 bytes" "$? $(cat err)"
+check 'too long: the rest' "|$(sed -n 4p de.out)|" "$(tr '\n' '|' <out)"
+yes 'Rain!' | head -50 | tr '\n' ' ' | translate --beam 1 >out 2>err
+check 'truncated: exit code' 0 $?
+case $(cat err) in "stdin:1: warning: cut to 40 tokens"*) ;; *) check 'truncated: warning' 'a warning' "$(cat err)" ;; esac
+
+# failures
+check 'missing file' 'tandem: nothere: No such file or directory' "$(translate nothere de.in 2>&1 >out)"
+check 'missing file: the rest' "$(cat de.out)" "$(cat out)"
+if [ -w /dev/full ]; then
+    translate de.in >/dev/full 2>err
+    check 'full disk' "1 tandem translate: standard output: No space left on device" "$? $(cat err)"
+fi
+fails() { # what, exit code, message, command...
+    local what=$1 code=$2 message=$3 output
+    shift 3
+    output=$("$@" 2>&1 >/dev/null </dev/null)
+    check "$what" "$code $message" "$? $output"
+}
+fails 'language wanted' 2 'tandem translate: the model writes several languages; choose the target language: de, nl' \
+    "$tandem" translate -m model
+fails 'language unknown' 2 'tandem translate: the model does not write "fr"; it writes de, nl' "$tandem" translate -m model --to fr
+fails 'nbest above beam' 2 'tandem translate: --nbest 5 is more than the --beam 4' translate --nbest 5 --beam 4
+fails 'stream and beam' 2 'tandem translate: --stream prints words as they are chosen, which a beam does not settle; it needs --beam 1 or --sample' \
+    translate --stream --beam 4
+fails 'no model' 1 'tandem translate: nomodel/config.json: cannot open: No such file or directory' "$tandem" translate -m nomodel
+fails 'no bundled model' 2 'tandem summarize: no model comes with this verb; name one with --model DIR' "$tandem" summarize
+head -c 5000 model/model.safetensors >cut
+mkdir broken && cp model/* broken/ && cp cut broken/model.safetensors
+"$tandem" translate -m broken --to de de.in >/dev/null 2>err
+check 'weights cut short' 1 $?
+grep -q 'broken/model.safetensors' err
+check 'weights cut short: names the file' 0 $?
+
+# attention
+translate --attention map.svg --json --output ids <<<'Rain!' | grep -q '"attention":\[\['
+check 'attention in json' 0 $?
+check 'attention picture' '<svg </svg>' "$(head -c 5 map.svg)$(tail -1 map.svg)"
+
+# score: forced along the way that greedy search took, the sum of what greedy search saw
+translate --beam 1 --json <<<'Rain!' >greedy
+sed 's/.*"ids":\[\([^]]*\)\].*/\1/; s/,/ /g' greedy >target
+sum=$(sed 's/.*"token_logprobs":\[\([^]]*\)\].*/\1/' greedy | awk -F, '{for (i = 1; i <= NF; i++) s += $i; printf "%.3f", s}')
+echo '254 2 127 29 1 0' >rain.ids # ">>de<< Rain!" as transformers tokenizes it, and "The key."
+echo '118 149 6 2 1 6 9 4 0' >key.ids
+echo 'Rain!' >rain
+echo 'The key.' >key
+score() { "$tandem" score -m model "$@"; }
+check 'score of greedy output' "$sum" "$(score --input ids --source rain.ids --target target | xargs printf '%.3f')"
+check 'score of text' "$(score --input ids --source rain.ids --target key.ids)" "$(score --to de --source rain --target key)"
+check 'score keys' '{"index":0,"score":-' "$(score --json --to de --source rain --target key | cut -c1-20)"
+printf 'one\n' >one
+fails 'score: unlike files' 1 'tandem score: one has fewer lines than de.in' \
+    "$tandem" score -m model --to de --source de.in --target one
+fails 'score: called wrongly' 2 'tandem score: two files are wanted: --source FILE --target FILE' "$tandem" score -m model
+
+# inspect
+"$tandem" inspect model >out
+check 'inspect' 0 $?
+for line in 'family  *marian  *(config.json: model_type)' 'licence  *cc0-1.0  *(README.md)' 'target languages  *de nl' 'width  *32 '; do
+    grep -q "^$line" out
+    check "inspect: $line" 0 $?
+done
+check 'inspect --json' '{"family":"marian","encoder_layers":1,' "$("$tandem" inspect --json model | cut -c1-38)"
+fails 'inspect: called wrongly' 2 'tandem inspect: one DIR is wanted, a model directory' "$tandem" inspect
+
+# interrupted: what was read is answered, and the command says why it ends
+mkfifo pipe
+"$tandem" translate -m model --to de <pipe >out 2>err &
+exec 3>pipe
+echo 'Rain!' >&3
+for _ in $(seq 100); do [ -s out ] && break; sleep 0.1; done
+kill -INT $!
+wait $!
+check 'interrupted: exit code' 1 $?
+exec 3>&-
+check 'interrupted: output' "$(sed -n 4p de.out)" "$(cat out)"
+check 'interrupted: message' 'tandem translate: interrupted after 1 lines' "$(cat err)"
+
+[ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
