@@ -3,7 +3,7 @@
 #include "ops/recurrent.h"
 
 #include "kernels/gates.h"
-#include "kernels/gemm.h"
+#include "ops/product.h"
 
 #include <string.h>
 
@@ -12,6 +12,7 @@ typedef struct layer_pass {
     td_recurrent_weights weights;
     td_packing packing;
     const td_gate_kernels *kernels;
+    td_operand w_hh;   /* in the form of the steps' products */
     size_t width;      /* G * H */
     td_real *x;        /* [T, I], packed like all that follow */
     td_real *gates;    /* [T, G * H] */
@@ -71,7 +72,17 @@ static td_real *packed_state(td_graph *graph, const td_packing *packing, const t
     return state;
 }
 
-static void forward_step(layer_pass *pass, size_t t)
+/* out [m, n] (+)= rows [m, k] op(w_hh), where w_hh is converted once for all steps. */
+static void step_product(td_graph *graph, const layer_pass *pass, bool transpose, size_t m, size_t n, size_t k, const td_real *rows,
+                         bool accumulate, td_real *out)
+{
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_operand left = td_operand_of(graph, rows, m, k, k);
+    td_product_operands(graph, false, transpose, m, n, k, left, pass->w_hh, accumulate, out, n);
+    td_arena_release_to(graph->arena, mark);
+}
+
+static void forward_step(td_graph *graph, layer_pass *pass, size_t t)
 {
     size_t hidden = pass->options.hidden, width = pass->width, n = td_packing_active(&pass->packing, t);
     size_t first = (size_t)pass->packing.starts[t], before = t ? (size_t)pass->packing.starts[t - 1] : 0;
@@ -80,8 +91,7 @@ static void forward_step(layer_pass *pass, size_t t)
     td_real *gates = pass->gates + first * width, *h = pass->h + first * hidden;
     td_real *sums = pass->hidden ? pass->hidden + first * width : gates;
     if (t || pass->start_h)
-        td_gemm(false, true, n, width, hidden, h_previous, hidden, pass->weights.w_hh->data, pass->weights.w_hh->stride, true, sums,
-                width);
+        step_product(graph, pass, true, n, width, hidden, h_previous, true, sums);
     for (size_t r = 0; r < n; r++) {
         size_t at = r * hidden;
         if (pass->options.kind == TD_CELL_LSTM)
@@ -127,7 +137,7 @@ static void backward_step(td_graph *graph, layer_pass *pass, size_t t, td_real *
                                         pass->options.kind == TD_CELL_RNN_RELU, hidden);
     }
     if (t || td_needs_gradient(pass->start_h))
-        td_gemm(false, false, n, hidden, width, sums, width, pass->weights.w_hh->data, pass->weights.w_hh->stride, gru, dh, hidden);
+        step_product(graph, pass, false, n, hidden, width, sums, gru, dh);
 }
 
 static void bias_gradient(td_graph *graph, td_tensor *bias, const td_real *sums, size_t rows, size_t width)
@@ -149,7 +159,7 @@ static void state_weight_gradient(td_graph *graph, layer_pass *pass, const td_re
         const td_real *from = t ? pass->h + (size_t)pass->packing.starts[t - 1] * hidden : pass->h0;
         memcpy(previous + (size_t)pass->packing.starts[t] * hidden, from, td_packing_active(&pass->packing, t) * hidden * sizeof *from);
     }
-    td_gemm(true, false, pass->width, hidden, total, sums, pass->width, previous, hidden, true, dw, pass->weights.w_hh->stride);
+    td_product(graph, true, false, pass->width, hidden, total, sums, pass->width, previous, hidden, true, dw, pass->weights.w_hh->stride);
 }
 
 static void input_gradients(td_graph *graph, layer_pass *pass)
@@ -157,11 +167,11 @@ static void input_gradients(td_graph *graph, layer_pass *pass)
     size_t inputs = pass->input->columns, total = pass->packing.total, width = pass->width;
     td_real *dw = td_gradient(graph, pass->weights.w_ih), *dx = td_gradient(graph, pass->input);
     if (dw)
-        td_gemm(true, false, width, inputs, total, pass->gates, width, pass->x, inputs, true, dw, pass->weights.w_ih->stride);
+        td_product(graph, true, false, width, inputs, total, pass->gates, width, pass->x, inputs, true, dw, pass->weights.w_ih->stride);
     if (!dx)
         return;
-    td_gemm(false, false, total, inputs, width, pass->gates, width, pass->weights.w_ih->data, pass->weights.w_ih->stride, false,
-            pass->x, inputs); /* the packed input is not needed any more */
+    td_product(graph, false, false, total, inputs, width, pass->gates, width, pass->weights.w_ih->data, pass->weights.w_ih->stride, false,
+               pass->x, inputs); /* the packed input is not needed any more */
     scatter_add(graph->kernels, dx, pass->input->stride, pass->x, pass->packing.rows, total, inputs);
 }
 
@@ -259,10 +269,11 @@ static void forward(td_graph *graph, layer_pass *pass, td_ragged ragged)
     if (pass->hidden)
         fill_bias(graph->kernels, pass->hidden, total, pass->width, weights->b_hh, NULL);
     if (total)
-        td_gemm(false, true, total, pass->width, inputs, pass->x, inputs, weights->w_ih->data, weights->w_ih->stride, true, pass->gates,
-                pass->width);
+        td_product(graph, false, true, total, pass->width, inputs, pass->x, inputs, weights->w_ih->data, weights->w_ih->stride, true,
+                   pass->gates, pass->width);
+    pass->w_hh = td_operand_of(graph, weights->w_hh->data, pass->width, hidden, weights->w_hh->stride);
     for (size_t t = 0; t < packing->steps; t++)
-        forward_step(pass, t);
+        forward_step(graph, pass, t);
     for (size_t i = 0; i < total; i++)
         memcpy(pass->output->data + (size_t)packing->rows[i] * hidden, pass->h + i * hidden, hidden * sizeof(td_real));
     final_states(pass, ragged, pass->h, pass->h0, pass->final_h);

@@ -1,6 +1,6 @@
 /* Products inside a loop over positions: each step's forward and input gradient are done in the step, the weight's gradient once
  * for all steps. Also the row views and the stacking that such a loop needs. */
-#include "kernels/gemm.h"
+#include "ops/product.h"
 #include "ops/recurrent.h"
 
 #include <string.h>
@@ -64,6 +64,7 @@ td_tensor *td_stack_rows(td_graph *graph, td_tensor *const *parts, size_t count)
 
 struct td_step_linear {
     td_tensor *weight, *bias;
+    td_operand operand; /* the weight in the form of the steps' products */
     size_t rows, used; /* of the two below */
     td_real *x, *dy;   /* [rows, I], [rows, O]: from backward of the steps */
 };
@@ -86,7 +87,8 @@ static void flush(td_graph *graph, void *operation)
         return;
     td_real *dw = td_gradient(graph, linear->weight), *db = td_gradient(graph, linear->bias);
     if (dw)
-        td_gemm(true, false, outputs, inputs, linear->used, linear->dy, outputs, linear->x, inputs, true, dw, linear->weight->stride);
+        td_product(graph, true, false, outputs, inputs, linear->used, linear->dy, outputs, linear->x, inputs, true, dw,
+                   linear->weight->stride);
     for (size_t i = 0; db && i < linear->used; i++)
         graph->kernels->add(db, linear->dy + i * outputs, outputs);
 }
@@ -103,6 +105,7 @@ td_step_linear *td_step_linear_begin(td_graph *graph, td_tensor *weight, td_tens
     if (!linear)
         return NULL;
     *linear = (td_step_linear){.weight = weight, .bias = bias, .rows = rows};
+    linear->operand = td_operand_of(graph, weight->data, weight->rows, weight->columns, weight->stride);
     if (graph->recording && weight_trains(linear)) {
         linear->x = td_graph_allocate(graph, rows * weight->columns, sizeof(td_real));
         linear->dy = td_graph_allocate(graph, rows * weight->rows, sizeof(td_real));
@@ -111,6 +114,18 @@ td_step_linear *td_step_linear_begin(td_graph *graph, td_tensor *weight, td_tens
         td_record(graph, flush, linear);
     }
     return linear;
+}
+
+/* out [rows, ...] (+)= x op(weight) */
+static void step_product(td_graph *graph, const td_step_linear *linear, bool transpose, const td_real *x, size_t rows, size_t stride,
+                         bool accumulate, td_real *out, size_t out_stride)
+{
+    size_t inputs = linear->weight->columns, outputs = linear->weight->rows, n = transpose ? outputs : inputs,
+           k = transpose ? inputs : outputs;
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_operand left = td_operand_of(graph, x, rows, k, stride);
+    td_product_operands(graph, false, transpose, rows, n, k, left, linear->operand, accumulate, out, out_stride);
+    td_arena_release_to(graph->arena, mark);
 }
 
 static void keep(td_real *to, const td_real *from, size_t stride, size_t rows, size_t columns)
@@ -133,8 +148,7 @@ static void linear_backward(td_graph *graph, void *operation)
     }
     td_real *dx = td_gradient(graph, step->x);
     if (dx)
-        td_gemm(false, false, x->rows, x->columns, y->columns, y->gradient, y->stride, weight->data, weight->stride, true, dx,
-                x->stride);
+        step_product(graph, linear, false, y->gradient, y->rows, y->stride, true, dx, x->stride);
     td_real *dadd = td_gradient(graph, step->add);
     for (size_t i = 0; dadd && i < y->rows; i++)
         graph->kernels->add(dadd + i * step->add->stride, y->gradient + i * y->stride, y->columns);
@@ -169,8 +183,7 @@ td_tensor *td_step_linear_apply(td_graph *graph, td_step_linear *linear, td_tens
         return NULL;
     *step = (linear_step){linear, x, add, y};
     start_rows(graph, y, add, linear->bias);
-    td_gemm(false, true, x->rows, y->columns, x->columns, x->data, x->stride, weight->data, weight->stride, add || linear->bias, y->data,
-            y->stride);
+    step_product(graph, linear, true, x->data, x->rows, x->stride, add || linear->bias, y->data, y->stride);
     if (trains)
         td_record(graph, linear_backward, step);
     return y;
