@@ -25,6 +25,15 @@ static const cli_command commands[] = {
      "Writes a model directory, checkpoints and logs to the recipe's output. Ctrl-C saves and stops; the same command goes on from "
      "there, as it does after a crash. docs/recipe.md explains every key.",
      train_options, cmd_train},
+    {"vocabulary", "--source FILE... --output DIR", "learn a subword, character or word vocabulary",
+     "Writes the tokenizer's files as Marian models have them. `tandem train` does this by itself; the verb is for a vocabulary that "
+     "several runs share.",
+     vocabulary_options, cmd_vocabulary},
+    {"average", "--output DIR CHECKPOINT...", "average the weights of checkpoints",
+     "Writes a model directory whose weights are the mean of those given, with the configuration and tokenizer of the first "
+     "directory that has them.\n\n"
+     "Example: tandem average --output averaged runs/first/checkpoints/step-*",
+     average_options, cmd_average},
     {"plot", "RUN", "draw the curves of a training run",
      "Reads RUN/log.jsonl, which `tandem train` writes, and draws loss, learning rate and validation score over the steps "
      "as an SVG picture.",

@@ -1,0 +1,164 @@
+/* The mean of several checkpoints' weights (Junczys-Dowmunt 2016; Vaswani 2017, 6.1: a run's last checkpoints averaged translate
+ * better than the last one). */
+#include "io/safetensors.h"
+#include "platform/file.h"
+#include "tandem/tools.h"
+
+#include <string.h>
+
+/* What makes weights a model. */
+static const char *const companions[] = {
+    "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
+    "vocab.json", "merges.txt", "source.spm", "target.spm", "spiece.model", "sentencepiece.bpe.model", "spm.model",
+    "preprocessor_config.json", "README.md",
+};
+
+typedef struct td_averaging {
+    td_safetensors **files; /* [count] */
+    const char *const *directories;
+    size_t count;
+    td_stored_tensor *tensors; /* [tensor_count]; their data is owned by `means` */
+    void **means;              /* [tensor_count] */
+    size_t tensor_count;
+} td_averaging;
+
+static bool is_real(td_dtype dtype)
+{
+    return dtype == TD_F32 || dtype == TD_F16 || dtype == TD_BF16 || dtype == TD_F64;
+}
+
+static bool same_shape(const td_stored_tensor *a, const td_stored_tensor *b)
+{
+    return a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
+}
+
+/* The tensor of file `file` that goes with `first`, checked. */
+static td_status match(const td_averaging *averaging, size_t file, const td_stored_tensor *first,
+                       const td_stored_tensor **ret_tensor, td_error *error)
+{
+    const td_stored_tensor *other = td_safetensors_find(averaging->files[file], first->name);
+    if (!other)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: there is no tensor \"%s\", which %s has", averaging->directories[file],
+                       first->name, averaging->directories[0]);
+    if (!same_shape(first, other) || is_real(first->dtype) != is_real(other->dtype))
+        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\" has another shape or type than in %s",
+                       averaging->directories[file], first->name, averaging->directories[0]);
+    *ret_tensor = other;
+    return TD_OK;
+}
+
+static td_status mean_of(const td_averaging *averaging, const td_stored_tensor *first, double *sum, double *values,
+                         float *mean, td_error *error)
+{
+    size_t elements = td_stored_count(first);
+    memset(sum, 0, elements * sizeof *sum);
+    for (size_t file = 0; file < averaging->count; file++) {
+        const td_stored_tensor *tensor = NULL;
+        TD_TRY(match(averaging, file, first, &tensor, error));
+        TD_TRY(td_safetensors_read_double(tensor, values, elements, error));
+        for (size_t i = 0; i < elements; i++)
+            sum[i] += values[i];
+    }
+    for (size_t i = 0; i < elements; i++)
+        mean[i] = (float)(sum[i] / (double)averaging->count);
+    return TD_OK;
+}
+
+/* Weights are averaged and stored as float32; whole numbers (a counter, a table) are taken from the first. */
+static td_status average_tensor(td_averaging *averaging, size_t index, td_error *error)
+{
+    const td_stored_tensor *first = td_safetensors_at(averaging->files[0], index);
+    td_stored_tensor *out = &averaging->tensors[index];
+    *out = *first;
+    if (!is_real(first->dtype)) {
+        averaging->means[index] = td_copy_bytes(first->data, first->bytes);
+        out->data = averaging->means[index];
+        return out->data ? TD_OK : td_fail_memory(error, first->bytes);
+    }
+    size_t elements = td_stored_count(first);
+    float *mean = td_allocate_array(elements, sizeof *mean);
+    averaging->means[index] = mean;
+    double *sum = td_allocate_array(elements, sizeof *sum), *values = td_allocate_array(elements, sizeof *values);
+    td_status status = mean && sum && values ? mean_of(averaging, first, sum, values, mean, error)
+                                             : td_fail_memory(error, elements * sizeof *sum);
+    td_release(sum);
+    td_release(values);
+    out->dtype = TD_F32;
+    out->data = mean;
+    out->bytes = elements * sizeof *mean;
+    return status;
+}
+
+static td_status average(td_averaging *averaging, td_error *error)
+{
+    for (size_t i = 0; i < averaging->count; i++)
+        TD_TRY(td_safetensors_open_directory(averaging->directories[i], &averaging->files[i], error));
+    averaging->tensor_count = td_safetensors_count(averaging->files[0]);
+    for (size_t i = 1; i < averaging->count; i++)
+        if (td_safetensors_count(averaging->files[i]) != averaging->tensor_count)
+            return td_fail(error, TD_ERROR_FORMAT, "%s holds %zu tensors, %s %zu; only checkpoints of one model can be averaged",
+                           averaging->directories[i], td_safetensors_count(averaging->files[i]), averaging->directories[0],
+                           averaging->tensor_count);
+    averaging->tensors = td_allocate_array(averaging->tensor_count, sizeof *averaging->tensors);
+    averaging->means = td_allocate_array(averaging->tensor_count, sizeof *averaging->means);
+    if (!averaging->tensors || !averaging->means)
+        return td_fail_memory(error, averaging->tensor_count * sizeof *averaging->tensors);
+    for (size_t i = 0; i < averaging->tensor_count; i++)
+        TD_TRY(average_tensor(averaging, i, error));
+    return TD_OK;
+}
+
+/* Copies `name` from the first directory that has it. A checkpoint lies in RUN/checkpoints/step-N: its run has the rest. */
+static td_status copy_companion(const td_averaging *averaging, const char *name, const char *output, td_error *error)
+{
+    td_buffer path = TD_BUFFER_INIT, data = TD_BUFFER_INIT;
+    td_status status = TD_OK;
+    for (size_t i = 0; i < 2 * averaging->count; i++) {
+        td_buffer_clear(&path);
+        td_buffer_format(&path, i % 2 ? "%s/../../%s" : "%s/%s", averaging->directories[i / 2], name);
+        if (!td_buffer_ok(&path) || !td_file_exists(td_buffer_text(&path)))
+            continue;
+        status = td_file_read(td_buffer_text(&path), 0, &data, error);
+        char *target = status == TD_OK ? td_path_join(output, name) : NULL;
+        if (status == TD_OK)
+            status = target ? td_file_write(target, td_buffer_text(&data), data.length, error) : td_fail_memory(error, 0);
+        td_release(target);
+        break;
+    }
+    td_buffer_free(&path);
+    td_buffer_free(&data);
+    return status;
+}
+
+/* The weights come last: a directory with weights is whole. */
+static td_status write_model(const td_averaging *averaging, const char *output, td_error *error)
+{
+    TD_TRY(td_directory_create(output, error));
+    for (size_t i = 0; i < sizeof companions / sizeof *companions; i++)
+        TD_TRY(copy_companion(averaging, companions[i], output, error));
+    char *path = td_path_join(output, "model.safetensors");
+    if (!path)
+        return td_fail_memory(error, strlen(output));
+    td_status status = td_safetensors_write(path, averaging->tensors, averaging->tensor_count, NULL, 0, error);
+    td_release(path);
+    return status;
+}
+
+td_status td_average_models(const char *const *directories, size_t count, const char *output, td_error *error)
+{
+    if (!directories || count == 0 || !output)
+        return td_fail(error, TD_ERROR_ARGUMENT, "averaging needs at least one directory and an output");
+    td_averaging averaging = {.directories = directories, .count = count};
+    averaging.files = td_allocate_array(count, sizeof *averaging.files);
+    td_status status = averaging.files ? average(&averaging, error) : td_fail_memory(error, count * sizeof(void *));
+    if (status == TD_OK)
+        status = write_model(&averaging, output, error);
+    for (size_t i = 0; averaging.means && i < averaging.tensor_count; i++)
+        td_release(averaging.means[i]);
+    for (size_t i = 0; averaging.files && i < count; i++)
+        td_safetensors_close(averaging.files[i]);
+    td_release(averaging.files);
+    td_release(averaging.means);
+    td_release(averaging.tensors);
+    return status;
+}

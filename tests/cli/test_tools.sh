@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# tandem vocabulary and average, and the program of the header.
+set -u
+tandem=$1
+source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+check() { # what, expected, got
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
+        failures=$((failures + 1))
+    fi
+}
+
+fails() { # exit code, message, command...
+    local code=$1 message=$2 output
+    shift 2
+    output=$("$@" 2>&1 </dev/null)
+    check "$*" "$code $message" "$? $output"
+}
+
+# vocabulary
+for i in 1 2 3 4 5 6 7 8; do
+    printf 'The boat number %s leaves.\nA cat looks at the boat.\nNobody sees the cat leave.\n' $i
+done >text
+gzip -k text
+"$tandem" vocabulary --source text --output one --size 48
+check 'vocabulary: exit code' 0 $?
+check 'vocabulary: files' 'source.spm special_tokens_map.json target.spm tokenizer_config.json vocab.json' "$(ls one | xargs)"
+"$tandem" vocabulary --source text.gz --target text -o two --size=48 --language de
+check 'vocabulary: language' 1 "$(grep -c '>>de<<' two/vocab.json)"
+check 'vocabulary: the same text, the same model' "$(cksum <one/source.spm)" "$(cksum <two/source.spm)"
+fails 2 'tandem vocabulary: --source FILE and --output DIR are wanted' "$tandem" vocabulary text
+fails 1 'tandem vocabulary: nofile: cannot open: No such file or directory' "$tandem" vocabulary --source nofile -o three
+
+# average: of one model itself; of two, what lies between
+mkdir model other
+cp "$source"/tests/golden/marian-tokenizer/* "$source"/tests/golden/tiny-translator/* model/
+cp model/* other/
+"$tandem" average --output same model other model
+check 'average: exit code' 0 $?
+check 'average of equal models' "$("$tandem" translate -m model --to de --json <<<'Two cats sleep.')" \
+    "$("$tandem" translate -m same --to de --json <<<'Two cats sleep.')"
+cp "$source"/tests/golden/tiny-marian/model.safetensors other/
+"$tandem" average -o mixed model other 2>err
+check 'average of unlike models: exit code' 1 $?
+check 'average of unlike models: nothing written' no "$([ -e mixed/model.safetensors ] && echo yes || echo no)"
+fails 2 'tandem average: directories to average and an --output DIR are wanted' "$tandem" average model
+
+# the program of the header; a model of several languages wants one chosen, so this one gets a default
+example=$(dirname "$tandem")/example_translate
+if [ -x "$example" ]; then
+    sed '0,/{/s//{"tandem": {"target_language": "de"},/' model/config.json >config && mv config same/config.json
+    check 'example' "$("$tandem" translate -m model --to de <<<'Rain!')" "$("$example" same 'Rain!')"
+    check 'default language' "$("$tandem" translate -m model --to de <<<'Rain!')" "$("$tandem" translate -m same <<<'Rain!')"
+fi
+[ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
