@@ -110,8 +110,9 @@ static td_status load(td_model *model, td_error *error)
     td_release(config_path);
     TD_TRY(status);
     /* Without a tokenizer a model still takes ids; text is refused with the reason. */
-    if (td_tokenizer_open(model->directory, &model->tokenizer, &model->tokenizer_error) != TD_OK)
-        model->tokenizer = NULL;
+    status = td_tokenizer_open(model->directory, &model->tokenizer, &model->tokenizer_error);
+    if (status == TD_ERROR_MEMORY)
+        return td_fail(error, status, "%s", model->tokenizer_error.message);
     return list_languages(model, error);
 }
 

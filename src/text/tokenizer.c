@@ -177,9 +177,12 @@ td_status td_tokenizer_open(const char *model_directory, td_tokenizer **ret_toke
         td_buffer wanted = TD_BUFFER_INIT;
         for (size_t i = 0; i < KIND_COUNT; i++)
             td_buffer_format(&wanted, "%s%s: %s", i ? "; " : "", kinds[i]->name, kinds[i]->files);
-        td_fail(error, TD_ERROR_FORMAT, "%s: no tokenizer files found (%s)", model_directory, td_buffer_text(&wanted));
+        /* Without memory no file is found, either. */
+        td_status status = td_buffer_ok(&wanted) ? td_fail(error, TD_ERROR_FORMAT, "%s: no tokenizer files found (%s)", model_directory,
+                                                           td_buffer_text(&wanted))
+                                                 : td_fail_memory(error, wanted.length);
         td_buffer_free(&wanted);
-        return TD_ERROR_FORMAT;
+        return status;
     }
     td_tokenizer *tokenizer = td_allocate_array(1, sizeof *tokenizer);
     if (!tokenizer)
