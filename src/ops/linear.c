@@ -2,6 +2,8 @@
 #include "ops/ops.h"
 #include "ops/product.h"
 
+#include <string.h>
+
 typedef struct linear_operation {
     td_tensor *x, *weight, *bias, *y;
 } linear_operation;
@@ -23,10 +25,15 @@ static void linear_backward(td_graph *graph, void *operation)
     td_real *dx = td_gradient(graph, op->x);
     td_real *dweight = td_gradient(graph, op->weight);
     td_real *dbias = td_gradient(graph, op->bias);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_operand gradient = td_operand_of(graph, dy, rows, outputs, outputs);
     if (dx)
-        td_product(graph, false, false, rows, inputs, outputs, dy, outputs, op->weight->data, inputs, true, dx, op->x->stride);
+        td_product_operands(graph, false, false, rows, inputs, outputs, gradient,
+                            td_operand_of(graph, op->weight->data, outputs, inputs, inputs), true, dx, op->x->stride);
     if (dweight)
-        td_product(graph, true, false, outputs, inputs, rows, dy, outputs, op->x->data, op->x->stride, true, dweight, inputs);
+        td_product_operands(graph, true, false, outputs, inputs, rows, gradient,
+                            td_operand_of(graph, op->x->data, rows, inputs, op->x->stride), true, dweight, inputs);
+    td_arena_release_to(graph->arena, mark);
     if (dbias)
         add_column_sums(graph->kernels, dbias, dy, rows, outputs, outputs);
 }
@@ -43,8 +50,7 @@ td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor
     if (!y)
         return NULL;
     for (size_t row = 0; bias && row < y->rows; row++)
-        for (size_t column = 0; column < y->columns; column++)
-            y->data[row * y->columns + column] = bias->data[column];
+        memcpy(y->data + row * y->columns, bias->data, y->columns * sizeof *y->data);
     td_product(graph, false, true, x->rows, weight->rows, x->columns, x->data, x->stride, weight->data, weight->stride, bias != NULL,
             y->data, y->stride);
     linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;

@@ -15,8 +15,19 @@ td_operand td_operand_in(td_graph *graph, uint16_t *storage, const td_real *data
     return (td_operand){data, storage, columns};
 }
 
+/* The copy of a weight that was rounded ahead, or NULL. */
+static const uint16_t *rounded_ahead(const td_graph *graph, const td_real *data)
+{
+    const td_rounded_weights *weights = graph->rounded_weights;
+    bool inside = weights && data >= weights->data && data < weights->data + weights->size;
+    return inside ? weights->rounded + (data - weights->data) : NULL;
+}
+
 td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size_t columns, size_t stride)
 {
+    const uint16_t *rounded = graph->products ? rounded_ahead(graph, data) : NULL;
+    if (rounded)
+        return (td_operand){data, rounded, stride};
     uint16_t *storage = graph->products ? td_graph_allocate(graph, rows * columns, sizeof *storage) : NULL;
     return td_operand_in(graph, storage, data, rows, columns, stride);
 }

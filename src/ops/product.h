@@ -5,6 +5,13 @@
 #include "kernels/gemm.h"
 #include "tensor/graph.h"
 
+/* A flat buffer of weights and its bfloat16 copy, made once for many products. */
+typedef struct td_rounded_weights {
+    const td_real *data;
+    const uint16_t *rounded;
+    size_t size;
+} td_rounded_weights;
+
 /* As td_gemm; a failure is noted in the graph. */
 void td_product(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
                 const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc);

@@ -58,6 +58,7 @@ struct td_graph {
     const td_kernels *kernels;
     bool recording; /* a tape is kept: backward is possible */
     bool training;  /* dropout is active */
+    const struct td_rounded_weights *rounded_weights; /* the weights in bfloat16 already, or NULL */
     struct td_gemm_cache *products; /* weight products in bfloat16 with float32 sums; NULL: all in float32 */
     uint64_t dropout_key;
     uint64_t dropout_calls;

@@ -2,6 +2,7 @@
 
 #include "kernels/gemm.h"
 #include "ops/ops.h"
+#include "ops/product.h"
 
 #include <string.h>
 
@@ -23,6 +24,8 @@ struct td_stepper {
     td_step_options options;
     td_pool *pool;
     td_turns *turns;
+    uint16_t *rounded; /* [parameters.size] the weights in bfloat16, made anew each step; NULL in float32 */
+    td_rounded_weights rounded_weights;
     step_worker *workers; /* [threads] */
     size_t threads;
     step_shard *shards;
@@ -45,6 +48,16 @@ static td_status worker_init(step_worker *worker, const td_step_options *options
     return worker->gradient ? TD_OK : td_fail_memory(error, options->network->parameters.trained_size * sizeof(td_real));
 }
 
+static td_status rounded_init(td_stepper *stepper, td_error *error)
+{
+    const td_parameters *parameters = &stepper->options.network->parameters;
+    stepper->rounded = td_allocate_array(parameters->size, sizeof *stepper->rounded);
+    if (!stepper->rounded)
+        return td_fail_memory(error, parameters->size * sizeof *stepper->rounded);
+    stepper->rounded_weights = (td_rounded_weights){parameters->data, stepper->rounded, parameters->size};
+    return TD_OK;
+}
+
 td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepper **ret_stepper, td_error *error)
 {
     td_stepper *stepper = td_allocate_array(1, sizeof *stepper);
@@ -57,6 +70,8 @@ td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepp
     td_status status = stepper->workers ? td_turns_new(&stepper->turns, error) : td_fail_memory(error, sizeof(step_worker));
     for (size_t i = 0; status == TD_OK && i < stepper->threads; i++)
         status = worker_init(&stepper->workers[i], options, error);
+    if (status == TD_OK && options->bfloat16)
+        status = rounded_init(stepper, error);
     if (status != TD_OK) {
         td_stepper_free(stepper);
         return status;
@@ -80,6 +95,7 @@ void td_stepper_free(td_stepper *stepper)
     }
     td_release(stepper->workers);
     td_release(stepper->shards);
+    td_release(stepper->rounded);
     td_turns_free(stepper->turns);
     td_release(stepper);
 }
@@ -221,6 +237,7 @@ static void run_shard(void *context, size_t index, size_t thread)
     graph.training = stepper->gradient != NULL;
     graph.gradients = stepper->gradient ? worker->gradient : NULL;
     graph.products = worker->products;
+    graph.rounded_weights = stepper->rounded ? &stepper->rounded_weights : NULL;
     graph.dropout_key = td_random_key(stepper->options.seed, (uint64_t)stepper->step, index);
     if (stepper->gradient)
         memset(worker->gradient, 0, parameters * sizeof *worker->gradient);
@@ -281,6 +298,8 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     if (gradient && stepper->options.r_drop > 0)
         stepper->target_tokens *= 2; /* both copies count */
     td_turns_reset(stepper->turns);
+    if (stepper->rounded)
+        td_kernels_get()->to_bfloat16(stepper->rounded, stepper->options.network->parameters.data, stepper->rounded_weights.size);
     td_pool_run(stepper->pool, stepper->shard_count, run_shard, stepper);
     td_step_result result = {0};
     for (size_t i = 0; i < stepper->shard_count; i++) {
