@@ -1,5 +1,5 @@
-/* tandem translate, summarize, generate: one line in, one line out. Lines are read in windows of bounded size; a window ends early
- * when the next line is not there yet, so that someone typing is answered at once. */
+/* tandem translate, summarize, generate: one line in, one line out. Lines are read in windows of bounded size; a window
+ * ends early when the next line is not there yet, so that someone typing is answered at once. */
 #include "attention_svg.h"
 #include "generate_options.h"
 #include "interrupt.h"
@@ -19,12 +19,12 @@ typedef struct generate_run {
     td_batch_options batch;
     const volatile sig_atomic_t *stop;
     size_t lines_per_input;
-    stream_line *lines;  /* [WINDOW_LINES], of the window */
-    const char **texts;  /* [WINDOW_LINES], of the lines that are not empty */
-    size_t *line_of;     /* [WINDOW_LINES], their lines */
-    size_t count;        /* lines in the window */
-    size_t written;      /* of them */
-    size_t before;       /* lines of earlier windows */
+    stream_line *lines; /* [WINDOW_LINES], of the window */
+    const char **texts; /* [WINDOW_LINES], of the lines that are not empty */
+    size_t *line_of;    /* [WINDOW_LINES], their lines */
+    size_t count;       /* lines in the window */
+    size_t written;     /* of them */
+    size_t before;      /* lines of earlier windows */
     bool failed, drawn;
 } generate_run;
 
@@ -94,7 +94,8 @@ static bool take_result(void *context, size_t index, const td_result *result, co
 static int generate_window(generate_run *run, size_t count)
 {
     td_error error;
-    td_status status = td_generate_batch(run->model, run->texts, count, &run->options, &run->batch, take_result, run, &error);
+    td_status status =
+        td_generate_batch(run->model, run->texts, count, &run->options, &run->batch, take_result, run, &error);
     run->batch.first_index += count;
     if (status == TD_OK)
         return -1;
@@ -179,7 +180,8 @@ static int generate_lines(generate_run *run, line_stream *stream)
         code = answer_window(run);
     }
     if (*run->stop)
-        code = cli_complain(run->command, CLI_FAILED, "interrupted after %zu lines", run->before - run->count + run->written);
+        code = cli_complain(run->command, CLI_FAILED, "interrupted after %zu lines",
+                            run->before - run->count + run->written);
     return cli_finish_output(run->command, code < 0 ? (run->failed ? CLI_FAILED : CLI_DONE) : code);
 }
 
@@ -189,10 +191,12 @@ static int check_values(const cli_command *command, generate_values *values)
     if (values->sample && values->beam > 1)
         return cli_complain(command, CLI_USAGE, "--sample draws and --beam searches; choose one");
     if (values->stream && (values->json || values->output != TD_INPUT_TEXT || values->nbest > 1))
-        return cli_complain(command, CLI_USAGE, "--stream prints one text; it goes with neither --json, --nbest nor --output");
+        return cli_complain(command, CLI_USAGE,
+                            "--stream prints one text; it goes with neither --json, --nbest nor --output");
     if (values->stream && values->beam > 1)
-        return cli_complain(command, CLI_USAGE, "--stream prints words as they are chosen, which a beam does not settle; "
-                                                "it needs --beam 1 or --sample");
+        return cli_complain(command, CLI_USAGE,
+                            "--stream prints words as they are chosen, which a beam does not settle; "
+                            "it needs --beam 1 or --sample");
     if (values->stream && !values->sample)
         values->beam = 1;
     if (!values->sample && values->beam > 0 && values->nbest > values->beam)

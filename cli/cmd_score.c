@@ -17,8 +17,8 @@ typedef struct score_run {
     td_batch_options batch;
     const volatile sig_atomic_t *stop;
     line_stream sources, targets;
-    stream_line *lines[2];    /* [WINDOW_LINES]: sources, targets */
-    const char **texts[2];    /* [WINDOW_LINES] */
+    stream_line *lines[2]; /* [WINDOW_LINES]: sources, targets */
+    const char **texts[2]; /* [WINDOW_LINES] */
     size_t count;
     bool failed;
 } score_run;
@@ -38,7 +38,10 @@ static bool take_result(void *context, size_t index, const td_result *result, co
     score_run *run = context;
     const stream_line *source = &run->lines[0][index - run->batch.first_index];
     const stream_line *target = &run->lines[1][index - run->batch.first_index];
-    const char *problem = source->problem ? source->problem : target->problem ? target->problem : error ? error->message : NULL;
+    const char *problem = source->problem   ? source->problem
+                          : target->problem ? target->problem
+                          : error           ? error->message
+                                            : NULL;
     if (problem) {
         bool in_target = !source->problem && (target->problem || strncmp(problem, "target", 6) == 0);
         const stream_line *where = in_target ? target : source;
@@ -101,7 +104,8 @@ static int score_lines(score_run *run)
         if (status == TD_ERROR_CANCELLED)
             code = CLI_FAILED;
         else if (status != TD_OK)
-            code = cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
+            code =
+                cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
         else
             code = reading;
         run->batch.first_index += run->count;

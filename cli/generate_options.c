@@ -3,26 +3,44 @@
 
 #define AT(member) offsetof(generate_values, member)
 
-#define MODEL_OPTION                                                                                                 \
-    {"model", 'm', CLI_TEXT, AT(model), "DIR",                                                                       \
-     "model directory in the Hugging Face layout (default: the bundled model for the verb)", 0, 0}
-#define FROM_OPTION {"from", 0, CLI_TEXT, AT(from), "LANG", "source language, for models of many languages", 0, 0}
-#define TO_OPTION                                                                                                    \
-    {"to", 0, CLI_TEXT, AT(to), "LANG", "target language, as the model writes it; needed when a model has several", 0, 0}
-#define THREADS_OPTION                                                                                               \
-    {"threads", 0, CLI_INTEGER, AT(threads), "N",                                                                    \
-     "sentences decoded side by side (default: one thread per processor); results do not depend on it", 1, 1024}
-#define BATCH_OPTION                                                                                                 \
-    {"batch-tokens", 0, CLI_INTEGER, AT(batch_tokens), "N",                                                          \
-     "source tokens times beams that a thread decodes together; results do not depend on it", 1, 1e9}
-#define INPUT_OPTION                                                                                                 \
-    {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",                                                           \
-     "what a line holds: text, subword pieces, or token ids taken as they are (default: text)", 0, 0}
-#define JSON_OPTION {"json", 0, CLI_FLAG, AT(json), NULL, "one JSON object a line, with scores and pieces", 0, 0}
+#define MODEL_OPTION                                                                                                   \
+    {                                                                                                                  \
+        "model", 'm', CLI_TEXT, AT(model), "DIR",                                                                      \
+            "model directory in the Hugging Face layout (default: the bundled model for the verb)", 0, 0               \
+    }
+#define FROM_OPTION                                                                                                    \
+    {                                                                                                                  \
+        "from", 0, CLI_TEXT, AT(from), "LANG", "source language, for models of many languages", 0, 0                   \
+    }
+#define TO_OPTION                                                                                                      \
+    {                                                                                                                  \
+        "to", 0, CLI_TEXT, AT(to), "LANG", "target language, as the model writes it; needed when a model has several", \
+            0, 0                                                                                                       \
+    }
+#define THREADS_OPTION                                                                                                 \
+    {                                                                                                                  \
+        "threads", 0, CLI_INTEGER, AT(threads), "N",                                                                   \
+            "sentences decoded side by side (default: one thread per processor); results do not depend on it", 1, 1024 \
+    }
+#define BATCH_OPTION                                                                                                   \
+    {                                                                                                                  \
+        "batch-tokens", 0, CLI_INTEGER, AT(batch_tokens), "N",                                                         \
+            "source tokens times beams that a thread decodes together; results do not depend on it", 1, 1e9            \
+    }
+#define INPUT_OPTION                                                                                                   \
+    {                                                                                                                  \
+        "input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",                                                          \
+            "what a line holds: text, subword pieces, or token ids taken as they are (default: text)", 0, 0            \
+    }
+#define JSON_OPTION                                                                                                    \
+    {                                                                                                                  \
+        "json", 0, CLI_FLAG, AT(json), NULL, "one JSON object a line, with scores and pieces", 0, 0                    \
+    }
 
 const cli_option generate_options[] = {
     MODEL_OPTION,
-    {"beam", 0, CLI_INTEGER, AT(beam), "N", "hypotheses kept; 1 is greedy (default: what the model says, else 4)", 1, 1024},
+    {"beam", 0, CLI_INTEGER, AT(beam), "N", "hypotheses kept; 1 is greedy (default: what the model says, else 4)", 1,
+     1024},
     {"nbest", 0, CLI_INTEGER, AT(nbest), "N", "outputs for each input, best first, a line each (default: 1)", 1, 1024},
     {"length-penalty", 0, CLI_REAL, AT(length_penalty), "A",
      "rank by log-probability / length^A; above 0 favours longer outputs", -100, 100},
@@ -62,7 +80,8 @@ const cli_option score_options[] = {
     THREADS_OPTION,
     BATCH_OPTION,
     {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",
-     "what lines of both files hold; ids are taken as they are, so a target's end token counts only if it is there", 0, 0},
+     "what lines of both files hold; ids are taken as they are, so a target's end token counts only if it is there", 0,
+     0},
     JSON_OPTION,
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };

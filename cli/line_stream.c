@@ -15,10 +15,10 @@ static const char *const standard_input[] = {"-"};
 bool line_stream_open(line_stream *lines, const char *const *files, size_t count, const volatile sig_atomic_t *stop)
 {
     *lines = (line_stream){.files = count ? files : standard_input,
-                         .file_count = count ? count : 1,
-                         .descriptor = -1,
-                         .stop = stop,
-                         .buffer = malloc(BUFFER_SIZE)};
+                           .file_count = count ? count : 1,
+                           .descriptor = -1,
+                           .stop = stop,
+                           .buffer = malloc(BUFFER_SIZE)};
     return lines->buffer != NULL;
 }
 

@@ -1,4 +1,5 @@
-/* Lines of files and standard input, one after the other: bounded memory, any line end, and where each line came from. */
+/* Lines of files and standard input, one after the other: bounded memory, any line end, and where each line came from.
+ */
 #ifndef TANDEM_LINE_STREAM_H
 #define TANDEM_LINE_STREAM_H
 

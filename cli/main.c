@@ -5,9 +5,11 @@
 
 #include <string.h>
 
-#define LINES                                                                                                        \
-    "One input line gives one output line, in the same order; an empty line gives an empty one. Without FILE, or when "  \
-    "FILE is -, standard input is read. A line that cannot be answered gives an empty line, an error message and exit " \
+#define LINES                                                                                                          \
+    "One input line gives one output line, in the same order; an empty line gives an empty one. Without FILE, or "     \
+    "when "                                                                                                            \
+    "FILE is -, standard input is read. A line that cannot be answered gives an empty line, an error message and "     \
+    "exit "                                                                                                            \
     "status 1; the others are answered all the same."
 
 static const cli_command commands[] = {
@@ -17,30 +19,37 @@ static const cli_command commands[] = {
     {"generate", "-m DIR [FILE]...", "the verb under those: any model from text to text", LINES, generate_options,
      cmd_generate},
     {"score", "--source FILE --target FILE", "log-probability of given targets",
-     "Prints, for each pair of lines, the sum of the natural log-probabilities of the target's tokens, end token included.",
+     "Prints, for each pair of lines, the sum of the natural log-probabilities of the target's tokens, end token "
+     "included.",
      score_options, cmd_score},
     {"inspect", "DIR", "what a model is: family, sizes, memory it needs, tokenizer, licence",
      "Prints a fact a line, each with where it comes from.", inspect_options, cmd_inspect},
     {"train", "RECIPE.yaml", "train a model, or go on from where training stopped",
-     "Writes a model directory, checkpoints and logs to the recipe's output. Ctrl-C saves and stops; the same command goes on from "
+     "Writes a model directory, checkpoints and logs to the recipe's output. Ctrl-C saves and stops; the same command "
+     "goes on from "
      "there, as it does after a crash. docs/recipe.md explains every key.",
      train_options, cmd_train},
     {"vocabulary", "--source FILE... --output DIR", "learn a subword, character or word vocabulary",
-     "Writes the tokenizer's files as Marian models have them. `tandem train` does this by itself; the verb is for a vocabulary that "
+     "Writes the tokenizer's files as Marian models have them. `tandem train` does this by itself; the verb is for a "
+     "vocabulary that "
      "several runs share.",
      vocabulary_options, cmd_vocabulary},
     {"average", "--output DIR CHECKPOINT...", "average the weights of checkpoints",
-     "Writes a model directory whose weights are the mean of those given, with the configuration and tokenizer of the first "
+     "Writes a model directory whose weights are the mean of those given, with the configuration and tokenizer of the "
+     "first "
      "directory that has them.\n\n"
      "Example: tandem average --output averaged runs/first/checkpoints/step-*",
      average_options, cmd_average},
     {"plot", "RUN", "draw the curves of a training run",
-     "Reads RUN/log.jsonl, which `tandem train` writes, and draws loss, learning rate and validation score over the steps "
+     "Reads RUN/log.jsonl, which `tandem train` writes, and draws loss, learning rate and validation score over the "
+     "steps "
      "as an SVG picture.",
      plot_options, cmd_plot},
     {"evaluate", "--reference FILE... [HYP]", "score output against references",
-     "Line by line, HYP (default: standard input) is what a system wrote and each --reference what would be right; files may "
-     "be gzip. Scores are in percent and equal those of sacreBLEU, rouge-score, jiwer and pycocoevalcap; bleu and chrf come "
+     "Line by line, HYP (default: standard input) is what a system wrote and each --reference what would be right; "
+     "files may "
+     "be gzip. Scores are in percent and equal those of sacreBLEU, rouge-score, jiwer and pycocoevalcap; bleu and chrf "
+     "come "
      "with sacreBLEU's signature.\n\n"
      "Example: tandem translate < test.de | tandem evaluate --reference test.en",
      evaluate_options, cmd_evaluate},
@@ -70,7 +79,8 @@ static int unknown_verb(const char *name)
 
 static void print_overview(FILE *stream)
 {
-    fputs("tandem: train and run sequence-to-sequence models\n\nUsage: tandem VERB [OPTION]... [ARGUMENT]...\n\n", stream);
+    fputs("tandem: train and run sequence-to-sequence models\n\nUsage: tandem VERB [OPTION]... [ARGUMENT]...\n\n",
+          stream);
     for (const cli_command *command = commands; command->name; command++)
         fprintf(stream, "  %-11s %s\n", command->name, command->help);
     fputs("\nExamples:\n"
@@ -82,14 +92,15 @@ static void print_overview(FILE *stream)
 
 static void print_man_page(FILE *stream)
 {
-    fprintf(stream,
-            ".TH TANDEM 1 \"\" \"tandem %s\" \"User Commands\"\n"
-            ".SH NAME\ntandem \\- train and run sequence\\-to\\-sequence models\n"
-            ".SH SYNOPSIS\n.B tandem\n.I VERB\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n"
-            ".SH DESCRIPTION\nAn encoder reads a sequence, a decoder writes another one. Data goes to standard output,\n"
-            "everything else to standard error. A file named \\- is standard input.\n"
-            ".SH VERBS\n",
-            td_version());
+    fprintf(
+        stream,
+        ".TH TANDEM 1 \"\" \"tandem %s\" \"User Commands\"\n"
+        ".SH NAME\ntandem \\- train and run sequence\\-to\\-sequence models\n"
+        ".SH SYNOPSIS\n.B tandem\n.I VERB\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n"
+        ".SH DESCRIPTION\nAn encoder reads a sequence, a decoder writes another one. Data goes to standard output,\n"
+        "everything else to standard error. A file named \\- is standard input.\n"
+        ".SH VERBS\n",
+        td_version());
     for (const cli_command *command = commands; command->name; command++)
         cli_command_man(command, stream);
     fputs(".SH EXIT STATUS\n0 done, 1 failed while running, 2 called wrongly.\n"

@@ -217,10 +217,9 @@ static int parse_option(const cli_command *command, int argc, char **argv, int *
     char *argument = argv[*index];
     bool is_long = argument[1] == '-';
     const char *value = is_long ? strchr(argument, '=') : argument[2] ? argument + 2 : NULL;
-    const cli_option *option =
-        is_long ? find_option(command->options, argument + 2,
-                              value ? (size_t)(value - argument) - 2 : strlen(argument + 2))
-                : find_letter(command->options, argument[1]);
+    const cli_option *option = is_long ? find_option(command->options, argument + 2,
+                                                     value ? (size_t)(value - argument) - 2 : strlen(argument + 2))
+                                       : find_letter(command->options, argument[1]);
     if (!option)
         return complain_unknown(command, argument);
     if (value && is_long)
@@ -269,7 +268,8 @@ void cli_release(const cli_option *options, void *values)
         }
 }
 
-/* Prints words of `text`, breaking lines at HELP_WIDTH; the cursor stands at `column`, which later lines are indented to. */
+/* Prints words of `text`, breaking lines at HELP_WIDTH; the cursor stands at `column`, which later lines are indented
+ * to. */
 static void print_wrapped(const char *text, int column, FILE *stream)
 {
     int at = column;

@@ -1,4 +1,5 @@
-/* Command line options: a verb describes its options in one table, and parsing, help and the man page are made from it. */
+/* Command line options: a verb describes its options in one table, and parsing, help and the man page are made from it.
+ */
 #ifndef TANDEM_OPTIONS_H
 #define TANDEM_OPTIONS_H
 
@@ -32,8 +33,9 @@ typedef struct cli_option {
 
 typedef struct cli_command cli_command;
 
-/* Fills `values` from argv[1..]. Positional arguments are moved to the front of argv + 1 and counted in *ret_positional; "--"
- * ends the options, "-" is positional. Returns -1 to go on, or an exit code: 0 after --help, 2 after a message about a mistake. */
+/* Fills `values` from argv[1..]. Positional arguments are moved to the front of argv + 1 and counted in
+ * *ret_positional; "--" ends the options, "-" is positional. Returns -1 to go on, or an exit code: 0 after --help, 2
+ * after a message about a mistake. */
 int cli_parse(const cli_command *command, int argc, char **argv, void *values, int *ret_positional);
 /* Releases what lists of `values` hold. */
 void cli_release(const cli_option *options, void *values);

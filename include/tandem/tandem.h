@@ -15,9 +15,9 @@
  *         return 0;
  *     }
  *
- * Conventions. A function that can fail returns td_status (TD_OK is 0) and fills its last argument, which may be NULL. Outputs
- * named ret_* are untouched on failure. Text is UTF-8. Logarithms are natural. Freeing NULL does nothing. A model may be used by
- * many threads at once; a session and a result belong to one thread at a time. */
+ * Conventions. A function that can fail returns td_status (TD_OK is 0) and fills its last argument, which may be NULL.
+ * Outputs named ret_* are untouched on failure. Text is UTF-8. Logarithms are natural. Freeing NULL does nothing. A
+ * model may be used by many threads at once; a session and a result belong to one thread at a time. */
 #ifndef TANDEM_TANDEM_H
 #define TANDEM_TANDEM_H
 
@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-/* ---- Models ------------------------------------------------------------------------------------------------------------ */
+/* ---- Models ---- */
 
 /* What a model directory holds, read once: weights, tokenizer, generation settings. Immutable. */
 typedef struct td_model td_model;
@@ -38,8 +38,8 @@ typedef struct td_model_options {
 } td_model_options;
 #define TD_MODEL_OPTIONS_INIT {sizeof(td_model_options)}
 
-/* Opens a directory in the Hugging Face layout: config.json, model.safetensors (or its shards), generation_config.json (optional)
- * and the tokenizer's files. Errors name the file and what in it is wrong. options may be NULL. */
+/* Opens a directory in the Hugging Face layout: config.json, model.safetensors (or its shards), generation_config.json
+ * (optional) and the tokenizer's files. Errors name the file and what in it is wrong. options may be NULL. */
 TD_API td_status td_model_open(const char *directory, const td_model_options *options, td_model **ret_model,
                                td_error *error);
 /* Releases a model; all its sessions must be gone. */
@@ -49,8 +49,8 @@ TD_API void td_model_close(td_model *model);
 TD_API size_t td_model_vocabulary_size(const td_model *model);
 /* The most source tokens the model takes, end token included; 0: any number. */
 TD_API size_t td_model_max_source(const td_model *model);
-/* Languages the model can translate into, as written in its tokens (">>xx<<"), in the order of the vocabulary; NULL after the last
- * one. A model for one pair of languages has none. */
+/* Languages the model can translate into, as written in its tokens (">>xx<<"), in the order of the vocabulary; NULL
+ * after the last one. A model for one pair of languages has none. */
 TD_API const char *td_model_language(const td_model *model, size_t index);
 
 /* One thing to know about a model, e.g. {"parameters", "5412864", true, "model.safetensors"}. */
@@ -63,7 +63,7 @@ typedef struct td_fact {
 /* The facts of a model in the order to show them; NULL after the last one. */
 TD_API const td_fact *td_model_fact(const td_model *model, size_t index);
 
-/* ---- Sessions ---------------------------------------------------------------------------------------------------------- */
+/* ---- Sessions ---- */
 
 /* Working memory for one thread. Memory grows to what the longest request needs, and is kept. */
 typedef struct td_session td_session;
@@ -79,7 +79,7 @@ TD_API td_status td_session_new(td_model *model, const td_session_options *optio
                                 td_error *error);
 TD_API void td_session_free(td_session *session);
 
-/* ---- Options of generation --------------------------------------------------------------------------------------------- */
+/* ---- Options of generation ---- */
 
 /* A field with one of these values is taken from the model's generation_config.json. */
 #define TD_UNSET (-1)
@@ -91,27 +91,28 @@ typedef enum td_input_kind { TD_INPUT_TEXT, TD_INPUT_PIECES, TD_INPUT_IDS } td_i
 typedef struct td_generate_options {
     size_t struct_size;
     td_input_kind input;
-    int64_t beam;               /* hypotheses kept; 1: greedy */
-    int64_t nbest;              /* outputs a result holds, at most `beam`; TD_UNSET: 1 */
-    int64_t min_length;         /* of the output in tokens, counted as max_length is */
-    int64_t max_length;         /* of the output in tokens, decoder start, prefix and end token included */
-    int64_t no_repeat_ngram;    /* no n-gram of this many tokens occurs twice; 0: off */
-    int64_t sample;             /* 1: draw from the distribution instead of searching (beam is then 1) */
-    int64_t top_k;              /* sampling: only among the k most probable tokens; 0: all */
-    uint64_t seed;              /* sampling: the same seed gives the same outputs; input i draws from stream (seed, i) */
-    double length_penalty;      /* a hypothesis ranks by its log-probability / length ^ length_penalty */
-    double repetition_penalty;  /* 1: none (Keskar 2019) */
-    double temperature;         /* sampling: logits are divided by it; > 0 */
-    double top_p;               /* sampling: only among the most probable tokens that make up p (Holtzman 2020) */
+    int64_t beam;              /* hypotheses kept; 1: greedy */
+    int64_t nbest;             /* outputs a result holds, at most `beam`; TD_UNSET: 1 */
+    int64_t min_length;        /* of the output in tokens, counted as max_length is */
+    int64_t max_length;        /* of the output in tokens, decoder start, prefix and end token included */
+    int64_t no_repeat_ngram;   /* no n-gram of this many tokens occurs twice; 0: off */
+    int64_t sample;            /* 1: draw from the distribution instead of searching (beam is then 1) */
+    int64_t top_k;             /* sampling: only among the k most probable tokens; 0: all */
+    uint64_t seed;             /* sampling: the same seed gives the same outputs; input i draws from stream (seed, i) */
+    double length_penalty;     /* a hypothesis ranks by its log-probability / length ^ length_penalty */
+    double repetition_penalty; /* 1: none (Keskar 2019) */
+    double temperature;        /* sampling: logits are divided by it; > 0 */
+    double top_p;              /* sampling: only among the most probable tokens that make up p (Holtzman 2020) */
     const char *source_language; /* models of many languages: as the model writes it; NULL: its default */
-    const char *target_language;
+    const char *target_language; /* must be given when the model writes several and names no default */
     const char *prefix;          /* every output begins with this text; NULL: none */
-    const char *const *settings; /* further fields of generation_config.json, "name=JSON value"; they win over the above */
+    const char *const
+        *settings; /* further fields of generation_config.json, "name=JSON value"; they win over the above */
     size_t setting_count;
     bool attention;   /* results hold the decoder's attention to the source */
     bool no_truncate; /* a source longer than the model takes is an error instead of being cut */
-    /* Called with each new piece of text of a greedy or sampled output as it is chosen; returning false ends the output there. Not
-     * with a beam above 1. */
+    /* Called with each new piece of text of a greedy or sampled output as it is chosen; returning false ends the output
+     * there. Not with a beam above 1. */
     bool (*on_text)(void *context, const char *text, size_t length);
     void *on_text_context;
 } td_generate_options;
@@ -119,7 +120,7 @@ typedef struct td_generate_options {
     {sizeof(td_generate_options), TD_INPUT_TEXT, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, \
      0, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL}
 
-/* ---- Generating -------------------------------------------------------------------------------------------------------- */
+/* ---- Generating ---- */
 
 /* The answer to one or more inputs: for each its outputs, best first. */
 typedef struct td_result td_result;
@@ -131,37 +132,39 @@ TD_API td_status td_generate_text(td_session *session, const char *text, const t
 TD_API td_status td_generate_texts(td_session *session, const char *const *texts, size_t count,
                                    const td_generate_options *options, td_result **ret_result, td_error *error);
 
-/* Receives input `index`'s result (with one input, number 0), or NULL and why. Only valid during the call. Calls come one at a
- * time and in order of index, from any thread. Returning false ends the batch with TD_ERROR_CANCELLED. */
+/* Receives input `index`'s result (with one input, number 0), or NULL and why. Only valid during the call. Calls come
+ * one at a time and in order of index, from any thread. Returning false ends the batch with TD_ERROR_CANCELLED. */
 typedef bool (*td_result_callback)(void *context, size_t index, const td_result *result, const td_error *error);
 
 typedef struct td_batch_options {
     size_t struct_size;
-    size_t threads;             /* 0: one per processor */
-    size_t batch_tokens;        /* source tokens times beams a thread decodes together; 0: a good number */
-    size_t first_index;         /* number of the first input: what callbacks get, and what random streams depend on */
-    const volatile int *cancel; /* or NULL; once it is not 0, no further input is begun and the batch ends as cancelled */
+    size_t threads;      /* 0: one per processor */
+    size_t batch_tokens; /* source tokens times beams a thread decodes together; 0: a good number */
+    size_t first_index;  /* number of the first input: what callbacks get, and what random streams depend on */
+    const volatile int
+        *cancel; /* or NULL; once it is not 0, no further input is begun and the batch ends as cancelled */
 } td_batch_options;
 #define TD_BATCH_OPTIONS_INIT {sizeof(td_batch_options), 0, 0, 0, NULL}
 
-/* Many inputs on several threads, each with a session of its own. Results are the same for any number of threads and any batch
- * size. An input that fails is reported to the callback and the others go on. */
+/* Many inputs on several threads, each with a session of its own. Outputs are the same for any number of threads and
+ * any batch size; the last bits of scores may follow the company a sentence was computed in. An input that fails is
+ * reported to the callback and the others go on. */
 TD_API td_status td_generate_batch(td_model *model, const char *const *texts, size_t count,
                                    const td_generate_options *options, const td_batch_options *batch_options,
                                    td_result_callback callback, void *context, td_error *error);
 
-/* ---- Scoring ----------------------------------------------------------------------------------------------------------- */
+/* ---- Scoring ---- */
 
-/* The log-probability of given targets: the result's only output holds the target's ids, their log-probabilities, and as score
- * their sum. With text, the end token is part of the target; with ids, the target is taken as it is (decoder start not
- * included). Of the options only input, the languages and attention count. */
+/* The log-probability of given targets: the result's only output holds the target's ids, their log-probabilities, and
+ * as score their sum. With text, the end token is part of the target; with ids, the target is taken as it is (decoder
+ * start not included). Of the options only input, the languages and attention count. */
 TD_API td_status td_score_text(td_session *session, const char *source, const char *target,
                                const td_generate_options *options, td_result **ret_result, td_error *error);
 TD_API td_status td_score_batch(td_model *model, const char *const *sources, const char *const *targets, size_t count,
                                 const td_generate_options *options, const td_batch_options *batch_options,
                                 td_result_callback callback, void *context, td_error *error);
 
-/* ---- Results ----------------------------------------------------------------------------------------------------------- */
+/* ---- Results ---- */
 
 TD_API void td_result_free(td_result *result);
 TD_API size_t td_result_inputs(const td_result *result);
@@ -178,8 +181,8 @@ TD_API const char *td_result_piece(const td_result *result, size_t input, size_t
 TD_API double td_result_score(const td_result *result, size_t input, size_t output);
 /* Log-probability of each token under the distribution it was chosen from, [count of ids]. */
 TD_API const float *td_result_token_logprobs(const td_result *result, size_t input, size_t output, size_t *ret_count);
-/* Attention to the source, last layer, mean of heads: [tokens, source tokens], rows sum to 1. NULL unless asked for, or when the
- * model has none. */
+/* Attention to the source, last layer, mean of heads: [tokens, source tokens], rows sum to 1. NULL unless asked for, or
+ * when the model has none. */
 TD_API const float *td_result_attention(const td_result *result, size_t input, size_t output, size_t *ret_rows,
                                         size_t *ret_columns);
 /* The source as the encoder saw it. */
@@ -188,11 +191,11 @@ TD_API const char *td_result_source_piece(const td_result *result, size_t input,
 /* Source tokens that were cut off because the model takes no more; 0: none. */
 TD_API size_t td_result_truncated(const td_result *result, size_t input);
 
-/* ---- Step by step ------------------------------------------------------------------------------------------------------ */
+/* ---- Step by step ---- */
 
-/* For a search of your own. td_encode_ids reads a source and starts `rows` hypotheses of it; td_decode_step feeds each row its next
- * token (the first is td_model_decoder_start) and gives the logits of the one after; td_decode_select keeps, repeats and drops rows
- * between steps. */
+/* For a search of your own. td_encode_ids reads a source and starts `rows` hypotheses of it; td_decode_step feeds each
+ * row its next token (the first is td_model_decoder_start) and gives the logits of the one after; td_decode_select
+ * keeps, repeats and drops rows between steps. */
 TD_API td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, size_t rows, td_error *error);
 /* ids [rows] -> *ret_logits [rows, vocabulary], valid until the session is next used. */
 TD_API td_status td_decode_step(td_session *session, const int32_t *ids, const float **ret_logits, td_error *error);
@@ -201,11 +204,12 @@ TD_API td_status td_decode_select(td_session *session, const int32_t *parents, s
 TD_API int32_t td_model_decoder_start(const td_model *model);
 TD_API int32_t td_model_end(const td_model *model); /* the end token; -1: none */
 
-/* Text to source ids, end token included where the model has it. Writes at most `capacity` ids and gives the count needed. */
+/* Text to source ids, end token included where the model has it. Writes at most `capacity` ids and gives the count
+ * needed. */
 TD_API td_status td_model_tokenize(const td_model *model, const char *text, int32_t *ids, size_t capacity,
                                    size_t *ret_count, td_error *error);
-/* Target ids to text without special tokens, 0-terminated, at most `capacity` bytes; *ret_length is the length needed without the
- * 0: when it is not below `capacity` the text was cut. */
+/* Target ids to text without special tokens, 0-terminated, at most `capacity` bytes; *ret_length is the length needed
+ * without the 0: when it is not below `capacity` the text was cut. */
 TD_API td_status td_model_detokenize(const td_model *model, const int32_t *ids, size_t count, char *text,
                                      size_t capacity, size_t *ret_length, td_error *error);
 

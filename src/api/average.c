@@ -1,5 +1,5 @@
-/* The mean of several checkpoints' weights (Junczys-Dowmunt 2016; Vaswani 2017, 6.1: a run's last checkpoints averaged translate
- * better than the last one). */
+/* The mean of several checkpoints' weights (Junczys-Dowmunt 2016; Vaswani 2017, 6.1: a run's last checkpoints averaged
+ * translate better than the last one). */
 #include "io/safetensors.h"
 #include "platform/file.h"
 #include "tandem/tools.h"
@@ -8,9 +8,20 @@
 
 /* What makes weights a model. */
 static const char *const companions[] = {
-    "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
-    "vocab.json", "merges.txt", "source.spm", "target.spm", "spiece.model", "sentencepiece.bpe.model", "spm.model",
-    "preprocessor_config.json", "README.md",
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "source.spm",
+    "target.spm",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "preprocessor_config.json",
+    "README.md",
 };
 
 typedef struct td_averaging {
@@ -38,8 +49,8 @@ static td_status match(const td_averaging *averaging, size_t file, const td_stor
 {
     const td_stored_tensor *other = td_safetensors_find(averaging->files[file], first->name);
     if (!other)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: there is no tensor \"%s\", which %s has", averaging->directories[file],
-                       first->name, averaging->directories[0]);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: there is no tensor \"%s\", which %s has",
+                       averaging->directories[file], first->name, averaging->directories[0]);
     if (!same_shape(first, other) || is_real(first->dtype) != is_real(other->dtype))
         return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\" has another shape or type than in %s",
                        averaging->directories[file], first->name, averaging->directories[0]);
@@ -96,9 +107,10 @@ static td_status average(td_averaging *averaging, td_error *error)
     averaging->tensor_count = td_safetensors_count(averaging->files[0]);
     for (size_t i = 1; i < averaging->count; i++)
         if (td_safetensors_count(averaging->files[i]) != averaging->tensor_count)
-            return td_fail(error, TD_ERROR_FORMAT, "%s holds %zu tensors, %s %zu; only checkpoints of one model can be averaged",
-                           averaging->directories[i], td_safetensors_count(averaging->files[i]), averaging->directories[0],
-                           averaging->tensor_count);
+            return td_fail(error, TD_ERROR_FORMAT,
+                           "%s holds %zu tensors, %s %zu; only checkpoints of one model can be averaged",
+                           averaging->directories[i], td_safetensors_count(averaging->files[i]),
+                           averaging->directories[0], averaging->tensor_count);
     averaging->tensors = td_allocate_array(averaging->tensor_count, sizeof *averaging->tensors);
     averaging->means = td_allocate_array(averaging->tensor_count, sizeof *averaging->means);
     if (!averaging->tensors || !averaging->means)
@@ -108,7 +120,8 @@ static td_status average(td_averaging *averaging, td_error *error)
     return TD_OK;
 }
 
-/* Copies `name` from the first directory that has it. A checkpoint lies in RUN/checkpoints/step-N: its run has the rest. */
+/* Copies `name` from the first directory that has it. A checkpoint lies in RUN/checkpoints/step-N: its run has the
+ * rest. */
 static td_status copy_companion(const td_averaging *averaging, const char *name, const char *output, td_error *error)
 {
     td_buffer path = TD_BUFFER_INIT, data = TD_BUFFER_INIT;
@@ -121,7 +134,8 @@ static td_status copy_companion(const td_averaging *averaging, const char *name,
         status = td_file_read(td_buffer_text(&path), 0, &data, error);
         char *target = status == TD_OK ? td_path_join(output, name) : NULL;
         if (status == TD_OK)
-            status = target ? td_file_write(target, td_buffer_text(&data), data.length, error) : td_fail_memory(error, 0);
+            status =
+                target ? td_file_write(target, td_buffer_text(&data), data.length, error) : td_fail_memory(error, 0);
         td_release(target);
         break;
     }

@@ -1,5 +1,5 @@
-/* Generating for many inputs on several threads: each has a search of its own and takes a sentence whenever one of its batch
- * ends. */
+/* Generating for many inputs on several threads: each has a search of its own and takes a sentence whenever one of its
+ * batch ends. */
 #include "api/queue.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@ typedef struct td_worker {
     struct td_open_result {
         size_t index;
         td_result *result;
-    } *open;
+    } * open;
     size_t count, capacity;
 } td_worker;
 

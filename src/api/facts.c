@@ -14,7 +14,8 @@ struct td_facts {
     bool failed;
 };
 
-static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...) TD_PRINTF(5, 6);
+static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...)
+    TD_PRINTF(5, 6);
 static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...)
 {
     char text[512];
@@ -29,7 +30,8 @@ static void add(td_facts *facts, const char *name, bool number, const char *from
     facts->facts[facts->count++] = fact;
 }
 
-/* Keys of config.json worth showing, under one name for all families; of rows with the same name the first found counts. */
+/* Keys of config.json worth showing, under one name for all families; of rows with the same name the first found
+ * counts. */
 static const struct {
     const char *name, *key;
 } sizes[] = {
@@ -105,8 +107,8 @@ static void add_memory(td_facts *facts, const td_model *model)
     add(facts, "memory_weights", true, "computed: parameters in float32, in bytes", "%zu", weights);
     double width = config_number(model->config, "d_model"), layers = config_number(model->config, "decoder_layers");
     double beam = (double)model->generation.num_beams;
-    double length = model->generation.max_length ? (double)model->generation.max_length
-                                                 : (double)model->network.max_positions;
+    double length =
+        model->generation.max_length ? (double)model->generation.max_length : (double)model->network.max_positions;
     double source = (double)model->network.max_positions;
     if (width > 0 && layers > 0 && length > 0 && source > 0)
         add(facts, "memory_per_sentence", true,
@@ -168,7 +170,8 @@ td_status td_facts_collect(const td_model *model, td_facts **ret_facts, td_error
     add(facts, "vocabulary", true, "config.json: vocab_size", "%zu", model->network.vocabulary);
     if (model->network.max_positions)
         add(facts, "max_source", true, "config.json: max_position_embeddings", "%zu", model->network.max_positions);
-    add(facts, "parameters", true, "counted: trained weights", "%zu", td_parameters_trained_count(&model->network.parameters));
+    add(facts, "parameters", true, "counted: trained weights", "%zu",
+        td_parameters_trained_count(&model->network.parameters));
     add(facts, "precision", false, "model.safetensors: type of most elements", "%s", model->stored.precision);
     add(facts, "file_bytes", true, "model.safetensors: all tensors", "%zu", model->stored.bytes);
     add_memory(facts, model);

@@ -15,11 +15,14 @@ typedef struct td_request {
 } td_request;
 
 /* options may be NULL. */
-td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request, td_error *error);
+td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request,
+                             td_error *error);
 void td_request_free(td_request *request);
 /* Appends the ids of one input as the options say it is written. */
-td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_ids *ids, td_error *error);
+td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_ids *ids,
+                            td_error *error);
 /* Encodes a source into result->inputs[input], cut to what the model takes. */
-td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index, td_error *error);
+td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index,
+                            td_error *error);
 
 #endif

@@ -7,9 +7,9 @@
 
 typedef struct td_result_output {
     char *text;
-    int32_t *ids;      /* [count] */
-    float *logprobs;   /* [count] */
-    float *attention;  /* [count, source_count] or NULL */
+    int32_t *ids;     /* [count] */
+    float *logprobs;  /* [count] */
+    float *attention; /* [count, source_count] or NULL */
     size_t count;
     double score;
 } td_result_output;

@@ -48,7 +48,8 @@ td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, s
         return td_fail(error, TD_ERROR_ARGUMENT, "td_encode_ids: there must be at least one id and one row");
     const td_network *network = &session->model->network;
     if (network->max_positions && count > network->max_positions)
-        return td_fail(error, TD_ERROR_LIMIT, "source has %zu tokens; the model takes %zu", count, network->max_positions);
+        return td_fail(error, TD_ERROR_LIMIT, "source has %zu tokens; the model takes %zu", count,
+                       network->max_positions);
     TD_TRY(check_ids(session, ids, count, error));
     TD_TRY(fresh_state(session, error));
     td_gemm_thread_setup();
@@ -68,7 +69,8 @@ td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, s
 td_status td_decode_step(td_session *session, const int32_t *ids, const float **ret_logits, td_error *error)
 {
     if (!session || !ids || !ret_logits || !session->state)
-        return td_fail(error, TD_ERROR_ARGUMENT, "td_decode_step: call td_encode_ids first; ids and ret_logits must not be NULL");
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "td_decode_step: call td_encode_ids first; ids and ret_logits must not be NULL");
     const td_network *network = &session->model->network;
     size_t rows = network->architecture->state_rows(session->state);
     if (rows == 0)
@@ -97,7 +99,8 @@ td_status td_decode_step(td_session *session, const int32_t *ids, const float **
 td_status td_decode_select(td_session *session, const int32_t *parents, size_t rows, td_error *error)
 {
     if (!session || !session->state || (rows && !parents))
-        return td_fail(error, TD_ERROR_ARGUMENT, "td_decode_select: call td_encode_ids first; parents must not be NULL");
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "td_decode_select: call td_encode_ids first; parents must not be NULL");
     const td_architecture *architecture = session->model->network.architecture;
     size_t now = architecture->state_rows(session->state);
     for (size_t i = 0; i < rows; i++)
@@ -144,7 +147,8 @@ td_status td_model_detokenize(const td_model *model, const int32_t *ids, size_t 
                               size_t *ret_length, td_error *error)
 {
     if (!model || (count && !ids) || !ret_length || (capacity && !text))
-        return td_fail(error, TD_ERROR_ARGUMENT, "td_model_detokenize: model, ids, text and ret_length must not be NULL");
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "td_model_detokenize: model, ids, text and ret_length must not be NULL");
     if (!model->tokenizer)
         return td_fail(error, model->tokenizer_error.status, "%s", model->tokenizer_error.message);
     td_buffer spelt = TD_BUFFER_INIT;

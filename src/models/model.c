@@ -188,8 +188,8 @@ static td_status open_pair(const td_model *model, const char *source, const char
     return TD_OK;
 }
 
-td_status td_model_tokenizer(td_model *model, const char *source, const char *target, const td_tokenizer **ret_tokenizer,
-                             td_error *error)
+td_status td_model_tokenizer(td_model *model, const char *source, const char *target,
+                             const td_tokenizer **ret_tokenizer, td_error *error)
 {
     if (!model->tokenizer)
         return td_fail(error, model->tokenizer_error.status, "%s", model->tokenizer_error.message);

@@ -1,4 +1,5 @@
-/* A model directory, read once: configuration, weights, generation settings and tokenizer. Immutable, shared by threads. */
+/* A model directory, read once: configuration, weights, generation settings and tokenizer. Immutable, shared by
+ * threads. */
 #ifndef TD_MODELS_MODEL_H
 #define TD_MODELS_MODEL_H
 
@@ -25,24 +26,24 @@ typedef struct td_stored_weights {
 
 struct td_model {
     char *directory;
-    json_t *config;            /* config.json; only read after loading */
+    json_t *config; /* config.json; only read after loading */
     td_network network;
     td_generation generation;
-    td_tokenizer *tokenizer;   /* NULL when the directory has none: ids only */
-    td_error tokenizer_error;  /* why there is none */
+    td_tokenizer *tokenizer;  /* NULL when the directory has none: ids only */
+    td_error tokenizer_error; /* why there is none */
     td_stored_weights stored;
-    const char **languages;    /* target languages, borrowed by `language_names`; NULL-terminated */
+    const char **languages; /* target languages, borrowed by `language_names`; NULL-terminated */
     td_buffer language_names;
     const char *default_language; /* in config, or NULL */
-    struct td_facts *facts;    /* filled by the public interface; owned by it */
-    pthread_mutex_t mutex;     /* guards pairs */
+    struct td_facts *facts;       /* filled by the public interface; owned by it */
+    pthread_mutex_t mutex;        /* guards pairs */
     td_language_pair *pairs;
 };
 
 td_status td_model_load(const char *directory, td_model **ret_model, td_error *error);
 void td_model_release(td_model *model); /* NULL is fine */
 /* The tokenizer for a pair of languages (either may be NULL); belongs to the model. */
-td_status td_model_tokenizer(td_model *model, const char *source, const char *target, const td_tokenizer **ret_tokenizer,
-                             td_error *error);
+td_status td_model_tokenizer(td_model *model, const char *source, const char *target,
+                             const td_tokenizer **ret_tokenizer, td_error *error);
 
 #endif

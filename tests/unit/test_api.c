@@ -1,4 +1,5 @@
-/* The public interface: what it gives does not depend on how it is asked, mistakes are errors, memory running out is one, too. */
+/* The public interface: what it gives does not depend on how it is asked, mistakes are errors, memory running out is
+ * one, too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,8 +62,8 @@ static td_generate_options german(void)
     return options;
 }
 
-static const char *const sentences[] = {"The old boat leaves the harbour.", "Two cats sleep.", "\xff", "Rain!",
-                                        "They walk home along the river.", "Where is the key?"};
+static const char *const sentences[] = {"The old boat leaves the harbour.", "Two cats sleep.",  "\xff", "Rain!",
+                                        "They walk home along the river.",  "Where is the key?"};
 enum { SENTENCES = sizeof sentences / sizeof *sentences, BROKEN = 2 };
 
 typedef struct collected {
@@ -101,7 +102,8 @@ static void same_outputs(void **state)
             td_batch_options batch = TD_BATCH_OPTIONS_INIT;
             batch.threads = threads;
             batch.batch_tokens = threads * 7;
-            assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, &batch, collect, &all, &error), TD_OK);
+            assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, &batch, collect, &all, &error),
+                             TD_OK);
             assert_int_equal(all.count, SENTENCES);
             assert_int_equal(all.failures, 1);
             if (threads == 1)
@@ -148,7 +150,8 @@ static void log_softmax(const float *logits, size_t count, double *out)
         out[i] = (double)logits[i] - top - log(sum);
 }
 
-/* A greedy search by steps finds what td_generate_text finds, with the same log-probabilities as td_score_text; rows are alike. */
+/* A greedy search by steps finds what td_generate_text finds, with the same log-probabilities as td_score_text; rows
+ * are alike. */
 static void steps_equal_search(void **state)
 {
     (void)state;
