@@ -18,6 +18,7 @@ struct cli_command {
 
 /* One file each: cmd_<verb>.c */
 int cmd_average(const cli_command *command, int argc, char **argv);
+int cmd_convert(const cli_command *command, int argc, char **argv);
 int cmd_evaluate(const cli_command *command, int argc, char **argv);
 int cmd_generate(const cli_command *command, int argc, char **argv); /* translate, summarize, generate */
 int cmd_inspect(const cli_command *command, int argc, char **argv);
@@ -27,6 +28,7 @@ int cmd_train(const cli_command *command, int argc, char **argv);
 int cmd_vocabulary(const cli_command *command, int argc, char **argv);
 
 extern const cli_option average_options[];
+extern const cli_option convert_options[];
 extern const cli_option evaluate_options[];
 extern const cli_option generate_options[];
 extern const cli_option inspect_options[];

@@ -53,6 +53,8 @@ static const cli_command commands[] = {
      "with sacreBLEU's signature.\n\n"
      "Example: tandem translate < test.de | tandem evaluate --reference test.en",
      evaluate_options, cmd_evaluate},
+    {"convert", "IN OUT", "store a model's weights in another precision", "Everything but the weights is copied as it is.",
+     convert_options, cmd_convert},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -31,6 +31,7 @@ typedef struct td_averaging {
     td_stored_tensor *tensors; /* [tensor_count]; their data is owned by `means` */
     void **means;              /* [tensor_count] */
     size_t tensor_count;
+    td_dtype dtype; /* of the weights written */
 } td_averaging;
 
 static bool is_real(td_dtype dtype)
@@ -75,7 +76,16 @@ static td_status mean_of(const td_averaging *averaging, const td_stored_tensor *
     return TD_OK;
 }
 
-/* Weights are averaged and stored as float32; whole numbers (a counter, a table) are taken from the first. */
+/* A narrower number never lies past the one it is made from. */
+static void round_in_place(float *values, size_t count, td_dtype dtype)
+{
+    for (size_t i = 0; dtype != TD_F32 && i < count; i++) {
+        uint16_t narrow = dtype == TD_F16 ? td_float_to_float16(values[i]) : td_float_to_bfloat16(values[i]);
+        memcpy((char *)values + i * sizeof narrow, &narrow, sizeof narrow);
+    }
+}
+
+/* Weights are averaged and stored in the precision asked for; whole numbers (a counter, a table) are taken from the first. */
 static td_status average_tensor(td_averaging *averaging, size_t index, td_error *error)
 {
     const td_stored_tensor *first = td_safetensors_at(averaging->files[0], index);
@@ -94,9 +104,11 @@ static td_status average_tensor(td_averaging *averaging, size_t index, td_error 
                                              : td_fail_memory(error, elements * sizeof *sum);
     td_release(sum);
     td_release(values);
-    out->dtype = TD_F32;
+    out->dtype = averaging->dtype;
     out->data = mean;
-    out->bytes = elements * sizeof *mean;
+    out->bytes = elements * td_dtype_size(averaging->dtype);
+    if (status == TD_OK)
+        round_in_place(mean, elements, averaging->dtype);
     return status;
 }
 
@@ -158,11 +170,9 @@ static td_status write_model(const td_averaging *averaging, const char *output, 
     return status;
 }
 
-td_status td_average_models(const char *const *directories, size_t count, const char *output, td_error *error)
+static td_status combine(const char *const *directories, size_t count, td_dtype dtype, const char *output, td_error *error)
 {
-    if (!directories || count == 0 || !output)
-        return td_fail(error, TD_ERROR_ARGUMENT, "averaging needs at least one directory and an output");
-    td_averaging averaging = {.directories = directories, .count = count};
+    td_averaging averaging = {.directories = directories, .count = count, .dtype = dtype};
     averaging.files = td_allocate_array(count, sizeof *averaging.files);
     td_status status = averaging.files ? average(&averaging, error) : td_fail_memory(error, count * sizeof(void *));
     if (status == TD_OK)
@@ -175,4 +185,25 @@ td_status td_average_models(const char *const *directories, size_t count, const 
     td_release(averaging.means);
     td_release(averaging.tensors);
     return status;
+}
+
+td_status td_average_models(const char *const *directories, size_t count, const char *output, td_error *error)
+{
+    if (!directories || count == 0 || !output)
+        return td_fail(error, TD_ERROR_ARGUMENT, "averaging needs at least one directory and an output");
+    return combine(directories, count, TD_F32, output, error);
+}
+
+td_status td_convert_model(const char *directory, const char *precision, const char *output, td_error *error)
+{
+    static const struct {
+        const char *name;
+        td_dtype dtype;
+    } precisions[] = {{"float32", TD_F32}, {"float16", TD_F16}, {"bfloat16", TD_BF16}};
+    if (!directory || !precision || !output)
+        return td_fail(error, TD_ERROR_ARGUMENT, "converting needs a directory, a precision and an output");
+    for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++)
+        if (strcmp(precisions[i].name, precision) == 0)
+            return combine(&directory, 1, precisions[i].dtype, output, error);
+    return td_fail(error, TD_ERROR_ARGUMENT, "precision \"%s\" is not one of float32, float16, bfloat16", precision);
 }
