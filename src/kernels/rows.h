@@ -27,6 +27,10 @@ typedef struct td_adam_step {
 typedef struct td_kernels {
     td_isa isa;
     void (*add)(td_real *y, const td_real *x, size_t n);                           /* y += x */
+    /* y [rows, outputs] (+)= x [rows, k] w^T, w [outputs, k]. Every sum is taken in an order that depends on k alone: a row's
+     * result is the same, to the bit, whichever rows are beside it, which the product library does not promise. */
+    void (*product)(const td_real *x, size_t ldx, size_t rows, const td_real *w, size_t ldw, size_t outputs, size_t k, int add,
+                    td_real *y, size_t ldy);
     void (*add_scaled)(td_real *y, const td_real *x, td_real a, size_t n);         /* y += a x */
     void (*add_product)(td_real *y, const td_real *a, const td_real *b, size_t n); /* y += a b */
     td_real (*dot)(const td_real *a, const td_real *b, size_t n);

@@ -614,6 +614,93 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
     }
 }
 
+/* ---- products whose rows do not know each other ---- */
+
+enum {
+    PRODUCT_OUTPUTS = 4,
+    PRODUCT_PANEL = 8, /* outputs whose weights stay in the first cache while rows pass */
+    PRODUCT_ROWS = VECTOR_BYTES == 64 ? 6 : VECTOR_BYTES == 32 ? 3 : 2, /* rows x outputs sums stay in registers */
+    PRODUCT_BLOCK = 60 /* rows that pass over a panel before the next one: they stay in the second cache */
+};
+
+typedef struct product_job {
+    const td_real *x, *w;
+    td_real *y;
+    size_t ldx, ldw, ldy, k;
+    int add;
+} product_job;
+
+/* rows and outputs are constants wherever this is inlined, so that the loops over them disappear */
+INLINE void product_tile(const product_job *job, size_t row, size_t output, size_t rows, size_t outputs)
+{
+    const td_real *x = job->x + row * job->ldx, *w = job->w + output * job->ldw;
+    td_real *y = job->y + row * job->ldy + output;
+    vector sums[PRODUCT_ROWS][PRODUCT_OUTPUTS], weights[PRODUCT_OUTPUTS];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < outputs; c++)
+            sums[r][c] = (vector){0};
+    size_t p = 0, whole = job->k - job->k % WIDTH;
+    for (; p < whole; p += WIDTH) {
+        for (size_t c = 0; c < outputs; c++)
+            weights[c] = load(w + c * job->ldw + p);
+        for (size_t r = 0; r < rows; r++) {
+            vector value = load(x + r * job->ldx + p);
+            for (size_t c = 0; c < outputs; c++)
+                sums[r][c] += value * weights[c];
+        }
+    }
+    if (p < job->k) {
+#pragma GCC unroll 4
+        for (size_t c = 0; c < outputs; c++)
+            weights[c] = load_part(w + c * job->ldw + p, job->k - p, 0);
+#pragma GCC unroll 6
+        for (size_t r = 0; r < rows; r++) {
+            vector value = load_part(x + r * job->ldx + p, job->k - p, 0);
+#pragma GCC unroll 4
+            for (size_t c = 0; c < outputs; c++)
+                sums[r][c] += value * weights[c];
+        }
+    }
+#pragma GCC unroll 6
+    for (size_t r = 0; r < rows; r++) {
+        td_real totals[PRODUCT_OUTPUTS];
+        if (outputs == PRODUCT_OUTPUTS)
+            sums_of_four(totals, sums[r]);
+        else
+            totals[0] = sum_of(sums[r][0]);
+#pragma GCC unroll 4
+        for (size_t c = 0; c < outputs; c++)
+            y[r * job->ldy + c] = (job->add ? y[r * job->ldy + c] : 0) + totals[c];
+    }
+}
+
+/* The same rows, which are now in the first cache, with all outputs of the panel. */
+INLINE void product_panel(const product_job *job, size_t row, size_t rows, size_t output, size_t last)
+{
+    for (; output + PRODUCT_OUTPUTS <= last; output += PRODUCT_OUTPUTS)
+        product_tile(job, row, output, rows, PRODUCT_OUTPUTS);
+    for (; output < last; output++)
+        product_tile(job, row, output, rows, 1);
+}
+
+static void product(const td_real *x, size_t ldx, size_t rows, const td_real *w, size_t ldw, size_t outputs, size_t k, int add,
+                    td_real *y, size_t ldy)
+{
+    product_job job = {x, w, y, ldx, ldw, ldy, k, add};
+    for (size_t first = 0; first < rows; first += PRODUCT_BLOCK) {
+        size_t last = first + PRODUCT_BLOCK < rows ? first + PRODUCT_BLOCK : rows;
+        for (size_t output = 0; output < outputs; output += PRODUCT_PANEL) {
+            size_t end = output + PRODUCT_PANEL < outputs ? output + PRODUCT_PANEL : outputs, row = first;
+            for (; row + PRODUCT_ROWS <= last; row += PRODUCT_ROWS)
+                product_panel(&job, row, PRODUCT_ROWS, output, end);
+            for (; row + 2 <= last; row += 2)
+                product_panel(&job, row, 2, output, end);
+            for (; row < last; row++)
+                product_panel(&job, row, 1, output, end);
+        }
+    }
+}
+
 /* ---- loss, optimiser, conversion ---- */
 
 static td_real cross_entropy(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale,
@@ -668,6 +755,7 @@ static void to_bfloat16(uint16_t *restrict y, const td_real *restrict x, size_t 
 const td_kernels TD_KERNELS_TABLE = {
     .isa = TD_KERNELS_ISA,
     .add = add,
+    .product = product,
     .add_scaled = add_scaled,
     .add_product = add_product,
     .dot = dot,

@@ -59,6 +59,17 @@ INLINE td_real largest_of(vector x)
     return _mm512_reduce_max_ps((__m512)x);
 }
 
+INLINE void sums_of_four(td_real *sums, const vector *x)
+{
+    __m512 a = (__m512)x[0], b = (__m512)x[1], c = (__m512)x[2], d = (__m512)x[3];
+    __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+    __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    y = _mm512_add_ps(y, _mm512_permute_ps(y, 0x4e));
+    y = _mm512_add_ps(y, _mm512_permute_ps(y, 0xb1));
+    _mm512_mask_compressstoreu_ps(sums, 0x1111, y);
+}
+
 #elif defined(__AVX2__)
 
 INLINE __m256i part_mask(size_t n)
@@ -86,6 +97,13 @@ INLINE td_real sum_of(vector x)
     __m128 y = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
     y = _mm_add_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_add_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+
+INLINE void sums_of_four(td_real *sums, const vector *x)
+{
+    __m256 ab = _mm256_hadd_ps((__m256)x[0], (__m256)x[1]), cd = _mm256_hadd_ps((__m256)x[2], (__m256)x[3]);
+    __m256 y = _mm256_hadd_ps(ab, cd);
+    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1)));
 }
 
 INLINE td_real largest_of(vector x)
@@ -126,6 +144,12 @@ INLINE td_real sum_of(vector x)
         odd += x[i + 1];
     }
     return even + odd;
+}
+
+INLINE void sums_of_four(td_real *sums, const vector *x)
+{
+    for (size_t i = 0; i < 4; i++)
+        sums[i] = sum_of(x[i]);
 }
 
 INLINE td_real largest_of(vector x)

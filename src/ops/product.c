@@ -32,6 +32,17 @@ td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size
     return td_operand_in(graph, storage, data, rows, columns, stride);
 }
 
+/* In float32. While nothing is recorded, x w^T gives a row the same result, to the bit, whichever rows are beside it, so that what a
+ * user gets for a sentence does not depend on its company; the product library chooses its ways by the number of rows. */
+static void multiply(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
+                     const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
+{
+    if (!graph->recording && !transpose_a && transpose_b)
+        graph->kernels->product(a, lda, m, b, ldb, n, k, accumulate, c, ldc);
+    else
+        td_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+}
+
 void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a,
                          td_operand b, bool accumulate, td_real *c, size_t ldc)
 {
@@ -41,14 +52,14 @@ void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, si
         td_gemm_bfloat16(graph->products, transpose_a, transpose_b, m, n, k, a.rounded, a.stride, b.rounded, b.stride, accumulate,
                          c, ldc, &graph->error);
     else
-        td_gemm(transpose_a, transpose_b, m, n, k, a.data, a.stride, b.data, b.stride, accumulate, c, ldc);
+        multiply(graph, transpose_a, transpose_b, m, n, k, a.data, a.stride, b.data, b.stride, accumulate, c, ldc);
 }
 
 void td_product(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
                 const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
 {
     if (!graph->products || m * n * k < WORTH_ROUNDING) {
-        td_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+        multiply(graph, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
         return;
     }
     td_arena_mark mark = td_arena_get_mark(graph->arena);
