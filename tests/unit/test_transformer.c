@@ -15,11 +15,14 @@
 #define SIZES "\"vocab_size\": 40, \"d_model\": 32, \"encoder_layers\": 2, \"decoder_layers\": 2, \"encoder_attention_heads\": 2, " \
               "\"decoder_attention_heads\": 4, \"encoder_ffn_dim\": 48, \"decoder_ffn_dim\": 40, \"max_position_embeddings\": 64, " \
               "\"pad_token_id\": 1, \"eos_token_id\": 2, \"bos_token_id\": 0, \"decoder_start_token_id\": 2"
+#define RECURRENT "{\"model_type\": \"tandem-rnn\", \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, \"encoder_layers\": 2, " \
+                  "\"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, \"decoder_start_token_id\": 2, "
 
 /* One model of each row of the table; where a row has kinds that differ in what they keep between steps, one of each kind. */
 static const char *const configurations[] = {
     "{\"model_type\": \"marian\", " SIZES "}",  "{\"model_type\": \"bart\", " SIZES "}",    "{\"model_type\": \"mbart\", " SIZES "}",
     "{\"model_type\": \"pegasus\", " SIZES "}", "{\"model_type\": \"m2m_100\", " SIZES "}",
+    RECURRENT "\"cell\": \"lstm\"}",           RECURRENT "\"cell\": \"gru\"}",
 };
 enum { CONFIGURATIONS = sizeof configurations / sizeof *configurations, SENTENCES = 21, LONGEST = 23, WORDS = 40, WIDEST = 64 };
 
