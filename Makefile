@@ -2,6 +2,7 @@
 BUILD  ?= build
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+MAKEFLAGS += --no-print-directory
 FORMATTED = $(wildcard src/*/*.[ch] cli/*.[ch] bench/*.[ch] examples/*.c include/tandem/*.h tests/*/*.[ch])
 
 .PHONY: all demo test bench install docs format clean setup help

@@ -132,7 +132,7 @@ td_batch_position td_batches_position(const td_batches *batches)
 td_status td_batches_seek(td_batches *batches, td_batch_position position, td_error *error)
 {
     if (position.epoch < 0 || position.window < 0 || position.batch < 0 ||
-        (uint64_t)position.window * batches->window_size >= batches->corpus->count)
+        (uint64_t)position.window > (batches->corpus->count - 1) / batches->window_size)
         return td_fail(error, TD_ERROR_FORMAT, "position in the data is outside the corpus of %zu pairs", batches->corpus->count);
     batches->position = position;
     batches->loaded = false;

@@ -86,14 +86,15 @@ static td_status next_jsonl(td_pairs *pairs, td_text_pair *pair, td_error *error
     return jsonl_text(pairs, pairs->options->target_key, &pair->target, &pair->target_bytes, error);
 }
 
+/* Lines that are only counted may be malformed. */
 static size_t count_rest(td_lines *lines)
 {
     const char *line;
     size_t length;
+    td_status status;
     do
-        if (td_lines_next(lines, &line, &length, NULL) != TD_OK)
-            break;
-    while (line);
+        status = td_lines_next(lines, &line, &length, NULL);
+    while (status == TD_ERROR_FORMAT || (status == TD_OK && line));
     return td_lines_number(lines);
 }
 
