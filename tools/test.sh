@@ -75,10 +75,10 @@ compile "$build" -DCMAKE_BUILD_TYPE=Release && run_tests "$build"
 
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
+# One OpenMP thread: under load its threads would wait busily for each other, and the thread sanitizer cannot see its barriers.
+# The threads under test are our own.
+export OMP_NUM_THREADS=1
 sanitizer_pass asan address,undefined '^(unit|golden|gradient|fault)/'
-# One OpenMP thread: the sanitizer cannot see OpenMP's barriers; the threads under test are our own.
-OMP_NUM_THREADS=1
-export OMP_NUM_THREADS
 sanitizer_pass tsan thread '(thread|pool|training)'
 
 heading "the tree"
