@@ -52,6 +52,15 @@ static td_status transformer_config(const td_recipe *recipe, const td_tokenizer 
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 
+/* What the published layouts have no key for: the language to write when nobody says. */
+static td_status add_own_keys(const td_recipe *recipe, json_t *config, td_error *error)
+{
+    if (!recipe->data.languages.count)
+        return TD_OK;
+    json_t *own = json_pack("{s:s}", "target_language", recipe->data.languages.items[0]);
+    return own && json_object_set_new(config, "tandem", own) == 0 ? TD_OK : td_fail_memory(error, 0);
+}
+
 /* Keys of models/recurrent.c */
 static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
 {
@@ -73,9 +82,15 @@ static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *t
 
 td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
 {
-    if (recipe->model.type == TD_RECIPE_TRANSFORMER)
-        return transformer_config(recipe, tokenizer, ret_config, error);
-    return recurrent_config(recipe, tokenizer, ret_config, error);
+    json_t *config = NULL;
+    bool transformer = recipe->model.type == TD_RECIPE_TRANSFORMER;
+    TD_TRY((transformer ? transformer_config : recurrent_config)(recipe, tokenizer, &config, error));
+    td_status status = add_own_keys(recipe, config, error);
+    if (status == TD_OK)
+        *ret_config = config;
+    else
+        json_decref(config);
+    return status;
 }
 
 td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
