@@ -49,8 +49,8 @@ TD_API void td_model_close(td_model *model);
 TD_API size_t td_model_vocabulary_size(const td_model *model);
 /* The most source tokens the model takes, end token included; 0: any number. */
 TD_API size_t td_model_max_source(const td_model *model);
-/* Languages the model can translate into, as written in its tokens (">>xx<<"), in the order of the vocabulary; NULL
- * after the last one. A model for one pair of languages has none. */
+/* Languages the model can translate into, as its tokens name them ("de" for ">>de<<", "de_DE", "deu_Latn"), in the order
+ * of the vocabulary; NULL after the last one. A model for one pair of languages has none. */
 TD_API const char *td_model_language(const td_model *model, size_t index);
 
 /* One thing to know about a model, e.g. {"parameters", "5412864", true, "model.safetensors"}. */

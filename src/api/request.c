@@ -101,12 +101,59 @@ static td_status fail_language(const td_model *model, const char *language, td_e
     return status;
 }
 
+/* Where the generation settings hold the target language; NULL when the encoder is told it. */
+static int32_t *language_setting(td_request *request)
+{
+    const td_tokenizer *tokenizer = request->model->tokenizer;
+    switch (tokenizer ? td_tokenizer_language_use(tokenizer) : TD_LANGUAGE_UNUSED) {
+    case TD_LANGUAGE_STARTS:
+        return &request->generation.decoder_start_token_id;
+    case TD_LANGUAGE_FORCED_FIRST:
+        return &request->generation.forced_bos_token_id;
+    default:
+        return NULL;
+    }
+}
+
+static const char *wanted_language(const td_request *request)
+{
+    const char *target = request->options.target_language;
+    return target ? target : request->model->default_language;
+}
+
+/* Before the caller's own settings, which win. */
+static td_status set_language(td_request *request, td_error *error)
+{
+    const char *target = wanted_language(request);
+    int32_t *setting = language_setting(request);
+    if (!target || !setting)
+        return TD_OK;
+    int32_t id = td_tokenizer_language_id(request->model->tokenizer, target);
+    if (id < 0)
+        return fail_language(request->model, target, error);
+    *setting = id;
+    return TD_OK;
+}
+
+/* A model that was tuned for one target language has it in its settings. */
+static const char *language_of_settings(td_request *request)
+{
+    const int32_t *setting = language_setting(request);
+    if (!setting)
+        return NULL;
+    int32_t id = *setting;
+    if (id < 0 && setting == &request->generation.decoder_start_token_id)
+        id = request->model->network.decoder_start_id;
+    const td_tokenizer *tokenizer = request->model->tokenizer;
+    return td_tokenizer_is_language(tokenizer, id) ? td_tokenizer_piece(tokenizer, id) : NULL;
+}
+
 static td_status choose_language(td_request *request, td_error *error)
 {
     td_model *model = request->model;
-    const char *target = request->options.target_language;
+    const char *target = wanted_language(request);
     if (!target)
-        target = model->default_language;
+        target = language_of_settings(request);
     if (!target && model->languages[0]) {
         if (model->languages[1])
             return fail_language(model, NULL, error);
@@ -154,6 +201,7 @@ static td_status prepare(td_request *request, const td_generate_options *options
     TD_TRY(check_options(&request->options, error));
     TD_TRY(td_generation_copy(&request->model->generation, &request->generation, error));
     merge_options(&request->options, &request->generation);
+    TD_TRY(set_language(request, error));
     for (size_t i = 0; i < request->options.setting_count; i++)
         TD_TRY(td_generation_set(&request->generation, request->options.settings[i], error));
     TD_TRY(check_merged(request, error));

@@ -68,20 +68,15 @@ static td_status load_weights(td_model *model, td_error *error)
     return status;
 }
 
-static bool is_language(const char *piece)
-{
-    size_t length = piece ? strlen(piece) : 0;
-    return length > 4 && strncmp(piece, ">>", 2) == 0 && strcmp(piece + length - 2, "<<") == 0;
-}
-
-/* Lists the ">>xx<<" tokens of the vocabulary as "xx". */
+/* Lists the vocabulary's tokens of languages, ">>xx<<" as "xx". */
 static td_status list_languages(td_model *model, td_error *error)
 {
     size_t count = 0, size = model->tokenizer ? td_tokenizer_size(model->tokenizer) : 0;
     for (size_t id = 0; id < size; id++) {
         const char *piece = td_tokenizer_piece(model->tokenizer, (int32_t)id);
-        if (is_language(piece)) {
-            td_buffer_append(&model->language_names, piece + 2, strlen(piece) - 4);
+        if (td_tokenizer_is_language(model->tokenizer, (int32_t)id)) {
+            bool marked = strncmp(piece, ">>", 2) == 0;
+            td_buffer_append(&model->language_names, piece + (marked ? 2 : 0), strlen(piece) - (marked ? 4 : 0));
             td_buffer_append(&model->language_names, "", 1);
             count++;
         }

@@ -194,6 +194,7 @@ td_status td_tokenizer_open(const char *model_directory, td_tokenizer **ret_toke
         td_tokenizer_free(tokenizer);
         return status;
     }
+    tokenizer->keeps_last_space = kind->keeps_space && td_directory_holds(model_directory, "tokenizer.json");
     index_specials(tokenizer);
     *ret_tokenizer = tokenizer;
     return TD_OK;
@@ -242,6 +243,12 @@ static bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+static void append_space_mark(const td_tokenizer *tokenizer, td_ids *ids)
+{
+    int32_t id = td_vocabulary_find(&tokenizer->vocabulary, SPACE_MARK, sizeof SPACE_MARK - 1);
+    td_ids_append(ids, id >= 0 ? id : tokenizer->unknown);
+}
+
 static void append_ids(td_ids *ids, const td_ids *more)
 {
     for (size_t i = 0; i < more->length; i++)
@@ -263,10 +270,11 @@ static td_status encode_stretches(const td_tokenizer *tokenizer, td_text_side si
             end--;
         if (end > begin)
             TD_TRY(tokenizer->kind->encode(tokenizer, side, text + begin, end - begin, begin == 0, sampling, ids, error));
+        bool keeps = special ? tokenizer->kind->keeps_space : tokenizer->keeps_last_space;
+        if (keeps && end > begin && is_space(text[end - 1]))
+            append_space_mark(tokenizer, ids);
         if (!special)
             break;
-        if (tokenizer->kind->keeps_space && end > begin && is_space(text[end - 1]))
-            td_ids_append(ids, td_vocabulary_find(&tokenizer->vocabulary, SPACE_MARK, sizeof SPACE_MARK - 1));
         td_ids_append(ids, special->id);
         at += special->length;
         while (special->strip_right && at < length && is_space(text[at]))
@@ -436,6 +444,20 @@ int32_t td_tokenizer_language_id(const td_tokenizer *tokenizer, const char *lang
             return id;
     }
     return -1;
+}
+
+td_language_use td_tokenizer_language_use(const td_tokenizer *tokenizer)
+{
+    return tokenizer->kind->language_use;
+}
+
+bool td_tokenizer_is_language(const td_tokenizer *tokenizer, int32_t id)
+{
+    if (id >= tokenizer->language_begin && id < tokenizer->language_end)
+        return true;
+    const char *piece = td_tokenizer_piece(tokenizer, id);
+    size_t length = piece ? strlen(piece) : 0;
+    return length > 4 && strncmp(piece, ">>", 2) == 0 && strcmp(piece + length - 2, "<<") == 0;
 }
 
 td_status td_tokenizer_set_languages(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error)

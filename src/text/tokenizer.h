@@ -40,6 +40,15 @@ int32_t td_tokenizer_pad_id(const td_tokenizer *tokenizer);
 
 /* The token of a language: "de" finds ">>de<<", "de_DE" or "deu_Latn" itself, ...; -1 when the model does not know it. */
 int32_t td_tokenizer_language_id(const td_tokenizer *tokenizer, const char *language);
+/* What the target language changes. */
+typedef enum td_language_use {
+    TD_LANGUAGE_UNUSED,
+    TD_LANGUAGE_IN_SOURCE,    /* the encoder reads its token (Marian) */
+    TD_LANGUAGE_STARTS,       /* the decoder starts with its token (mBART) */
+    TD_LANGUAGE_FORCED_FIRST  /* its token is the first that the decoder is made to write (NLLB) */
+} td_language_use;
+td_language_use td_tokenizer_language_use(const td_tokenizer *tokenizer);
+bool td_tokenizer_is_language(const td_tokenizer *tokenizer, int32_t id);
 /* For multilingual models, before the tokenizer is shared; NULL leaves a side as it is. Marian: the target language's ">>xx<<" goes
  * before every source text that does not begin with such a token itself. */
 td_status td_tokenizer_set_languages(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error);

@@ -23,7 +23,9 @@ typedef struct td_tokenizer_kind {
     /* Sets prefix and suffix for these languages; NULL: the kind has no languages. */
     td_status (*set_languages)(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error);
     void (*free_state)(void *state); /* may be NULL */
-    bool keeps_space; /* whitespace before a special token in the text gives a lone U+2581, as transformers' fast tokenizers do */
+    td_language_use language_use;
+    bool keeps_space; /* whitespace before a special token in the text gives a lone U+2581, as transformers' fast tokenizers do; where
+                         the directory has such a tokenizer's file, whitespace at the end as well */
 } td_tokenizer_kind;
 
 /* A token that is found in text before anything else is done with it. */
@@ -45,6 +47,9 @@ struct td_tokenizer {
     td_sentencepiece *models[2]; /* by side; the same pointer when shared */
     td_ids prefix[2], suffix[2]; /* by side: ids around every text */
     int32_t unknown, bos, eos, pad;
+    int32_t language_begin, language_end; /* ids of languages, where they follow one another */
+    bool keeps_last_space;
+    bool raw; /* text reaches the models as it stands, but for its whitespace */
     void *state; /* the kind's own */
 };
 

@@ -104,6 +104,7 @@ const td_tokenizer_kind td_tokenizer_marian = {
     .encode = encode,
     .decode = decode,
     .set_languages = set_languages,
+    .language_use = TD_LANGUAGE_IN_SOURCE,
 };
 
 /* Both sides' sentences one after the other. */

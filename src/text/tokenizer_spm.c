@@ -2,6 +2,7 @@
  * vocab.json. All put every piece into the vocabulary at its final id, so that text is cut by the model and numbered by a lookup. */
 #include "text/tokenizer_kind.h"
 
+#include "base/utf8.h"
 #include "io/json.h"
 #include "platform/file.h"
 
@@ -13,16 +14,21 @@ static td_status set_token(td_tokenizer *tokenizer, const char *text, int32_t id
     return td_tokenizer_add_special(tokenizer, text, id, strip_left, false, hide, error);
 }
 
-/* Opens the model and gives its pieces from `first` on the ids piece + offset. Both sides share it. */
-static td_status load_model(td_tokenizer *tokenizer, const char *directory, const char *file, int32_t first, int32_t offset, td_error *error)
+/* Gives the model's pieces from `first` on the ids piece + offset. Both sides share the model. */
+static td_status add_pieces(td_tokenizer *tokenizer, int32_t first, int32_t offset, td_error *error)
 {
-    TD_TRY(td_tokenizer_open_model(directory, file, &tokenizer->models[TD_SOURCE], error));
     td_sentencepiece *model = tokenizer->models[TD_TARGET] = tokenizer->models[TD_SOURCE];
     for (int32_t id = first; (size_t)id < td_sentencepiece_size(model); id++) {
         const char *piece = td_sentencepiece_piece(model, id);
         TD_TRY(td_vocabulary_set(&tokenizer->vocabulary, piece, strlen(piece), id + offset, error));
     }
     return TD_OK;
+}
+
+static td_status load_model(td_tokenizer *tokenizer, const char *directory, const char *file, int32_t first, int32_t offset, td_error *error)
+{
+    TD_TRY(td_tokenizer_open_model(directory, file, &tokenizer->models[TD_SOURCE], error));
+    return add_pieces(tokenizer, first, offset, error);
 }
 
 static td_status end_with(td_tokenizer *tokenizer, int32_t id, td_error *error)
@@ -49,12 +55,42 @@ static td_status visit_piece(void *context, const char *piece, size_t length, in
     return TD_OK;
 }
 
+/* Unicode's White_Space. */
+static bool is_white(uint32_t code)
+{
+    return (code >= 0x9 && code <= 0xd) || code == 0x20 || code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) ||
+           code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
+/* A model without normalizer knows only the plain space. */
+static void append_spaced(td_buffer *spaced, const char *text, size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        uint32_t code = 0;
+        size_t bytes = td_utf8_decode(text + at, length - at, &code);
+        bool white = bytes && is_white(code);
+        bytes = bytes ? bytes : 1;
+        td_buffer_append(spaced, white ? " " : text + at, white ? 1 : bytes);
+        at += bytes;
+    }
+}
+
 static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
                         td_error *error)
 {
     (void)first;
     encoding state = {tokenizer, ids};
-    return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, visit_piece, &state, error);
+    td_buffer spaced = TD_BUFFER_INIT;
+    if (tokenizer->raw) {
+        append_spaced(&spaced, text, length);
+        text = td_buffer_text(&spaced);
+        length = spaced.length;
+    }
+    td_status status = td_buffer_ok(&spaced) ? TD_OK : td_fail_memory(error, length);
+    if (status == TD_OK)
+        status = td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, visit_piece, &state, error);
+    td_buffer_free(&spaced);
+    return status;
 }
 
 /* The model's id of one of our ids; its unknown id when it is not one of the model's pieces. */
@@ -164,11 +200,11 @@ const td_tokenizer_kind td_tokenizer_pegasus = {
 /* fairseq's order: <s>, <pad>, </s>, <unk>, then pieces at model id + 1, languages, <mask>. */
 static td_status open_fairseq(td_tokenizer *tokenizer, const char *directory, const json_t *languages, td_error *error)
 {
-    TD_TRY(load_model(tokenizer, directory, "sentencepiece.bpe.model", 3, 1, error));
+    TD_TRY(add_pieces(tokenizer, 3, 1, error));
     static const char *const first[] = {"<s>", "<pad>", "</s>", "<unk>"};
     for (int32_t id = 0; id < 4; id++)
         TD_TRY(set_token(tokenizer, first[id], id, false, true, error));
-    int32_t id = (int32_t)td_sentencepiece_size(tokenizer->models[TD_SOURCE]) + 1;
+    int32_t id = tokenizer->language_begin = (int32_t)td_sentencepiece_size(tokenizer->models[TD_SOURCE]) + 1;
     for (size_t i = 0; i < json_array_size(languages); i++) {
         const json_t *item = json_array_get(languages, i);
         const char *code = json_string_value(json_is_object(item) ? json_object_get(item, "content") : item);
@@ -177,12 +213,56 @@ static td_status open_fairseq(td_tokenizer *tokenizer, const char *directory, co
         if (strcmp(code, "<mask>") != 0)
             TD_TRY(set_token(tokenizer, code, id++, false, true, error));
     }
+    tokenizer->language_end = id;
     TD_TRY(set_token(tokenizer, "<mask>", id, true, true, error));
     tokenizer->bos = 0;
     tokenizer->pad = 1;
     tokenizer->eos = 2;
     tokenizer->unknown = 3;
     return TD_OK;
+}
+
+enum { MODEL_LIMIT = 1 << 28 };
+
+/* transformers makes mBART's tokenizer.json without the model's normalizer; models tuned since have seen text as it stands. */
+static td_status is_raw(const td_tokenizer *tokenizer, const char *directory, bool *ret_raw, td_error *error)
+{
+    *ret_raw = false;
+    if (tokenizer->kind != &td_tokenizer_mbart || !td_directory_holds(directory, "tokenizer.json"))
+        return TD_OK;
+    char *path = td_path_join(directory, "tokenizer.json");
+    json_t *root = NULL;
+    td_status status = path ? td_json_load_file(path, &root, error) : td_fail_memory(error, strlen(directory));
+    if (status == TD_OK)
+        *ret_raw = json_is_null(json_object_get(root, "normalizer"));
+    json_decref(root);
+    td_release(path);
+    return status;
+}
+
+static td_status open_fairseq_model(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    static const char file[] = "sentencepiece.bpe.model";
+    /* ModelProto.normalizer_spec (3) { precompiled_charsmap (2): "" }: of a field that comes twice the last counts. */
+    static const char no_map[] = {0x1a, 2, 0x12, 0};
+    bool raw;
+    TD_TRY(is_raw(tokenizer, directory, &raw, error));
+    tokenizer->raw = raw;
+    if (!raw)
+        return td_tokenizer_open_model(directory, file, &tokenizer->models[TD_SOURCE], error);
+    char *path = td_path_join(directory, file);
+    if (!path)
+        return td_fail_memory(error, strlen(directory));
+    td_buffer data = TD_BUFFER_INIT;
+    td_status status = td_file_read(path, MODEL_LIMIT, &data, error);
+    td_buffer_append(&data, no_map, sizeof no_map);
+    if (status == TD_OK && !td_buffer_ok(&data))
+        status = td_fail_memory(error, data.length);
+    if (status == TD_OK)
+        status = td_sentencepiece_parse(data.data, data.length, path, &tokenizer->models[TD_SOURCE], error);
+    td_buffer_free(&data);
+    td_release(path);
+    return status;
 }
 
 /* The languages that special_tokens_map.json lists, else `fallback` (separated by spaces). New reference. */
@@ -217,7 +297,8 @@ static td_status list_languages(const char *directory, const char *fallback, jso
 /* Opens with the languages of tokenizer_config.json, or `language` on both sides until td_tokenizer_set_languages. */
 static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, const char *fallback, const char *language, td_error *error)
 {
-    json_t *languages;
+    json_t *languages = NULL;
+    TD_TRY(open_fairseq_model(tokenizer, directory, error));
     TD_TRY(list_languages(directory, fallback, &languages, error));
     td_status status = open_fairseq(tokenizer, directory, languages, error);
     json_decref(languages);
@@ -282,6 +363,7 @@ const td_tokenizer_kind td_tokenizer_mbart = {
     .encode = encode,
     .decode = decode,
     .set_languages = set_languages_after,
+    .language_use = TD_LANGUAGE_STARTS,
 };
 
 static bool recognize_nllb(const char *directory)
@@ -302,6 +384,7 @@ const td_tokenizer_kind td_tokenizer_nllb = {
     .encode = encode,
     .decode = decode,
     .set_languages = set_languages_before,
+    .language_use = TD_LANGUAGE_FORCED_FIRST,
     .keeps_space = true,
 };
 
