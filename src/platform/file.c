@@ -134,8 +134,10 @@ static void sync_parent(const char *path)
 td_status td_output_commit(td_output_file *file, td_error *error)
 {
     td_status status = TD_OK;
-    bool failed = ferror(file->stream) || fflush(file->stream) != 0 || fsync(fileno(file->stream)) != 0;
-    if (failed && errno != EINVAL) /* EINVAL: not a file that can be synced */
+    bool failed = ferror(file->stream) || fflush(file->stream) != 0;
+    if (!failed && fsync(fileno(file->stream)) != 0)
+        failed = errno != EINVAL; /* EINVAL: not a file that can be synced */
+    if (failed)
         status = fail_path(error, file->path, "write");
     if (fclose(file->stream) != 0 && status == TD_OK)
         status = fail_path(error, file->path, "write");

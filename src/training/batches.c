@@ -119,6 +119,7 @@ td_status td_batches_next(td_batches *batches, const uint64_t **ret_indices, siz
     for (size_t i = 0; i < count; i++)
         batches->indices[i] = batches->items[first + i].index;
     batches->position.batch++;
+    normalise(batches); /* the position after an epoch's last batch is the next epoch, so that max_epochs ends there */
     *ret_indices = batches->indices;
     *ret_count = count;
     return TD_OK;

@@ -4,6 +4,7 @@
 #include "platform/file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,16 @@ static int compare_steps(const void *left, const void *right)
     return a < b ? 1 : a > b ? -1 : 0;
 }
 
+static td_status add_step(int64_t **steps, size_t *count, int64_t step, td_error *error)
+{
+    int64_t *grown = td_resize_array(*steps, *count + 1, sizeof **steps);
+    if (!grown)
+        return td_fail_memory(error, (*count + 1) * sizeof **steps);
+    grown[(*count)++] = step;
+    *steps = grown;
+    return TD_OK;
+}
+
 /* Steps of the complete checkpoints, newest first. */
 static td_status list_steps(const char *output, int64_t **ret_steps, size_t *ret_count, td_error *error)
 {
@@ -33,22 +44,26 @@ static td_status list_steps(const char *output, int64_t **ret_steps, size_t *ret
     if (!path)
         return td_fail_memory(error, strlen(output));
     DIR *directory = opendir(path);
+    td_status status = TD_OK;
+    if (!directory && errno != ENOENT)
+        status = td_fail(error, TD_ERROR_IO, "%s: cannot open directory: %s", path, strerror(errno));
     td_release(path);
     int64_t *steps = NULL;
     size_t count = 0;
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+    for (struct dirent *entry; status == TD_OK && directory && (entry = readdir(directory));) {
         char *end;
         if (strncmp(entry->d_name, "step-", 5) != 0)
             continue;
         int64_t step = strtoll(entry->d_name + 5, &end, 10);
-        int64_t *grown = *end ? NULL : td_resize_array(steps, count + 1, sizeof *steps);
-        if (grown) {
-            steps = grown;
-            steps[count++] = step;
-        }
+        if (!*end)
+            status = add_step(&steps, &count, step, error);
     }
     if (directory)
         closedir(directory);
+    if (status != TD_OK) {
+        td_release(steps);
+        return status;
+    }
     if (count)
         qsort(steps, count, sizeof *steps, compare_steps);
     *ret_steps = steps;
@@ -128,8 +143,20 @@ td_status td_checkpoint_save(const char *output, const td_parameters *parameters
         status = td_directory_remove(final, error);
     if (status == TD_OK)
         status = td_directory_publish(partial, final, error);
+    if (status != TD_OK && partial)
+        td_directory_remove(partial, NULL); /* a full disk needs the space */
     td_release(partial);
     td_release(final);
+    return status;
+}
+
+td_status td_checkpoint_save_state(const char *output, const td_optimizer *optimizer, const td_run_state *state, td_error *error)
+{
+    char *path = format_path(output, "step-%lld/state.json", state->step);
+    json_t *object = path ? state_to_json(state, optimizer) : NULL;
+    td_status status = object ? td_json_save_file(path, object, error) : td_fail_memory(error, 0);
+    json_decref(object);
+    td_release(path);
     return status;
 }
 
@@ -202,13 +229,17 @@ td_status td_checkpoint_load(const char *output, td_parameters *parameters, td_o
     return status;
 }
 
-td_status td_checkpoint_prune(const char *output, int64_t keep, td_error *error)
+td_status td_checkpoint_prune(const char *output, int64_t keep, int64_t every, td_error *error)
 {
-    int64_t *steps;
+    int64_t *steps, kept = 0;
     size_t count;
     TD_TRY(list_steps(output, &steps, &count, error));
     td_status status = TD_OK;
-    for (size_t i = (size_t)(keep < 1 ? 1 : keep); status == TD_OK && i < count; i++) {
+    for (size_t i = 0; status == TD_OK && i < count; i++) {
+        bool regular = steps[i] % every == 0;
+        kept += regular;
+        if (i == 0 || (regular && kept <= keep))
+            continue;
         char *directory = format_path(output, "step-%lld", steps[i]);
         status = directory ? td_directory_remove(directory, error) : td_fail_memory(error, 0);
         td_release(directory);
@@ -232,13 +263,16 @@ static td_status add_up(const char *output, const int64_t *steps, size_t count, 
     return TD_OK;
 }
 
-td_status td_checkpoint_average(const char *output, size_t count, td_parameters *parameters, td_real *ret_mean, size_t *ret_count,
-                                td_error *error)
+td_status td_checkpoint_average(const char *output, size_t count, int64_t every, td_parameters *parameters, td_real *ret_mean,
+                                size_t *ret_count, td_error *error)
 {
     int64_t *steps;
-    size_t found;
+    size_t found, used = 0;
     TD_TRY(list_steps(output, &steps, &found, error));
-    size_t used = found < count ? found : count, bytes = parameters->trained_size * sizeof *ret_mean;
+    for (size_t i = 0; i < found && used < count; i++)
+        if (i == 0 || steps[i] % every == 0)
+            steps[used++] = steps[i];
+    size_t bytes = parameters->trained_size * sizeof *ret_mean;
     td_real *kept = td_allocate(bytes);
     td_status status = kept ? TD_OK : td_fail_memory(error, bytes);
     if (status == TD_OK) {

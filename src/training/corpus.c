@@ -152,10 +152,28 @@ static td_status map_files(td_corpus *corpus, const char *records, const char *i
     return status;
 }
 
+td_status td_corpus_open(const char *directory, const char *name, td_corpus *ret_corpus, td_error *error)
+{
+    td_corpus corpus = {0};
+    char *records = file_path(directory, name, "records"), *index = file_path(directory, name, "index");
+    td_status status = records && index ? map_files(&corpus, records, index, error) : td_fail_memory(error, 0);
+    td_release(records);
+    td_release(index);
+    TD_TRY(status);
+    for (size_t i = 0; i < corpus.count; i++) {
+        size_t source, target;
+        td_corpus_lengths(&corpus, i, &source, &target);
+        corpus.source_tokens += source;
+        corpus.target_tokens += target;
+    }
+    *ret_corpus = corpus;
+    return TD_OK;
+}
+
 td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory, const char *name,
                           td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error)
 {
-    td_corpus corpus = {0};
+    td_corpus corpus = {0}; /* counts the tokens */
     corpus_builder builder = {.options = options, .tokenizer = tokenizer, .corpus = &corpus};
     char *records = file_path(directory, name, "records"), *index = file_path(directory, name, "index");
     td_status status = records && index ? TD_OK : td_fail_memory(error, 0);

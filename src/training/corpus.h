@@ -37,6 +37,8 @@ typedef struct td_corpus_options {
 /* Reads the files, writes directory/name.records and name.index, and maps them. */
 td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory, const char *name,
                           td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error);
+/* Maps what td_corpus_build wrote. */
+td_status td_corpus_open(const char *directory, const char *name, td_corpus *ret_corpus, td_error *error);
 void td_corpus_close(td_corpus *corpus);
 td_pair td_corpus_get(const td_corpus *corpus, size_t index);
 /* Tokens of pair `index` without touching its record. */
@@ -45,6 +47,8 @@ void td_corpus_lengths(const td_corpus *corpus, size_t index, size_t *ret_source
 /* The raw text of a corpus, one side or both, for vocabulary training. */
 typedef struct td_corpus_text td_corpus_text;
 td_status td_corpus_text_open(const td_corpus_options *options, bool source, bool target, td_corpus_text **ret_text, td_error *error);
+/* Gives only `keep` of the corpus's `total` pairs, at even distances. */
+void td_corpus_text_thin_out(td_corpus_text *text, uint64_t total, uint64_t keep);
 td_sentences td_corpus_text_sentences(td_corpus_text *text);
 void td_corpus_text_close(td_corpus_text *text);
 

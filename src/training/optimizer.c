@@ -8,8 +8,31 @@
 
 enum { PART = 1 << 16 }; /* elements a task takes: the order of sums does not depend on the number of threads */
 
-td_status td_optimizer_new(const td_recipe *recipe, size_t size, const td_real *weights, td_optimizer *ret_optimizer, td_error *error)
+static td_status find_spans(td_optimizer *optimizer, const td_parameters *parameters, td_error *error)
 {
+    optimizer->spans = td_allocate_array(parameters->count + 1, sizeof *optimizer->spans);
+    if (!optimizer->spans)
+        return td_fail_memory(error, parameters->count * sizeof *optimizer->spans);
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_parameter *parameter = &parameters->entries[i]->parameter;
+        if (parameter->constant)
+            continue;
+        bool decays = parameter->rank > 1;
+        size_t end = parameter->offset + parameter->rows * parameter->columns;
+        td_decay_span *last = optimizer->span_count ? &optimizer->spans[optimizer->span_count - 1] : NULL;
+        if (last && last->decays == decays)
+            last->end = end;
+        else
+            optimizer->spans[optimizer->span_count++] = (td_decay_span){end, decays};
+    }
+    if (optimizer->span_count)
+        optimizer->spans[optimizer->span_count - 1].end = optimizer->size;
+    return TD_OK;
+}
+
+td_status td_optimizer_new(const td_recipe *recipe, const td_parameters *parameters, td_optimizer *ret_optimizer, td_error *error)
+{
+    size_t size = parameters->trained_size;
     td_optimizer optimizer = {.size = size, .plateau_factor = 1};
     optimizer.first = td_allocate_array(size, sizeof *optimizer.first);
     optimizer.second = td_allocate_array(size, sizeof *optimizer.second);
@@ -17,10 +40,14 @@ td_status td_optimizer_new(const td_recipe *recipe, size_t size, const td_real *
         optimizer.average = td_allocate_array(size, sizeof *optimizer.average);
     if (!optimizer.first || !optimizer.second || (recipe->training.ema > 0 && !optimizer.average)) {
         td_optimizer_free(&optimizer);
-        return td_fail_memory(error, size * sizeof *weights);
+        return td_fail_memory(error, size * sizeof(td_real));
+    }
+    if (recipe->training.weight_decay > 0 && find_spans(&optimizer, parameters, error) != TD_OK) {
+        td_optimizer_free(&optimizer);
+        return TD_ERROR_MEMORY;
     }
     if (optimizer.average)
-        memcpy(optimizer.average, weights, size * sizeof *weights);
+        memcpy(optimizer.average, parameters->data, size * sizeof(td_real));
     *ret_optimizer = optimizer;
     return TD_OK;
 }
@@ -30,6 +57,7 @@ void td_optimizer_free(td_optimizer *optimizer)
     td_release(optimizer->first);
     td_release(optimizer->second);
     td_release(optimizer->average);
+    td_release(optimizer->spans);
     *optimizer = (td_optimizer){0};
 }
 
@@ -45,7 +73,7 @@ double td_learning_rate(const td_recipe *recipe, const td_optimizer *optimizer, 
         rate = peak * sqrt(fmax(warmup, 1) / at);
         break;
     case TD_RECIPE_LINEAR:
-        rate = peak * (1 - progress);
+        rate = floor + (peak - floor) * (1 - progress);
         break;
     case TD_RECIPE_COSINE:
         rate = floor + (peak - floor) * 0.5 * (1 + cos(3.14159265358979323846 * progress));
@@ -61,8 +89,8 @@ double td_learning_rate(const td_recipe *recipe, const td_optimizer *optimizer, 
 
 typedef struct update_task {
     td_optimizer *optimizer;
-    td_real *weights;
-    const td_real *gradient;
+    td_real *weights, *gradient;
+    const td_real *values; /* to be summed up */
     double *partial;
     size_t size;
     td_adam_step adam;
@@ -87,12 +115,12 @@ static void sum_part(void *context, size_t index, size_t thread)
     update_task *task = context;
     size_t first, count;
     part_range(task->size, index, &first, &count);
-    task->partial[index] = td_kernels_get()->sum_squares(task->gradient + first, count);
+    task->partial[index] = td_kernels_get()->sum_squares(task->values + first, count);
 }
 
 double td_gradient_norm(td_pool *pool, const td_real *gradient, size_t size, double *partial)
 {
-    update_task task = {.gradient = gradient, .partial = partial, .size = size};
+    update_task task = {.values = gradient, .partial = partial, .size = size};
     td_pool_run(pool, td_gradient_norm_parts(size), sum_part, &task);
     double sum = 0;
     for (size_t i = 0; i < td_gradient_norm_parts(size); i++)
@@ -100,9 +128,9 @@ double td_gradient_norm(td_pool *pool, const td_real *gradient, size_t size, dou
     return sqrt(sum);
 }
 
-static void sgd(td_real *weights, const td_real *gradient, td_real *velocity, size_t count, const update_task *task)
+static void sgd(td_real *weights, const td_real *gradient, td_real *velocity, size_t count, td_real decay, const update_task *task)
 {
-    td_real rate = task->adam.learning_rate, scale = task->adam.gradient_scale, decay = task->adam.weight_decay;
+    td_real rate = task->adam.learning_rate, scale = task->adam.gradient_scale;
     td_real momentum = (td_real)task->momentum;
 #pragma omp simd
     for (size_t i = 0; i < count; i++) {
@@ -118,23 +146,56 @@ static void follow(td_real *average, const td_real *weights, size_t count, td_re
         average[i] = keep * average[i] + (1 - keep) * weights[i];
 }
 
+/* Decay as part of the gradient (Kingma 2015); the kernel's own is decoupled (Loshchilov 2019). */
+static void add_decay(td_real *gradient, const td_real *weights, size_t count, const td_adam_step *step)
+{
+    td_real scale = step->gradient_scale, decay = step->weight_decay;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        gradient[i] = gradient[i] * scale + decay * weights[i];
+}
+
+static void update_range(const update_task *task, size_t first, size_t count, bool decays)
+{
+    td_real *weights = task->weights + first, *gradient = task->gradient + first, *moment = task->optimizer->first + first;
+    td_adam_step step = task->adam;
+    if (!decays)
+        step.weight_decay = 0;
+    if (task->kind == TD_RECIPE_SGD) {
+        sgd(weights, gradient, moment, count, step.weight_decay, task);
+        return;
+    }
+    if (task->kind == TD_RECIPE_ADAM && decays) {
+        add_decay(gradient, weights, count, &step);
+        step.gradient_scale = 1;
+        step.weight_decay = 0;
+    }
+    td_kernels_get()->adam(weights, gradient, moment, task->optimizer->second + first, count, &step);
+}
+
 static void update_part(void *context, size_t index, size_t thread)
 {
     (void)thread;
     update_task *task = context;
     size_t first, count;
     part_range(task->size, index, &first, &count);
-    td_real *weights = task->weights + first, *moment = task->optimizer->first + first;
-    if (task->kind == TD_RECIPE_SGD)
-        sgd(weights, task->gradient + first, moment, count, task);
-    else
-        td_kernels_get()->adam(weights, task->gradient + first, moment, task->optimizer->second + first, count, &task->adam);
+    td_real *weights = task->weights + first;
+    if (!task->optimizer->spans)
+        update_range(task, first, count, false);
+    for (size_t i = 0, at = first; i < task->optimizer->span_count && at < first + count; i++) {
+        const td_decay_span *span = &task->optimizer->spans[i];
+        size_t end = span->end < first + count ? span->end : first + count;
+        if (end <= at)
+            continue;
+        update_range(task, at, end - at, span->decays);
+        at = end;
+    }
     td_real *average = task->optimizer->average ? task->optimizer->average + first : NULL;
     if (average)
         follow(average, weights, count, (td_real)task->ema);
 }
 
-double td_optimizer_update(td_optimizer *optimizer, const td_recipe *recipe, td_pool *pool, td_real *weights, const td_real *gradient,
+double td_optimizer_update(td_optimizer *optimizer, const td_recipe *recipe, td_pool *pool, td_real *weights, td_real *gradient,
                            double norm)
 {
     double step = (double)++optimizer->step, rate = td_learning_rate(recipe, optimizer, optimizer->step), clip = recipe->training.clip_norm;

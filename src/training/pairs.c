@@ -53,6 +53,8 @@ static td_status open_files(td_pairs *pairs, td_error *error)
 {
     const td_recipe_corpus *files = pairs->options->files;
     const char *source = files->source.items[pairs->corpus];
+    if (!is_jsonl(source) && pairs->corpus >= files->target.count)
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: no file of targets goes with it", source);
     TD_TRY(td_lines_open(source, &pairs->source, error));
     return is_jsonl(source) ? TD_OK : td_lines_open(files->target.items[pairs->corpus], &pairs->target, error);
 }
@@ -132,6 +134,7 @@ struct td_corpus_text {
     td_pairs *pairs;
     bool source, target, pending;
     td_text_pair pair;
+    uint64_t total, keep, passed; /* total 0: all */
 };
 
 td_status td_corpus_text_open(const td_corpus_options *options, bool source, bool target, td_corpus_text **ret_text, td_error *error)
@@ -157,11 +160,30 @@ void td_corpus_text_close(td_corpus_text *text)
     td_release(text);
 }
 
+void td_corpus_text_thin_out(td_corpus_text *text, uint64_t total, uint64_t keep)
+{
+    text->total = keep < total ? total : 0;
+    text->keep = keep;
+}
+
+/* The next pair that is taken: of every total / keep one. */
+static td_status next_taken(td_corpus_text *text, td_error *error)
+{
+    bool taken = false;
+    while (!taken) {
+        TD_TRY(td_pairs_next(text->pairs, &text->pair, error));
+        uint64_t number = text->passed++;
+        taken = !text->pair.source || !text->total ||
+                (unsigned __int128)(number + 1) * text->keep / text->total > (unsigned __int128)number * text->keep / text->total;
+    }
+    return TD_OK;
+}
+
 static td_status next_sentence(void *context, const char **ret_text, size_t *ret_length, td_error *error)
 {
     td_corpus_text *text = context;
     if (!text->pending) {
-        TD_TRY(td_pairs_next(text->pairs, &text->pair, error));
+        TD_TRY(next_taken(text, error));
         if (text->source && text->target)
             text->pending = true;
         if (text->source || !text->pair.source) {

@@ -1,6 +1,12 @@
 #define _POSIX_C_SOURCE 200809L
 #include "training/prepare.h"
 
+#include "training/manifest.h"
+#include "training/pairs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +25,7 @@ static void say(const preparation *work, const char *line)
         work->report(work->context, line, false);
 }
 
+/* In the order of writing; removed in the other order. */
 static const char *const vocabulary_files[] = {"source.spm", "target.spm", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"};
 enum { VOCABULARY_FILES = sizeof vocabulary_files / sizeof *vocabulary_files };
 
@@ -32,16 +39,73 @@ static td_status remove_file(const char *directory, const char *name, td_error *
     return TD_OK;
 }
 
+/* Renamed first: a run killed in the middle of this must not find half a checkpoint. */
+static td_status remove_checkpoints(const char *output, td_error *error)
+{
+    char *checkpoints = td_path_join(output, "checkpoints"), *removed = td_path_join(output, "checkpoints.removed");
+    td_status status = checkpoints && removed ? td_directory_remove(removed, error) : td_fail_memory(error, 0);
+    if (status == TD_OK && td_file_exists(checkpoints) && rename(checkpoints, removed) != 0)
+        status = td_fail(error, TD_ERROR_IO, "%s: cannot rename: %s", checkpoints, strerror(errno));
+    if (status == TD_OK)
+        status = td_directory_remove(removed, error);
+    td_release(checkpoints);
+    td_release(removed);
+    return status;
+}
+
 static td_status forget_run(const char *output, td_error *error)
 {
-    char *checkpoints = td_path_join(output, "checkpoints");
-    td_status status = checkpoints ? td_directory_remove(checkpoints, error) : td_fail_memory(error, 0);
-    td_release(checkpoints);
-    for (size_t i = 0; status == TD_OK && i < VOCABULARY_FILES; i++)
+    td_status status = remove_checkpoints(output, error);
+    for (size_t i = VOCABULARY_FILES; status == TD_OK && i-- > 0;)
         status = remove_file(output, vocabulary_files[i], error);
     if (status == TD_OK)
         status = remove_file(output, "log.jsonl", error);
     return status == TD_OK ? remove_file(output, "model.safetensors", error) : status;
+}
+
+/* Files that a killed run was writing. */
+static td_status remove_partial(const char *path, td_error *error)
+{
+    static const char ending[] = ".partial";
+    DIR *directory = opendir(path);
+    td_status status = TD_OK;
+    for (struct dirent *entry; status == TD_OK && directory && (entry = readdir(directory));) {
+        size_t length = strlen(entry->d_name);
+        if (length >= sizeof ending && strcmp(entry->d_name + length - (sizeof ending - 1), ending) == 0)
+            status = remove_file(path, entry->d_name, error);
+    }
+    if (directory)
+        closedir(directory);
+    return status;
+}
+
+static td_status clean_up(const char *output, td_error *error)
+{
+    char *data = td_path_join(output, "data");
+    td_status status = data ? remove_partial(data, error) : td_fail_memory(error, 0);
+    td_release(data);
+    return status == TD_OK ? remove_partial(output, error) : status;
+}
+
+/* The lock is gone with the process, however it ends. */
+static td_status lock_output(const char *output, int *ret_lock, td_error *error)
+{
+    char *path = td_path_join(output, ".lock");
+    if (!path)
+        return td_fail_memory(error, 0);
+    int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    td_status status = TD_OK;
+    if (lock < 0)
+        status = td_fail(error, TD_ERROR_IO, "%s: cannot create: %s", path, strerror(errno));
+    else if (fcntl(lock, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN))
+        status = td_fail(error, TD_ERROR_IO, "%s: another run is writing to this directory", output);
+    td_release(path);
+    if (status != TD_OK && lock >= 0)
+        close(lock);
+    if (status == TD_OK)
+        *ret_lock = lock;
+    return status;
 }
 
 static td_corpus_options corpus_options(const td_recipe *recipe, bool validation)
@@ -105,6 +169,24 @@ static size_t distinct_languages(const td_string_list *list, const char **ret_na
     return count;
 }
 
+/* Counted for every vocabulary: reading text is quick beside learning pieces of it. */
+static td_status thin_out(const preparation *work, td_corpus_text *source, td_corpus_text *target, td_error *error)
+{
+    td_pairs *pairs;
+    td_text_pair pair;
+    uint64_t total = 0, keep = (uint64_t)work->recipe->data.vocabulary.max_sentences;
+    if (work->recipe->data.vocabulary.shared)
+        keep = (keep + 1) / 2; /* of each side */
+    TD_TRY(td_pairs_open(&work->train, &pairs, error));
+    td_status status;
+    while ((status = td_pairs_next(pairs, &pair, error)) == TD_OK && pair.source)
+        total++;
+    td_pairs_close(pairs);
+    td_corpus_text_thin_out(source, total, keep);
+    td_corpus_text_thin_out(target, total, keep);
+    return status;
+}
+
 static td_status train_vocabulary(const preparation *work, td_error *error)
 {
     const td_recipe *recipe = work->recipe;
@@ -122,6 +204,8 @@ static td_status train_vocabulary(const preparation *work, td_error *error)
     td_status status = td_corpus_text_open(&work->train, true, false, &source, error);
     if (status == TD_OK)
         status = td_corpus_text_open(&work->train, false, true, &target, error);
+    if (status == TD_OK)
+        status = thin_out(work, source, target, error);
     if (status == TD_OK) {
         td_sentences source_text = td_corpus_text_sentences(source), target_text = td_corpus_text_sentences(target);
         say(work, "training the vocabulary");
@@ -144,14 +228,31 @@ static td_status set_up_vocabulary(const preparation *work, td_error *error)
     return train_vocabulary(work, error);
 }
 
+static td_status build_anew(const preparation *work, const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory,
+                            const char *name, td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error)
+{
+    td_corpus corpus;
+    TD_TRY(td_manifest_remove(directory, name, error));
+    TD_TRY(td_corpus_build(options, tokenizer, directory, name, &corpus, ret_report, error));
+    td_status status = td_manifest_save(options, work->recipe->output, directory, name, &corpus, ret_report, error);
+    if (status == TD_OK)
+        *ret_corpus = corpus;
+    else
+        td_corpus_close(&corpus);
+    return status;
+}
+
 static td_status build_corpus(const preparation *work, const td_corpus_options *options, const td_tokenizer *tokenizer, const char *name,
                               td_corpus *ret_corpus, td_error *error)
 {
     td_corpus_report report;
+    bool found = false;
     char *directory = td_path_join(work->recipe->output, "data");
     td_status status = directory ? td_directory_create(directory, error) : td_fail_memory(error, 0);
     if (status == TD_OK)
-        status = td_corpus_build(options, tokenizer, directory, name, ret_corpus, &report, error);
+        status = td_manifest_open(options, work->recipe->output, directory, name, ret_corpus, &report, &found, error);
+    if (status == TD_OK && !found)
+        status = build_anew(work, options, tokenizer, directory, name, ret_corpus, &report, error);
     td_release(directory);
     TD_TRY(status);
     char line[512];
@@ -180,12 +281,18 @@ td_status td_prepare(const td_recipe *recipe, bool restart, void (*report)(void 
                      td_prepared *ret_prepared, td_error *error)
 {
     preparation work = {recipe, report, context, corpus_options(recipe, false)};
-    td_prepared prepared = {0};
+    td_prepared prepared = {.lock = -1};
+    if (recipe->task != TD_TASK_TRANSLATE && recipe->task != TD_TASK_SUMMARIZE)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "task: %s cannot be trained; translate and summarize can",
+                       td_recipe_choice("task", recipe->task));
     TD_TRY(td_directory_create(recipe->output, error));
-    if (restart)
-        TD_TRY(forget_run(recipe->output, error));
+    TD_TRY(lock_output(recipe->output, &prepared.lock, error));
+    td_status status = clean_up(recipe->output, error);
+    if (status == TD_OK && restart)
+        status = forget_run(recipe->output, error);
     char *copy = td_path_join(recipe->output, "recipe.yaml");
-    td_status status = copy ? td_recipe_write(recipe, copy, error) : td_fail_memory(error, 0);
+    if (status == TD_OK)
+        status = copy ? td_recipe_write(recipe, copy, error) : td_fail_memory(error, 0);
     td_release(copy);
     if (status == TD_OK)
         status = set_up_vocabulary(&work, error);
@@ -203,5 +310,7 @@ void td_prepared_free(td_prepared *prepared)
     td_corpus_close(&prepared->train);
     td_corpus_close(&prepared->validation);
     td_tokenizer_free(prepared->tokenizer);
-    *prepared = (td_prepared){0};
+    if (prepared->lock >= 0)
+        close(prepared->lock);
+    *prepared = (td_prepared){.lock = -1};
 }

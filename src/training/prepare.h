@@ -8,6 +8,7 @@ typedef struct td_prepared {
     td_tokenizer *tokenizer;
     td_corpus train, validation;
     bool has_validation;
+    int lock; /* file descriptor: one run at a time writes to a directory; set by td_prepare */
 } td_prepared;
 
 /* restart: removes checkpoints, vocabulary and logs of an earlier run first. */

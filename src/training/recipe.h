@@ -94,7 +94,7 @@ typedef struct td_recipe {
         } keys; /* of jsonl objects */
         struct {
             int kind, normalization;
-            int64_t size;
+            int64_t size, max_sentences;
             bool shared, byte_fallback;
             double character_coverage;
             char *from;

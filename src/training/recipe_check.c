@@ -60,6 +60,8 @@ static td_status check_data(const td_recipe *recipe, td_error *error)
     TD_TRY(check_corpus(recipe, &recipe->data.validation, "data.validation.source", "data.validation.target", error));
     if (recipe->data.languages.count != 0 && recipe->data.languages.count != recipe->data.train.source.count)
         return fail(recipe, "data.languages", error, "one code is needed for each file of data.train.source");
+    if (recipe->data.languages.count != 0 && recipe->data.validation.source.count > recipe->data.languages.count)
+        return fail(recipe, "data.validation.source", error, "more files than data.languages has codes: file i has code i");
     if (!*recipe->data.keys.source != !*recipe->data.keys.target)
         return fail(recipe, "data.keys.source", error, "data.keys.source and data.keys.target are given together");
     if (recipe->data.validation.source.count != 0)

@@ -31,7 +31,7 @@ static bool keeps_line(const char *line, size_t length, int64_t last_step)
     bool keeps = json_is_object(object);
     const json_t *step = json_object_get(object, "step");
     if (json_is_integer(step))
-        keeps = keeps && json_integer_value(step) <= last_step;
+        keeps = keeps && json_integer_value(step) <= last_step - (json_object_get(object, "averaged") != NULL);
     json_decref(object);
     return keeps;
 }

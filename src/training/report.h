@@ -8,8 +8,8 @@
 
 /* log.jsonl: one JSON object a line, each with an integer "step", each on disk before the call returns. */
 typedef struct td_log td_log;
-/* Opens `path` for appending. Lines with a step above `last_step`, and a line cut short by a crash, are removed first:
- * 0 keeps none of an earlier run's steps, INT64_MAX keeps all. */
+/* Opens `path` for appending. Lines with a step above `last_step`, the one of averaged weights that ends a run at
+ * `last_step`, and a line cut short by a crash, are removed first: 0 keeps none of an earlier run's steps, INT64_MAX keeps all. */
 td_status td_log_open(const char *path, int64_t last_step, td_log **ret_log, td_error *error);
 td_status td_log_append(td_log *log, const json_t *object, td_error *error);
 void td_log_close(td_log *log);

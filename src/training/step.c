@@ -116,14 +116,20 @@ typedef struct step_sides {
     size_t source_length, target_length;
 } step_sides;
 
+/* Room for a sampled segmentation, which is longer than the plain one: a token a byte. Normalization may make more bytes of few (one
+ * ligature, eighteen letters), so it is checked. */
+static size_t bound_of(size_t length, size_t bytes)
+{
+    return length + bytes + 2;
+}
+
 /* The ids of a pair, segmented anew when sampling is on. */
-static td_status pair_ids(td_stepper *stepper, step_worker *worker, uint64_t index, uint64_t copy, td_pair *pair, td_error *error)
+static td_status pair_ids(td_stepper *stepper, step_worker *worker, uint64_t index, td_pair *pair, td_error *error)
 {
     const td_step_options *options = &stepper->options;
     *pair = td_corpus_get(options->corpus, index);
     if (options->bpe_dropout <= 0 || !stepper->gradient)
         return TD_OK;
-    (void)copy;
     td_random random = {td_random_key(options->seed, (uint64_t)stepper->step, td_mix64(index)), 0};
     td_ids_clear(&worker->sampled);
     TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_SOURCE, pair->source_text, pair->source_bytes, options->bpe_dropout,
@@ -132,7 +138,8 @@ static td_status pair_ids(td_stepper *stepper, step_worker *worker, uint64_t ind
     TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_TARGET, pair->target_text, pair->target_bytes, options->bpe_dropout,
                                        &random, &worker->sampled, error));
     size_t target = worker->sampled.length - source, limit = options->network->max_positions;
-    if (!limit || (source <= limit && target <= limit)) { /* else keep the plain segmentation, which fits */
+    bool fits = source <= bound_of(pair->source_length, pair->source_bytes) && target <= bound_of(pair->target_length, pair->target_bytes);
+    if (fits && (!limit || (source <= limit && target <= limit))) { /* else keep the plain segmentation */
         pair->source = worker->sampled.data;
         pair->source_length = source;
         pair->target = worker->sampled.data + source;
@@ -153,7 +160,7 @@ static void drop_words(const td_stepper *stepper, uint64_t index, int32_t *ids, 
 static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t index, size_t row, step_sides *sides, td_error *error)
 {
     td_pair pair;
-    TD_TRY(pair_ids(stepper, worker, index, row, &pair, error));
+    TD_TRY(pair_ids(stepper, worker, index, &pair, error));
     memcpy(sides->source + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
     if (stepper->gradient && stepper->options.word_dropout > 0)
         drop_words(stepper, index, sides->source + sides->source_length, pair.source_length);
@@ -167,14 +174,14 @@ static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t 
     return TD_OK;
 }
 
-/* Upper bounds of the tokens of a shard: sampled segmentations are longer, at most one token a byte. */
+/* Upper bounds of the tokens of a shard. */
 static void bound_tokens(const td_stepper *stepper, const step_shard *shard, size_t *ret_source, size_t *ret_target)
 {
     *ret_source = *ret_target = 0;
     for (size_t i = 0; i < shard->count; i++) {
         td_pair pair = td_corpus_get(stepper->options.corpus, stepper->indices[shard->first + i]);
-        *ret_source += pair.source_length + pair.source_bytes + 2;
-        *ret_target += pair.target_length + pair.target_bytes + 2;
+        *ret_source += bound_of(pair.source_length, pair.source_bytes);
+        *ret_target += bound_of(pair.target_length, pair.target_bytes);
     }
 }
 
@@ -193,6 +200,74 @@ static td_status gather_shard(td_stepper *stepper, step_worker *worker, td_graph
     for (size_t row = 0; row < rows; row++)
         TD_TRY(append_pair(stepper, worker, stepper->indices[shard->first + row % shard->count], row, sides, &graph->error));
     return TD_OK;
+}
+
+/* ---- scheduled sampling ---- */
+
+static double sampling_rate(const td_stepper *stepper)
+{
+    double rate = stepper->options.scheduled_sampling, last = (double)stepper->options.max_steps, at = (double)stepper->step;
+    return stepper->gradient ? rate * (last > 0 && at < last ? at / last : 1) : 0;
+}
+
+static void choose_best(const td_tensor *logits, int32_t *best)
+{
+    for (size_t row = 0; row < logits->rows; row++) {
+        const td_real *values = logits->data + row * logits->stride;
+        size_t at = 0;
+        for (size_t i = 1; i < logits->columns; i++)
+            at = values[i] > values[at] ? i : at;
+        best[row] = (int32_t)at;
+    }
+}
+
+/* The most probable token at every target position, the targets given: a pass without dropout or gradients. */
+static void predict(td_stepper *stepper, step_worker *worker, td_graph *graph, const td_batch *source, const td_batch *target, int32_t *best)
+{
+    enum { BLOCK = 128 };
+    const td_network *network = stepper->options.network;
+    const td_architecture *architecture = network->architecture;
+    td_memory memory;
+    td_tensor *hidden;
+    if (architecture->encode(network, graph, source, &memory) != TD_OK || architecture->begin(network, graph, &memory, worker->state) != TD_OK ||
+        architecture->decode(network, graph, worker->state, target, &hidden, NULL) != TD_OK)
+        return;
+    for (size_t first = 0; first < hidden->rows; first += BLOCK) {
+        td_arena_mark mark = td_arena_get_mark(graph->arena);
+        size_t rows = hidden->rows - first < BLOCK ? hidden->rows - first : BLOCK;
+        td_tensor *logits = td_project(network, graph, td_tensor_of(graph, hidden->data + first * hidden->stride, rows, hidden->columns));
+        if (!logits)
+            return;
+        choose_best(logits, best + first);
+        td_arena_release_to(graph->arena, mark);
+    }
+}
+
+/* Puts predictions in the place of gold inputs (Bengio 2015), all positions at once (Mihaylova, Martins 2019): what the model predicts
+ * for position t is what position t + 1 may be fed. */
+static void mix_predictions(td_stepper *stepper, step_worker *worker, td_graph *graph, const step_shard *shard, step_sides *sides, size_t rows)
+{
+    double rate = sampling_rate(stepper);
+    int32_t *best = rate > 0 ? td_graph_allocate(graph, sides->target_length, sizeof *best) : NULL;
+    if (!best)
+        return;
+    td_batch source = {.ragged = {rows, sides->source_offsets}, .ids = sides->source};
+    td_batch target = {.ragged = {rows, sides->target_offsets}, .ids = sides->target_in};
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_graph first_pass;
+    td_graph_begin(&first_pass, graph->arena, true); /* recording, so that the decoder keeps no cache; no gradient is asked for */
+    first_pass.products = graph->products;
+    first_pass.rounded_weights = graph->rounded_weights;
+    predict(stepper, worker, &first_pass, &source, &target, best);
+    graph->error = first_pass.error;
+    td_arena_release_to(graph->arena, mark);
+    for (size_t row = 0; td_graph_ok(graph) && row < rows; row++) {
+        uint64_t index = stepper->indices[shard->first + row % shard->count];
+        td_random random = {td_random_key(stepper->options.seed ^ 0x5a3b, (uint64_t)stepper->step, index), 0};
+        for (int32_t at = sides->target_offsets[row] + 1; at < sides->target_offsets[row + 1]; at++)
+            if (td_random_uniform(&random) < rate)
+                sides->target_in[at] = best[at - 1];
+    }
 }
 
 static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph *graph, const step_sides *sides, size_t rows, td_step_result *result)
@@ -243,6 +318,8 @@ static void run_shard(void *context, size_t index, size_t thread)
         memset(worker->gradient, 0, parameters * sizeof *worker->gradient);
     step_sides sides = {0};
     if (gather_shard(stepper, worker, &graph, shard, copies, &sides) == TD_OK)
+        mix_predictions(stepper, worker, &graph, shard, &sides, shard->count * copies);
+    if (td_graph_ok(&graph))
         forward_backward(stepper, worker, &graph, &sides, shard->count * copies, &shard->result);
     shard->error = graph.error;
     td_arena_reset(&worker->arena);

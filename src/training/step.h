@@ -14,6 +14,8 @@ typedef struct td_step_options {
     size_t shards;
     uint64_t seed;
     double label_smoothing, r_drop, bpe_dropout, word_dropout;
+    double scheduled_sampling; /* probability at step `max_steps`, rising from 0; from the start when max_steps is 0 */
+    int64_t max_steps;
     bool bfloat16;
 } td_step_options;
 

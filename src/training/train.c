@@ -39,6 +39,7 @@ typedef struct training_run {
     double report_clock;
     uint64_t report_tokens;
     double last_rate, last_norm;
+    td_buffer progress; /* the line in hand */
     int64_t first_step; /* where this process began */
 } training_run;
 
@@ -131,6 +132,7 @@ static td_status set_up_steppers(training_run *run, td_error *error)
                                .seed = (uint64_t)recipe->training.seed, .label_smoothing = recipe->training.label_smoothing,
                                .r_drop = recipe->training.r_drop, .bpe_dropout = recipe->data.bpe_dropout,
                                .word_dropout = recipe->training.word_dropout,
+                               .scheduled_sampling = recipe->training.scheduled_sampling, .max_steps = recipe->training.max_steps,
                                .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported()};
     if (recipe->training.precision == TD_RECIPE_BFLOAT16 && !options.bfloat16)
         say(run, false, "this processor has no bfloat16 products: training in float32");
@@ -154,7 +156,7 @@ static td_status allocate_buffers(training_run *run, td_error *error)
     run->spare = averages ? td_allocate_array(size, sizeof *run->spare) : NULL;
     if (!run->gradient || !run->norm_parts || (averages && !run->spare))
         return td_fail_memory(error, size * sizeof(td_real));
-    return td_optimizer_new(run->recipe, size, run->network.parameters.data, &run->optimizer, error);
+    return td_optimizer_new(run->recipe, &run->network.parameters, &run->optimizer, error);
 }
 
 static td_status resume(training_run *run, td_error *error)
@@ -174,7 +176,8 @@ static td_status resume(training_run *run, td_error *error)
 static td_status open_reports(training_run *run, td_error *error)
 {
     char *path = td_path_join(run->recipe->output, "log.jsonl");
-    td_status status = path ? td_log_open(path, run->state.step, &run->log, error) : td_fail_memory(error, 0);
+    int64_t last = run->state.finished ? INT64_MAX : run->state.step;
+    td_status status = path ? td_log_open(path, last, &run->log, error) : td_fail_memory(error, 0);
     td_release(path);
     TD_TRY(status);
     return td_events_open(run->recipe->output, td_clock_wall_seconds(), run->state.step, &run->events, error);
@@ -208,6 +211,7 @@ static void tear_down(training_run *run)
     td_release(run->spare);
     td_release(run->norm_parts);
     td_release(run->indices);
+    td_buffer_free(&run->progress);
     td_network_free(&run->network);
     td_pool_free(run->pool);
     td_prepared_free(&run->data);
@@ -238,6 +242,12 @@ static td_status collect_pairs(training_run *run, td_error *error)
     return TD_OK;
 }
 
+static td_status fail_numeric(int64_t step, const char *what, td_error *error)
+{
+    return td_fail(error, TD_ERROR_NUMERIC, "step %lld: %s; lower training.learning_rate or set training.clip_norm (the last checkpoint is kept)",
+                   (long long)step, what);
+}
+
 static td_status update(training_run *run, td_error *error)
 {
     td_step_result result;
@@ -246,10 +256,7 @@ static td_status update(training_run *run, td_error *error)
     size_t size = run->network.parameters.trained_size;
     run->last_norm = td_gradient_norm(run->pool, run->gradient, size, run->norm_parts);
     if (!isfinite(run->last_norm) || !isfinite(result.loss))
-        return td_fail(error, TD_ERROR_NUMERIC,
-                       "step %lld: the loss or its gradient is not a finite number; lower training.learning_rate or set "
-                       "training.clip_norm (the last checkpoint is kept)",
-                       (long long)run->state.step + 1);
+        return fail_numeric(run->state.step + 1, "the loss or its gradient is not a finite number", error);
     run->last_rate = td_optimizer_update(&run->optimizer, run->recipe, run->pool, run->network.parameters.data, run->gradient, run->last_norm);
     run->state.step++;
     run->state.tokens += result.target_tokens;
@@ -307,7 +314,7 @@ static td_status log_numbers(training_run *run, json_t *object, td_error *error)
     double wall = td_clock_wall_seconds();
     json_object_foreach(object, key, value)
     {
-        if (status == TD_OK && json_is_number(value) && strcmp(key, "step") != 0)
+        if (status == TD_OK && json_is_number(value) && strcmp(key, "step") != 0 && strcmp(key, "averaged") != 0)
             status = td_events_scalar(run->events, wall, run->state.step, key, (float)json_number_value(value), error);
     }
     if (status == TD_OK)
@@ -318,14 +325,15 @@ static td_status log_numbers(training_run *run, json_t *object, td_error *error)
 
 static void show_progress(training_run *run, double speed, bool transient)
 {
+    if (!run->options->report)
+        return;
     double loss = run->state.window_tokens ? run->state.window_loss / (double)run->state.window_tokens : 0;
     td_progress progress = {.step = run->state.step, .total_steps = run->recipe->training.max_steps, .elapsed = td_clock_seconds() - run->started,
                             .total_seconds = run->recipe->training.max_minutes * 60, .tokens_per_second = speed, .loss = loss,
                             .epoch = run->state.position.epoch, .first_step = run->first_step};
-    td_buffer line = TD_BUFFER_INIT;
-    td_progress_render(&progress, 110, &line);
-    say(run, transient, "%s", td_buffer_text(&line));
-    td_buffer_free(&line);
+    td_buffer_clear(&run->progress);
+    td_progress_render(&progress, 110, &run->progress);
+    say(run, transient, "%s", td_buffer_text(&run->progress));
 }
 
 static td_status report(training_run *run, td_error *error)
@@ -370,20 +378,26 @@ static void swap_back(training_run *run, const td_real *weights)
 }
 
 /* Scores the weights in place; saves them as the model when they are the best so far. */
-static td_status try_weights(training_run *run, const char *what, td_error *error)
+static td_status try_weights(training_run *run, size_t averaged, td_error *error)
 {
     td_validation validation = {0, NAN};
     if (!run->validator)
         return save_model(run, error);
     TD_TRY(td_validator_run(run->validator, &validation, error));
+    if (!isfinite(validation.loss))
+        return fail_numeric(run->state.step, "the validation loss is not a finite number", error);
     bool by_bleu = run->recipe->training.validation_metric == TD_RECIPE_METRIC_BLEU;
     double score = by_bleu ? validation.bleu : -validation.loss;
     bool better = score > run->state.best_score;
     json_t *object = json_pack("{s:I,s:f}", "step", (json_int_t)run->state.step, "validation_loss", validation.loss);
     if (object && by_bleu)
         json_object_set_new(object, "validation_bleu", json_real(validation.bleu));
+    if (object && averaged)
+        json_object_set_new(object, "averaged", json_integer((json_int_t)averaged));
     TD_TRY(log_numbers(run, object, error));
-    char bleu[32] = "";
+    char bleu[32] = "", what[64] = "";
+    if (averaged)
+        snprintf(what, sizeof what, " of the mean of %zu checkpoints", averaged);
     if (by_bleu)
         snprintf(bleu, sizeof bleu, ", BLEU %.2f", validation.bleu);
     say(run, false, "validation%s at step %lld: loss %.4f%s%s", what, (long long)run->state.step, validation.loss, bleu,
@@ -402,10 +416,17 @@ static td_status validate(training_run *run, td_error *error)
 {
     double before = td_clock_seconds();
     swap_in(run, run->optimizer.average);
-    td_status status = try_weights(run, "", error);
+    td_status status = try_weights(run, 0, error);
     swap_back(run, run->optimizer.average);
     run->report_clock += td_clock_seconds() - before; /* not time spent training */
     return status;
+}
+
+/* Huge steps make weights infinite before the loss tells: such weights must not become a checkpoint. */
+static td_status check_weights(training_run *run, td_error *error)
+{
+    double norm = td_gradient_norm(run->pool, run->network.parameters.data, run->network.parameters.trained_size, run->norm_parts);
+    return isfinite(norm) ? TD_OK : fail_numeric(run->state.step, "the weights are not finite numbers", error);
 }
 
 static td_status save_checkpoint(training_run *run, td_error *error)
@@ -413,7 +434,7 @@ static td_status save_checkpoint(training_run *run, td_error *error)
     run->state.seconds = run->seconds_before + td_clock_seconds() - run->started;
     TD_TRY(td_checkpoint_save(run->recipe->output, &run->network.parameters, &run->optimizer, &run->state, error));
     int64_t keep = run->recipe->training.keep_checkpoints, average = run->recipe->training.average_last;
-    return td_checkpoint_prune(run->recipe->output, keep > average ? keep : average, error);
+    return td_checkpoint_prune(run->recipe->output, keep > average ? keep : average, run->recipe->training.checkpoint_every, error);
 }
 
 static bool is_over(const training_run *run)
@@ -438,7 +459,8 @@ static bool stop_asked(const training_run *run)
 
 static td_status train(training_run *run, td_error *error)
 {
-    bool over = run->state.finished || is_over(run);
+    bool over = is_over(run);
+    run->state.finished &= over; /* a recipe that now allows more goes on */
     while (!over) {
         TD_TRY(update(run, error));
         over = is_over(run);
@@ -447,11 +469,17 @@ static td_status train(training_run *run, td_error *error)
             TD_TRY(report(run, error));
         else
             show_progress(run, (double)run->report_tokens / fmax(td_clock_seconds() - run->report_clock, 1e-9), true);
-        if (is_due(run->state.step, run->recipe->training.validate_every) || over) {
+        bool saving = stop || over || is_due(run->state.step, run->recipe->training.checkpoint_every);
+        bool validating = over || is_due(run->state.step, run->recipe->training.validate_every);
+        if (saving || validating)
+            TD_TRY(check_weights(run, error));
+        if (validating) {
             TD_TRY(validate(run, error));
             over |= is_over(run);
+            if (over && run->state.window_tokens)
+                TD_TRY(report(run, error));
         }
-        if (stop || over || is_due(run->state.step, run->recipe->training.checkpoint_every))
+        if (saving || over)
             TD_TRY(save_checkpoint(run, error));
         if (stop && !over)
             return td_fail(error, TD_ERROR_CANCELLED, "stopped at step %lld; the same command goes on from there", (long long)run->state.step);
@@ -465,13 +493,11 @@ static td_status try_average(training_run *run, td_error *error)
     size_t wanted = (size_t)run->recipe->training.average_last, found;
     if (wanted < 2 || run->state.finished)
         return TD_OK;
-    TD_TRY(td_checkpoint_average(run->recipe->output, wanted, &run->network.parameters, run->gradient, &found, error));
+    TD_TRY(td_checkpoint_average(run->recipe->output, wanted, run->recipe->training.checkpoint_every, &run->network.parameters, run->gradient, &found, error));
     if (found < 2)
         return TD_OK;
-    char what[64];
-    snprintf(what, sizeof what, " of the mean of %zu checkpoints", found);
     swap_in(run, run->gradient);
-    td_status status = try_weights(run, what, error);
+    td_status status = try_weights(run, found, error);
     swap_back(run, run->gradient);
     return status;
 }
@@ -481,14 +507,15 @@ static td_status run_all(training_run *run, const char *path, td_error *error)
     TD_TRY(set_up(run, path, error));
     say(run, false, "model: %s, %.2f M parameters", run->network.architecture->model_type,
         (double)td_parameters_trained_count(&run->network.parameters) / 1e6);
-    if (!run->state.finished)
+    run->started = run->report_clock = td_clock_seconds();
+    if (!is_over(run))
         TD_TRY(measure_memory(run, error));
     run->started = run->report_clock = td_clock_seconds();
     TD_TRY(train(run, error));
     TD_TRY(try_average(run, error));
     if (!run->state.finished) {
         run->state.finished = true;
-        TD_TRY(save_checkpoint(run, error));
+        TD_TRY(td_checkpoint_save_state(run->recipe->output, &run->optimizer, &run->state, error));
     }
     say(run, false, "done: the model is in %s (best at step %lld)", run->recipe->output, (long long)run->state.best_step);
     return TD_OK;
@@ -497,7 +524,7 @@ static td_status run_all(training_run *run, const char *path, td_error *error)
 td_status td_train(const char *recipe_path, const td_train_options *options, td_error *error)
 {
     static const td_train_options defaults = TD_TRAIN_OPTIONS_INIT;
-    training_run run = {.options = options ? options : &defaults};
+    training_run run = {.options = options ? options : &defaults, .data.lock = -1};
     td_status status = run_all(&run, recipe_path, error);
     tear_down(&run);
     return status;

@@ -1,0 +1,407 @@
+/* Training is exact: the same bits on any number of threads, and after any interruption; and every rate is what the recipe says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "platform/file.h"
+#include "tandem/tandem.h"
+#include "tandem/training.h"
+#include "training/batches.h"
+#include "training/optimizer.h"
+#include "training/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PAIRS = 100 };
+
+static void write_text(const char *path, const char *text)
+{
+    assert_int_equal(td_file_write(path, text, strlen(text), NULL), TD_OK);
+}
+
+/* Sources name things; the target says the same in a made-up language, last word first. */
+static void write_corpus(void)
+{
+    static const char *const words[][2] = {{"boat", "kolo"}, {"lamp", "siri"}, {"grey", "umba"}, {"near", "tefi"}, {"stone", "parul"},
+                                           {"field", "odan"}, {"cold", "weko"}, {"two", "ni"}, {"sings", "hapim"}, {"window", "lusor"}};
+    td_buffer source = TD_BUFFER_INIT, target = TD_BUFFER_INIT;
+    td_random random = {td_random_key(7, 0, 0), 0};
+    for (int i = 0; i < PAIRS; i++) {
+        size_t picked[6], count = 2 + td_random_below(&random, 4);
+        for (size_t k = 0; k < count; k++) {
+            picked[k] = td_random_below(&random, 10);
+            td_buffer_format(&source, "%s%s", k ? " " : "", words[picked[k]][0]);
+        }
+        for (size_t k = count; k-- > 0;)
+            td_buffer_format(&target, "%s%s", words[picked[k]][1], k ? " " : "");
+        td_buffer_text_append(&source, "\n");
+        td_buffer_text_append(&target, "\n");
+    }
+    write_text("train.a", td_buffer_text(&source));
+    write_text("train.b", td_buffer_text(&target));
+    td_buffer_free(&source);
+    td_buffer_free(&target);
+    write_text("recipe.yaml", "data:\n"
+                              "  train: {source: train.a, target: train.b}\n"
+                              "  vocabulary: {kind: bpe, size: 60}\n"
+                              "model:\n"
+                              "  encoder: {layers: 1, width: 16, heads: 2, feed_forward: 32}\n"
+                              "training:\n"
+                              "  batch_tokens: 150\n"
+                              "  max_steps: 30\n"
+                              "  warmup_steps: 5\n"
+                              "  learning_rate: 0.01\n"
+                              "  checkpoint_every: 10\n"
+                              "  report_every: 3\n");
+}
+
+static int enter(void **state)
+{
+    char name[] = "/tmp/tandem-training-XXXXXX";
+    *state = mkdtemp(name) ? strdup(name) : NULL;
+    if (!*state || chdir(*state) != 0)
+        return -1;
+    write_corpus();
+    return 0;
+}
+
+static int leave(void **state)
+{
+    td_status status = chdir("/") == 0 ? td_directory_remove(*state, NULL) : TD_ERROR_IO;
+    free(*state);
+    return status == TD_OK ? 0 : -1;
+}
+
+typedef struct run_plan {
+    const char *extra[8];   /* overrides, NULL ends them */
+    int64_t stop_after[16]; /* reports of a step until the flag is set, for each start; 0: none */
+} run_plan;
+
+typedef struct run_watch {
+    volatile sig_atomic_t stop;
+    int64_t left; /* steps until the flag is set; negative: never */
+} run_watch;
+
+static void watch_step(void *context, const char *line, bool transient)
+{
+    run_watch *watch = context;
+    if (!transient && !strstr(line, "step"))
+        return;
+    if (watch->left > 0 && --watch->left == 0)
+        watch->stop = 1;
+}
+
+static td_status start(const char *output, const char *const *extra, int64_t stop_after, td_error *error)
+{
+    char where[128];
+    const char *overrides[10] = {where};
+    size_t count = 1;
+    snprintf(where, sizeof where, "output=%s", output);
+    for (; extra && *extra; extra++)
+        overrides[count++] = *extra;
+    run_watch watch = {0, stop_after ? stop_after : -1};
+    td_train_options options = TD_TRAIN_OPTIONS_INIT;
+    options.overrides = overrides;
+    options.override_count = count;
+    options.report = watch_step;
+    options.context = &watch;
+    options.stop = &watch.stop;
+    return td_train("recipe.yaml", &options, error);
+}
+
+static void train(const char *output, const char *const *extra)
+{
+    td_error error = {0};
+    td_status status = start(output, extra, 0, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, TD_OK);
+}
+
+static void assert_same_file(const char *left, const char *right, const char *name)
+{
+    char path[256];
+    td_buffer a = TD_BUFFER_INIT, b = TD_BUFFER_INIT;
+    snprintf(path, sizeof path, "%s/%s", left, name);
+    assert_int_equal(td_file_read(path, 0, &a, NULL), TD_OK);
+    snprintf(path, sizeof path, "%s/%s", right, name);
+    assert_int_equal(td_file_read(path, 0, &b, NULL), TD_OK);
+    if (a.length != b.length || memcmp(a.data, b.data, a.length) != 0)
+        fail_msg("%s/%s differs from %s", left, name, path);
+    td_buffer_free(&a);
+    td_buffer_free(&b);
+}
+
+static void assert_same_run(const char *left, const char *right)
+{
+    assert_same_file(left, right, "model.safetensors");
+    assert_same_file(left, right, "checkpoints/step-30/model.safetensors");
+    assert_same_file(left, right, "checkpoints/step-30/optimizer.safetensors");
+}
+
+static const char *const dropped[] = {"data.bpe_dropout=0.2", "training.word_dropout=0.1", "training.accumulation=2", "training.ema=0.9",
+                                      "training.scheduled_sampling=0.5", "training.average_last=2", NULL};
+
+static void test_threads(void **state)
+{
+    (void)state;
+    const char *one[8], *many[8];
+    for (int with = 0; with < 2; with++) {
+        size_t count = 0;
+        for (; with && dropped[count]; count++)
+            one[count] = many[count] = dropped[count];
+        one[count + 1] = many[count + 1] = NULL;
+        one[count] = "training.threads=1";
+        train(with ? "d1" : "p1", one);
+        many[count] = "training.threads=2";
+        train(with ? "d2" : "p2", many);
+        many[count] = "training.threads=4";
+        train(with ? "d4" : "p4", many);
+        assert_same_run(with ? "d1" : "p1", with ? "d2" : "p2");
+        assert_same_run(with ? "d1" : "p1", with ? "d4" : "p4");
+    }
+}
+
+/* The numbers of the log that do not tell the time. */
+static void read_log(const char *output, td_buffer *text)
+{
+    char path[256], line[1024];
+    snprintf(path, sizeof path, "%s/log.jsonl", output);
+    FILE *stream = fopen(path, "r");
+    assert_non_null(stream);
+    while (fgets(line, sizeof line, stream)) {
+        json_t *object = json_loads(line, 0, NULL);
+        assert_non_null(object);
+        json_object_del(object, "tokens_per_second");
+        char *dumped = json_dumps(object, JSON_SORT_KEYS);
+        td_buffer_format(text, "%s\n", dumped);
+        free(dumped);
+        json_decref(object);
+    }
+    fclose(stream);
+}
+
+static void interrupt_and_compare(const char *whole, const char *broken, const char *const *extra, uint64_t seed)
+{
+    td_random random = {td_random_key(seed, 1, 2), 0};
+    td_error error = {0};
+    td_status status;
+    int starts = 0;
+    train(whole, extra);
+    do {
+        int64_t steps = 1 + (int64_t)td_random_below(&random, 9);
+        status = start(broken, extra, steps, &error);
+        assert_true(status == TD_OK || status == TD_ERROR_CANCELLED);
+    } while (status != TD_OK && ++starts < 40);
+    assert_int_equal(status, TD_OK);
+    assert_true(starts >= 3);
+    assert_same_run(whole, broken);
+    td_buffer a = TD_BUFFER_INIT, b = TD_BUFFER_INIT;
+    read_log(whole, &a);
+    read_log(broken, &b);
+    assert_string_equal(td_buffer_text(&a), td_buffer_text(&b));
+    td_buffer_free(&a);
+    td_buffer_free(&b);
+}
+
+static void test_stop_and_resume(void **state)
+{
+    (void)state;
+    interrupt_and_compare("whole", "broken", NULL, 1);
+    interrupt_and_compare("whole2", "broken2", dropped, 2);
+    static const char *const rounded[] = {"training.precision=bfloat16", "training.schedule=cosine", "training.optimizer=adamw",
+                                          "training.weight_decay=0.1", NULL};
+    interrupt_and_compare("whole3", "broken3", rounded, 3);
+}
+
+static td_recipe *recipe_with(const char *const *settings)
+{
+    td_recipe *recipe;
+    assert_int_equal(td_recipe_new(&recipe, NULL), TD_OK);
+    for (; *settings; settings++)
+        assert_int_equal(td_recipe_set(recipe, *settings, NULL), TD_OK);
+    return recipe;
+}
+
+/* By hand, for a peak of 0.8, 4 steps of warm-up and 20 in all. */
+static void test_schedules(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schedule;
+        double floor, at2, at4, at12, at16, at20;
+    } rows[] = {
+        {"inverse-sqrt", 0, 0.4, 0.8, 0.46188021535170065, 0.4, 0.35777087639996635}, /* 0.8 sqrt(4 / step) */
+        {"linear", 0, 0.4, 0.8, 0.4, 0.2, 0},
+        {"linear", 0.2, 0.4, 0.8, 0.5, 0.35, 0.2},
+        {"cosine", 0, 0.4, 0.8, 0.4, 0.11715728752538100, 0}, /* at 16: 0.4 (1 - sqrt(1/2)) */
+        {"cosine", 0.2, 0.4, 0.8, 0.5, 0.28786796564403575, 0.2},
+        {"constant", 0, 0.4, 0.8, 0.8, 0.8, 0.8},
+        {"plateau", 0, 0.4, 0.8, 0.2, 0.2, 0.2}, /* halved twice */
+        {"plateau", 0.3, 0.4, 0.8, 0.3, 0.3, 0.3},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char schedule[64], floor[64];
+        snprintf(schedule, sizeof schedule, "training.schedule=%s", rows[i].schedule);
+        snprintf(floor, sizeof floor, "training.minimum_learning_rate=%g", rows[i].floor);
+        const char *settings[] = {schedule, floor, "training.learning_rate=0.8", "training.warmup_steps=4", "training.max_steps=20", NULL};
+        td_recipe *recipe = recipe_with(settings);
+        td_optimizer fresh = {.plateau_factor = 1}, worn = {.plateau_factor = 0.25};
+        assert_float_equal(td_learning_rate(recipe, &fresh, 2), rows[i].at2, 1e-9);
+        assert_float_equal(td_learning_rate(recipe, &fresh, 4), rows[i].at4, 1e-9);
+        assert_float_equal(td_learning_rate(recipe, &worn, 12), rows[i].at12, 1e-9);
+        assert_float_equal(td_learning_rate(recipe, &worn, 16), rows[i].at16, 1e-9);
+        assert_float_equal(td_learning_rate(recipe, &worn, 20), rows[i].at20, 1e-9);
+        td_recipe_free(recipe);
+    }
+}
+
+/* One update of a matrix and a vector, each of one element, from weight 1 and gradient 0.5, decay 0.1 and rate 0.01. */
+static void test_optimizers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *optimizer;
+        double matrix, vector;
+    } rows[] = {
+        {"adam", 0.99, 0.99},   /* the first step is the rate times the sign */
+        {"adamw", 0.989, 0.99}, /* and 0.01 * 0.1 * 1 apart from it */
+        {"sgd", 0.994, 0.995},  /* 0.01 (0.5 + 0.1) and 0.01 * 0.5 */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char optimizer[64];
+        snprintf(optimizer, sizeof optimizer, "training.optimizer=%s", rows[i].optimizer);
+        const char *settings[] = {optimizer, "training.weight_decay=0.1", "training.learning_rate=0.01", "training.warmup_steps=0",
+                                  "training.schedule=constant", "training.clip_norm=0", NULL};
+        td_recipe *recipe = recipe_with(settings);
+        td_parameters parameters = {0};
+        td_parameter *matrix = td_parameters_declare(&parameters, 1, 1, TD_INIT_ONE, 0, "matrix");
+        td_parameter *vector = td_parameters_declare(&parameters, 1, 0, TD_INIT_ONE, 0, "vector");
+        assert_int_equal(td_parameters_allocate(&parameters, NULL), TD_OK);
+        td_parameters_initialise(&parameters, 1);
+        td_real gradient[64];
+        for (size_t k = 0; k < 64; k++)
+            gradient[k] = (td_real)0.5;
+        td_pool *pool;
+        td_optimizer made;
+        assert_int_equal(td_pool_new(1, NULL, &pool, NULL), TD_OK);
+        assert_int_equal(td_optimizer_new(recipe, &parameters, &made, NULL), TD_OK);
+        assert_float_equal(td_optimizer_update(&made, recipe, pool, parameters.data, gradient, 1), 0.01, 1e-12);
+        assert_float_equal(matrix->data[0], rows[i].matrix, 1e-6);
+        assert_float_equal(vector->data[0], rows[i].vector, 1e-6);
+        td_optimizer_free(&made);
+        td_pool_free(pool);
+        td_parameters_free(&parameters);
+        td_recipe_free(recipe);
+    }
+}
+
+static size_t count_matches(const char *directory)
+{
+    td_model *model;
+    td_session *session;
+    assert_int_equal(td_model_open(directory, NULL, &model, NULL), TD_OK);
+    assert_int_equal(td_session_new(model, NULL, &session, NULL), TD_OK);
+    FILE *sources = fopen("train.a", "r"), *targets = fopen("train.b", "r");
+    char source[256], target[256];
+    size_t matches = 0;
+    while (fgets(source, sizeof source, sources) && fgets(target, sizeof target, targets)) {
+        source[strcspn(source, "\n")] = target[strcspn(target, "\n")] = 0;
+        td_generate_options options = TD_GENERATE_OPTIONS_INIT;
+        options.beam = 1;
+        td_result *result;
+        assert_int_equal(td_generate_text(session, source, &options, &result, NULL), TD_OK);
+        matches += strcmp(td_result_text(result, 0, 0), target) == 0;
+        td_result_free(result);
+    }
+    fclose(sources);
+    fclose(targets);
+    td_session_free(session);
+    td_model_close(model);
+    return matches;
+}
+
+static void test_convergence(void **state)
+{
+    (void)state;
+    static const char *const transformer[] = {"training.max_steps=400", "training.batch_tokens=2000", "model.encoder.width=32",
+                                              "training.dropout=0", "training.label_smoothing=0", "training.checkpoint_every=1000", NULL};
+    train("fit", transformer);
+    assert_true(count_matches("fit") >= 95);
+    static const char *const lstm[] = {"training.max_steps=400", "training.batch_tokens=2000", "model.type=lstm", "model.encoder.width=32",
+                                       "training.dropout=0", "training.label_smoothing=0", "training.schedule=constant", NULL};
+    train("fit-lstm", lstm);
+    assert_true(count_matches("fit-lstm") >= 95);
+}
+
+static void last_of_log(const char *output, const char *key, json_int_t *ret_step, double *ret_value)
+{
+    td_buffer text = TD_BUFFER_INIT;
+    read_log(output, &text);
+    for (char *line = strtok(text.data, "\n"); line; line = strtok(NULL, "\n")) {
+        json_t *object = json_loads(line, 0, NULL);
+        if (json_object_get(object, key)) {
+            *ret_step = json_integer_value(json_object_get(object, "step"));
+            *ret_value = json_number_value(json_object_get(object, key));
+        }
+        json_decref(object);
+    }
+    td_buffer_free(&text);
+}
+
+/* max_epochs ends after the last batch of the epoch; patience after so many validations without progress, each of which halves the
+ * plateau's rate. */
+static void test_ends(void **state)
+{
+    (void)state;
+    static const char *const epochs[] = {"training.max_steps=0", "training.max_epochs=2", "training.batch_tokens=100000", NULL};
+    json_int_t step = 0;
+    double value = 0;
+    train("epochs", epochs);
+    last_of_log("epochs", "loss", &step, &value);
+    assert_int_equal(step, 2); /* one batch holds all */
+    static const char *const patience[] = {"data.validation.source=train.a", "data.validation.target=train.b", "training.max_steps=0",
+                                           "training.patience=3", "training.validate_every=2", "training.learning_rate=100",
+                                           "training.schedule=plateau", NULL};
+    train("patience", patience);
+    last_of_log("patience", "validation_loss", &step, &value);
+    assert_true(step >= 8 && step % 2 == 0);
+}
+
+/* Probability 0 is the key not given; above it other inputs are learnt from, the same each time. */
+static void test_scheduled_sampling(void **state)
+{
+    (void)state;
+    static const char *const none[] = {"training.scheduled_sampling=0", NULL}, *const some[] = {"training.scheduled_sampling=0.5", NULL};
+    train("s", NULL);
+    train("s0", none);
+    train("s5", some);
+    train("s5again", some);
+    assert_same_run("s", "s0");
+    assert_same_run("s5", "s5again");
+    td_buffer a = TD_BUFFER_INIT, b = TD_BUFFER_INIT;
+    assert_int_equal(td_file_read("s/model.safetensors", 0, &a, NULL), TD_OK);
+    assert_int_equal(td_file_read("s5/model.safetensors", 0, &b, NULL), TD_OK);
+    assert_true(a.length == b.length && memcmp(a.data, b.data, a.length) != 0);
+    td_buffer_free(&a);
+    td_buffer_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_optimizers),
+        cmocka_unit_test_setup_teardown(test_threads, enter, leave),
+        cmocka_unit_test_setup_teardown(test_stop_and_resume, enter, leave),
+        cmocka_unit_test_setup_teardown(test_ends, enter, leave),
+        cmocka_unit_test_setup_teardown(test_scheduled_sampling, enter, leave),
+        cmocka_unit_test_setup_teardown(test_convergence, enter, leave),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
