@@ -1,10 +1,11 @@
-/* The pool runs every task once, whoever takes it; turns let tasks pass in order. Also run under the thread sanitizer. */
+/* The pool runs every task once, whoever takes it; turns let tasks pass in order. Also run under the thread sanitizer.
+ */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -13,11 +14,11 @@
 enum { TASKS = 1000, THREADS = 4 };
 
 struct count {
-    int ran[TASKS];         /* plain: a task that two threads ran is a race the sanitizer sees */
+    int ran[TASKS]; /* plain: a task that two threads ran is a race the sanitizer sees */
     atomic_int per_thread[THREADS];
-    atomic_size_t started;  /* tasks begun */
+    atomic_size_t started; /* tasks begun */
     size_t threads;
-    atomic_int bad;         /* indices or threads out of range */
+    atomic_int bad; /* indices or threads out of range */
 };
 
 static void count_task(void *context, size_t index, size_t thread)
@@ -59,7 +60,8 @@ static void runs_follow_each_other_without_leftovers(void **state)
     assert_int_equal(td_pool_new(THREADS, NULL, &pool, NULL), TD_OK);
     struct count count = {.threads = THREADS};
     for (int run = 1; run <= 500; run++) {
-        td_pool_run(pool, 7, count_task, &count); /* fewer tasks than a thread needs to wake up: late wakers find nothing */
+        td_pool_run(pool, 7, count_task,
+                    &count); /* fewer tasks than a thread needs to wake up: late wakers find nothing */
         for (size_t task = 0; task < 7; task++)
             assert_int_equal(count.ran[task], run);
     }

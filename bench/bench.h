@@ -1,0 +1,51 @@
+/* A benchmark is a row of a table: a name and a function that fills in figures. Each runs in a process of its own, so
+ * that its peak memory is its own too. */
+#ifndef TANDEM_BENCH_H
+#define TANDEM_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct bench_figure {
+    char name[48], unit[16];
+    double value;
+} bench_figure;
+
+enum { BENCH_FIGURES = 24 };
+
+typedef struct bench_result {
+    bench_figure figures[BENCH_FIGURES];
+    size_t count;
+    char failure[512]; /* "" when it went well */
+} bench_result;
+
+typedef struct bench_settings {
+    const char *model;     /* directory of the model to translate with */
+    const char *peers;     /* virtual environment with PyTorch, or NULL */
+    const char *directory; /* for files of a run */
+    int threads;
+} bench_settings;
+
+typedef struct bench_case {
+    const char *name;
+    void (*run)(const bench_settings *settings, const char *variant, bench_result *result);
+    const char *variant;
+    bool peer; /* only with --peers */
+} bench_case;
+
+void bench_add(bench_result *result, const char *unit, double value, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void bench_fail(bench_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+double bench_seconds(void);
+
+/* kernels.c */
+void bench_products(const bench_settings *settings, const char *precision, bench_result *result);
+void bench_rows(const bench_settings *settings, const char *isa, bench_result *result);
+/* translate.c: variant is the beam; "start" the first sentence of a fresh process */
+void bench_translate(const bench_settings *settings, const char *beam, bench_result *result);
+void bench_start(const bench_settings *settings, const char *variant, bench_result *result);
+/* train.c: variant is the model */
+void bench_train(const bench_settings *settings, const char *model, bench_result *result);
+void bench_train_peer(const bench_settings *settings, const char *model, bench_result *result);
+
+#endif
