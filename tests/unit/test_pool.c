@@ -1,11 +1,11 @@
 /* The pool runs every task once, whoever takes it; turns let tasks pass in order. Also run under the thread sanitizer.
  */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/memory.h"

@@ -1,10 +1,10 @@
 /* From text files to batches: lines are checked, pairs are filtered with counts, and every epoch gives each pair
  * exactly once. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
