@@ -433,8 +433,8 @@ static void an_epoch_gives_every_pair_exactly_once(void **state)
                 for (size_t total = 0; total < PAIRS;) {
                     const uint64_t *indices;
                     size_t count;
-                    assert_int_equal(td_batches_next(batches, &indices, &count, &error), TD_OK);
                     assert_int_equal(td_batches_position(batches).epoch, epoch);
+                    assert_int_equal(td_batches_next(batches, &indices, &count, &error), TD_OK);
                     assert_true(count > 0);
                     assert_true(count == 1 || target_tokens_of(&corpus, indices, count) <= limits[l]);
                     for (size_t i = 0; i < count; i++)
