@@ -1,5 +1,5 @@
 #!/bin/sh
-# Scores a model on test_2016_flickr in all six directions: evaluate.sh TANDEM MODEL MULTI30K
+# Scores a model on test_2016_flickr in both directions: evaluate.sh TANDEM MODEL MULTI30K
 set -eu
 tandem=$1
 model=$2
@@ -8,7 +8,7 @@ hypotheses=$(mktemp)
 trap 'rm -f "$hypotheses"' EXIT
 echo "| direction | BLEU | chrF |"
 echo "|---|---|---|"
-for pair in de-en fr-en en-de fr-de en-fr de-fr; do
+for pair in de-en en-de; do
     from=${pair%-*}
     to=${pair#*-}
     gzip -dc "$data/test_2016_flickr.$from.gz" | "$tandem" translate -m "$model" --to "$to" > "$hypotheses"
