@@ -13,7 +13,7 @@ for pair in de-en en-de; do
     to=${pair#*-}
     gzip -dc "$data/test_2016_flickr.$from.gz" | "$tandem" translate -m "$model" --to "$to" > "$hypotheses"
     scores=$("$tandem" evaluate --metric bleu,chrf --json --reference "$data/test_2016_flickr.$to.gz" "$hypotheses")
-    bleu=$(printf '%s' "$scores" | sed 's/.*"bleu":{"score":\([0-9.]*\).*/\1/')
-    chrf=$(printf '%s' "$scores" | sed 's/.*"chrf":{"score":\([0-9.]*\).*/\1/')
+    bleu=$(printf '%s' "$scores" | sed 's/.*"bleu": *{"score": *\([0-9.]*\).*/\1/')
+    chrf=$(printf '%s' "$scores" | sed 's/.*"chrf": *{"score": *\([0-9.]*\).*/\1/')
     printf '| %s | %.2f | %.2f |\n' "$pair" "$bleu" "$chrf"
 done
