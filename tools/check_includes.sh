@@ -22,12 +22,13 @@ BEGIN {
     beside = "base platform kernels tensor models/architecture.h "
     allow("io", "base platform tensor/dtype.h")
     allow("text", beside "io")
-    allow("audio", beside "io")
-    allow("vision", beside "io")
+    allow("audio", beside "io frontend/kind.h")
+    allow("vision", beside "io frontend/kind.h")
+    allow("frontend", beside "io audio vision")
     allow("decoding", beside "io")
     allow("metrics", beside "io " public)
-    allow("training", beside "ops layers io text decoding/generate.h " public)
-    allow("api", "base platform kernels tensor ops layers models io text audio vision decoding metrics training " public)
+    allow("training", beside "ops layers io text frontend decoding/generate.h " public)
+    allow("api", "base platform kernels tensor ops layers models io text audio vision frontend decoding metrics training " public)
     allow("cli", public)
     allow("server", public)
     allow("bench", "base platform kernels " public) # it also measures the kernels by themselves

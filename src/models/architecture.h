@@ -46,6 +46,8 @@ typedef struct td_network {
     size_t vocabulary;        /* target side, rows of the projection */
     int32_t pad_id, eos_id, decoder_start_id, bos_id; /* -1: none */
     size_t max_positions;     /* 0: unlimited */
+    size_t feature_width;     /* columns of the source's features; 0: the source is ids */
+    size_t frozen_width;      /* columns of `frozen`'s result; 0: the family has no such part */
 } td_network;
 
 /* The decoder's memory between calls: one row per hypothesis. Owned by a session; `rows` counts. */
@@ -60,7 +62,7 @@ typedef struct td_architecture {
     void (*fill_constants)(td_network *network); /* after allocation; NULL when the family has no constants */
     void (*release)(td_network *network);
     td_projection (*projection)(const td_network *network);
-    /* source -> memory. */
+    /* source -> memory. Features of `frozen_width` columns are `frozen`'s result already. */
     td_status (*encode)(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory);
     td_status (*state_new)(const td_network *network, td_decoder_state **ret_state, td_error *error);
     void (*state_free)(td_decoder_state *state);
@@ -75,6 +77,12 @@ typedef struct td_architecture {
     /* New row i is old row parents[i]; rows not named are dropped (rows = 0 empties the state). Indices only. */
     td_status (*reorder)(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error);
     size_t (*state_rows)(const td_decoder_state *state);
+    /* The part of the encoder that training may leave as it is, so that its result can be kept on disk: features [total,
+     * feature_width] -> rows [total', frozen_width], ragged. NULL when frozen_width is 0. */
+    td_status (*frozen)(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_features);
+    /* The product in front of connectionist temporal classification (Graves 2006): memory states -> logits over the target vocabulary,
+     * whose blank is pad_id. NULL when the family has none, or weight NULL when this network has none. */
+    td_projection (*ctc)(const td_network *network);
 } td_architecture;
 
 /* The table; NULL when no row has that name. */
