@@ -103,6 +103,25 @@ void td_parameters_optional(td_parameters *parameters)
         parameters->entries[parameters->count - 1]->optional = true;
 }
 
+void td_parameters_shape(td_parameters *parameters, const size_t *shape, size_t rank)
+{
+    if (parameters->error.status != TD_OK)
+        return;
+    td_parameter *parameter = &parameters->entries[parameters->count - 1]->parameter;
+    size_t elements = 1;
+    for (size_t i = 0; i < rank; i++)
+        if (td_multiply_overflows(elements, shape[i], &elements))
+            elements = 0;
+    if (rank < 1 || rank > 4 || elements != parameter->rows * parameter->columns) {
+        td_fail(&parameters->error, TD_ERROR_INTERNAL, "tensor \"%s\": its shape has %zu elements, not %zu x %zu", parameter->name, elements,
+                parameter->rows, parameter->columns);
+        return;
+    }
+    parameter->rank = rank;
+    memset(parameter->shape, 0, sizeof parameter->shape);
+    memcpy(parameter->shape, shape, rank * sizeof *shape);
+}
+
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error)
 {
     if (parameters->error.status != TD_OK) {

@@ -35,6 +35,8 @@ td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size
                                     double spread, const char *name_format, ...) TD_PRINTF(6, 7);
 /* A second name under which files may hold the last declared weight. */
 void td_parameters_alias(td_parameters *parameters, const char *name_format, ...) TD_PRINTF(2, 3);
+/* The shape under which files hold the last declared weight, rank 1 to 4: the same rows, and as many elements in a row as it has columns. */
+void td_parameters_shape(td_parameters *parameters, const size_t *shape, size_t rank);
 /* The last declared weight may be absent from files. */
 void td_parameters_optional(td_parameters *parameters);
 /* Lays out and allocates; call once after the last declaration. Reports any earlier failure. */

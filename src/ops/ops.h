@@ -30,6 +30,19 @@ td_tensor *td_concatenate(td_graph *graph, td_tensor *const *parts, size_t count
 /* rows x[index[0]], x[index[1]], ... ; a negative index gives a row of zeros. Backward adds into the rows. */
 td_tensor *td_gather_rows(td_graph *graph, td_tensor *x, const int32_t *index, size_t count);
 
+/* Convolution over time of each sequence alone, between `padding` zeros on both sides: x [T, I], weight [O, I * kernel] (PyTorch's
+ * [O, I, kernel]), bias [1, O] or NULL -> [T', O] and where its sequences begin (in the arena). A sequence shorter than the kernel
+ * leaves no row. */
+typedef struct td_convolution_options {
+    size_t kernel, stride, padding;
+} td_convolution_options;
+td_tensor *td_conv_time(td_graph *graph, td_tensor *x, td_ragged ragged, td_tensor *weight, td_tensor *bias,
+                        td_convolution_options options, td_ragged *ret_ragged);
+/* Rows that a sequence of `length` rows becomes. */
+size_t td_conv_time_length(size_t length, td_convolution_options options);
+/* x [T, 2 D] -> x[:, :D] * sigmoid(x[:, D:]) [T, D]  (PyTorch's glu) */
+td_tensor *td_gated_linear(td_graph *graph, td_tensor *x);
+
 /* Multi-head attention over ragged batches (Vaswani 2017, 3.2): for each sequence and head softmax(q k^T * scale) v.
  * q [Tq, H * D], k and v [Tk, H * D] -> [Tq, H * D]; query and key ragged have the same count of sequences.
  * causal: query i of a sequence of n queries and m keys sees keys 0 .. m - n + i.

@@ -99,6 +99,13 @@ static td_tensor *apply(operation_case *it)
         return td_concatenate(graph, in, it->count);
     if (strcmp(name, "gather_rows") == 0)
         return td_gather_rows(graph, in[0], it->ids, it->id_count);
+    if (strncmp(name, "convolution", 11) == 0) {
+        td_convolution_options options = {(size_t)setting(it, "kernel"), (size_t)setting(it, "stride"), (size_t)setting(it, "padding")};
+        td_ragged output;
+        return td_conv_time(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2], options, &output);
+    }
+    if (strcmp(name, "gated_linear") == 0)
+        return td_gated_linear(graph, in[0]);
     if (strncmp(name, "attention", 9) == 0) {
         td_attention_options options = {(size_t)setting(it, "heads"), json_is_true(json_object_get(it->json, "causal")),
                                         (td_real)setting(it, "scale"), 0};

@@ -276,6 +276,35 @@ static td_tensor *attention_of_views(run *it)
                         NULL);
 }
 
+/* heads: the stride; smoothing: the padding. The kernel follows from the weight's columns. */
+static td_tensor *convolution(run *it)
+{
+    const test_case *test = it->test;
+    td_tensor *x = input(it, 0), *weight = input(it, 1);
+    td_convolution_options options = {weight->columns / x->columns, test->heads, (size_t)test->smoothing};
+    int32_t offsets[8];
+    memcpy(offsets, test->queries, (test->sequences + 1) * sizeof *offsets);
+    td_ragged output;
+    td_tensor *y = td_conv_time(&it->graph, x, (td_ragged){test->sequences, offsets}, weight, input(it, 2), options, &output);
+    memset(offsets, 0, sizeof offsets);
+    for (size_t i = 0; y && i < test->sequences; i++)
+        assert_int_equal(td_ragged_length(output, i), td_conv_time_length((size_t)(test->queries[i + 1] - test->queries[i]), options));
+    return y;
+}
+static td_tensor *convolution_of_view(run *it)
+{
+    const test_case *test = it->test;
+    td_tensor *x = td_tensor_columns(&it->graph, td_scale(&it->graph, input(it, 0), 2), 1, 3);
+    td_ragged output;
+    return td_conv_time(&it->graph, x, (td_ragged){test->sequences, test->queries}, input(it, 1), input(it, 2),
+                        (td_convolution_options){3, 2, 1}, &output);
+}
+static td_tensor *gated_linear(run *it) { return td_gated_linear(&it->graph, input(it, 0)); }
+static td_tensor *gated_linear_of_view(run *it)
+{
+    return td_gated_linear(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 1, 6));
+}
+
 static td_tensor *cross_entropy(run *it)
 {
     int32_t targets[256];
@@ -352,6 +381,15 @@ static const test_case cases[] = {
     {.name = "causal attention of columns", .forward = attention_of_views, .shapes = {{10, 18}}, .causal = true, ATTENTION = 2},
     {.name = "attention of columns with dropout", .forward = attention_of_views, .shapes = {{10, 18}}, ATTENTION = 2, .rate = 0.2},
     {.name = "causal attention of columns with dropout", .forward = attention_of_views, .shapes = {{10, 18}}, .causal = true, ATTENTION = 3, .rate = 0.2},
+#define CONVOLUTION .forward = convolution, .queries = mixed_queries, .sequences = 4, .heads
+    {.name = "convolution", .shapes = {{10, 3}, {4, 9}, {1, 4}}, CONVOLUTION = 1, .smoothing = 1},
+    {.name = "convolution without bias", .shapes = {{10, 3}, {4, 9}}, CONVOLUTION = 1, .smoothing = 1},
+    {.name = "convolution of stride 2", .shapes = {{10, 2}, {3, 10}, {1, 3}}, CONVOLUTION = 2, .smoothing = 2},
+    {.name = "convolution without padding", .shapes = {{10, 2}, {3, 6}, {1, 3}}, CONVOLUTION = 1},
+    {.name = "convolution with more padding than kernel", .shapes = {{10, 2}, {3, 4}, {1, 3}}, CONVOLUTION = 3, .smoothing = 3},
+    {.name = "convolution of columns", .forward = convolution_of_view, .shapes = {{10, 5}, {4, 9}, {1, 4}}, .queries = mixed_queries, .sequences = 4},
+    {.name = "gated linear unit", .forward = gated_linear, .shapes = {{5, 8}}},
+    {.name = "gated linear unit of columns", .forward = gated_linear_of_view, .shapes = {{5, 8}}},
     {.name = "cross_entropy", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}}},
     {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},
     {.name = "cross_entropy, smoothed", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}, .smoothing = 0.1},

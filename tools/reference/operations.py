@@ -42,6 +42,15 @@ def cross_entropy(smoothing, targets):
     return lambda h, w, b=None: F.cross_entropy(F.linear(h, w, b), torch.tensor(targets), reduction="sum", label_smoothing=smoothing)
 
 
+def convolution(kernel, stride, padding, queries):
+    def compute(x, weight, bias):
+        weight = weight.reshape(weight.shape[0], x.shape[1], kernel)
+        convolved = [F.conv1d(part.t(), weight, bias[0], stride, padding).t() if len(part) + 2 * padding >= kernel else x[:0, :1].expand(0, len(weight))
+                     for part in x.split(queries)]
+        return torch.cat(convolved)
+    return compute
+
+
 RAGGED = dict(queries=[1, 3, 5, 17], keys=[2, 1, 20, 17])
 CAUSAL = dict(queries=[1, 3, 5, 17], keys=[1, 4, 12, 17])
 CASES = {
@@ -62,6 +71,12 @@ CASES = {
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (37,), w[0], b[0], 1e-5), [(5, 37), (1, 37), (1, 37)], {}),
     "concatenate": (lambda a, b, c: torch.cat([a, b, c], 1), [(4, 2), (4, 17), (4, 5)], {}),
     "gather_rows": (lambda x: torch.cat([x, torch.zeros(1, 18)])[[4, -1, 0, 4, 2, -1, 4]], [(5, 18)], dict(ids=[4, -1, 0, 4, 2, -1, 4])),
+    "convolution": (convolution(3, 1, 1, [1, 3, 5, 17]), [(26, 7), (9, 21), (1, 9)], dict(kernel=3, stride=1, padding=1, queries=[1, 3, 5, 17])),
+    "convolution, stride 2": (convolution(5, 2, 2, [1, 3, 5, 17]), [(26, 6), (11, 30), (1, 11)],
+                              dict(kernel=5, stride=2, padding=2, queries=[1, 3, 5, 17])),
+    "convolution, no padding": (convolution(4, 3, 0, [1, 3, 5, 17]), [(26, 6), (10, 24), (1, 10)],
+                                dict(kernel=4, stride=3, padding=0, queries=[1, 3, 5, 17])),
+    "gated_linear": (lambda x: F.glu(x, 1), [(5, 36)], {}),
     "attention": (attention(1, False, 0, **RAGGED), [(26, 16), (40, 16), (40, 16)], dict(heads=1, **RAGGED)),
     "attention, 3 heads": (attention(3, False, 0, **RAGGED), [(26, 15), (40, 15), (40, 15)], dict(heads=3, **RAGGED)),
     "attention, given scale": (attention(2, False, 1.0, **RAGGED), [(26, 36), (40, 36), (40, 36)], dict(heads=2, scale=1.0, **RAGGED)),
