@@ -6,11 +6,35 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A record: source ids, target ids, source text, target text; what is where stands in the index. */
+/* A record: source ids or features, target ids, source text, target text; what is where stands in the index. Pairs of one sound or
+ * picture, given one after the other, share its features. */
 typedef struct index_entry {
-    uint64_t offset; /* in bytes */
+    uint64_t source_offset, target_offset; /* in bytes; the texts follow the target */
     uint32_t source_length, target_length, source_bytes, target_bytes;
 } index_entry;
+
+enum { CHUNK = 64 }; /* sounds or pictures read at once */
+
+typedef struct waiting_source {
+    char *name, *path;
+    td_features features;
+    td_error error;
+} waiting_source;
+
+typedef struct waiting_target {
+    size_t source; /* of the chunk */
+    char *text;
+    size_t bytes, corpus;
+    char *place; /* file and line, for messages */
+} waiting_target;
+
+/* Pairs read ahead, so that threads can make their features together. */
+typedef struct source_chunk {
+    waiting_source sources[CHUNK];
+    size_t source_count;
+    waiting_target *targets;
+    size_t target_count, target_capacity;
+} source_chunk;
 
 typedef struct corpus_builder {
     const td_corpus_options *options;
@@ -21,6 +45,7 @@ typedef struct corpus_builder {
     uint64_t offset;
     td_corpus *corpus;
     td_corpus_report report;
+    source_chunk *chunk;
 } corpus_builder;
 
 static bool write_padded(corpus_builder *builder, const void *bytes, size_t length)
@@ -32,30 +57,48 @@ static bool write_padded(corpus_builder *builder, const void *bytes, size_t leng
            fwrite(zeros, 1, padding, builder->records.stream) == padding;
 }
 
-static td_status write_pair(corpus_builder *builder, const td_text_pair *pair, const char *source_text, size_t source_bytes, td_error *error)
+static td_status fail_write(const corpus_builder *builder, td_error *error)
+{
+    return td_fail(error, TD_ERROR_IO, "%s: cannot write: %s", builder->records.path, strerror(errno));
+}
+
+/* The source was written at `source_offset`. */
+static td_status write_target(corpus_builder *builder, uint64_t source_offset, size_t source_length, const td_text_pair *pair, td_error *error)
 {
     bool keep = builder->options->keep_text;
-    index_entry entry = {builder->offset, (uint32_t)builder->source.length, (uint32_t)builder->target.length,
-                         keep ? (uint32_t)source_bytes : 0, keep ? (uint32_t)pair->target_bytes : 0};
-    bool written = write_padded(builder, builder->source.data, builder->source.length * sizeof(int32_t)) &&
-                   write_padded(builder, builder->target.data, builder->target.length * sizeof(int32_t)) &&
-                   write_padded(builder, source_text, entry.source_bytes) && write_padded(builder, pair->target, entry.target_bytes) &&
+    index_entry entry = {source_offset, builder->offset, (uint32_t)source_length, (uint32_t)builder->target.length,
+                         keep ? (uint32_t)pair->source_bytes : 0, keep ? (uint32_t)pair->target_bytes : 0};
+    bool written = write_padded(builder, builder->target.data, builder->target.length * sizeof(int32_t)) &&
+                   write_padded(builder, pair->source, entry.source_bytes) && write_padded(builder, pair->target, entry.target_bytes) &&
                    fwrite(&entry, sizeof entry, 1, builder->index.stream) == 1;
     if (!written)
-        return td_fail(error, TD_ERROR_IO, "%s: cannot write: %s", builder->records.path, strerror(errno));
+        return fail_write(builder, error);
     builder->report.kept++;
-    builder->corpus->source_tokens += builder->source.length;
+    builder->corpus->source_tokens += source_length;
     builder->corpus->target_tokens += builder->target.length;
     return TD_OK;
 }
 
+static td_status write_pair(corpus_builder *builder, const td_text_pair *pair, const char *source_text, size_t source_bytes, td_error *error)
+{
+    td_text_pair written = *pair;
+    written.source = source_text;
+    written.source_bytes = source_bytes;
+    uint64_t offset = builder->offset;
+    if (!write_padded(builder, builder->source.data, builder->source.length * sizeof(int32_t)))
+        return fail_write(builder, error);
+    return write_target(builder, offset, builder->source.length, &written, error);
+}
+
 /* NULL when the pair is good, else the counter of what is wrong with it. */
-static uint64_t *fault_of(corpus_builder *builder)
+static uint64_t *fault_of(corpus_builder *builder, size_t source)
 {
     const td_corpus_options *options = builder->options;
-    size_t source = builder->source.length, target = builder->target.length;
+    size_t target = builder->target.length;
     if (source > options->max_source_length || target > options->max_target_length)
         return &builder->report.too_long;
+    if (options->features)
+        return NULL;
     double ratio = source > target ? (double)source / (double)target : (double)target / (double)source;
     if (options->max_length_ratio > 0 && ratio > options->max_length_ratio)
         return &builder->report.bad_ratio;
@@ -92,7 +135,7 @@ static td_status add_pair(corpus_builder *builder, const td_text_pair *pair, td_
     td_ids_clear(&builder->target);
     TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_SOURCE, text, length, &builder->source, error));
     TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair->target, pair->target_bytes, &builder->target, error));
-    uint64_t *fault = fault_of(builder);
+    uint64_t *fault = fault_of(builder, builder->source.length);
     if (fault) {
         ++*fault;
         return TD_OK;
@@ -100,11 +143,140 @@ static td_status add_pair(corpus_builder *builder, const td_text_pair *pair, td_
     return write_pair(builder, pair, text, length, error);
 }
 
-static td_status add_all(corpus_builder *builder, td_error *error)
+/* ---- sounds and pictures ---- */
+
+static void empty_chunk(source_chunk *chunk)
 {
-    td_pairs *pairs;
+    for (size_t i = 0; i < chunk->source_count; i++) {
+        td_release(chunk->sources[i].name);
+        td_release(chunk->sources[i].path);
+        td_features_free(&chunk->sources[i].features);
+    }
+    for (size_t i = 0; i < chunk->target_count; i++) {
+        td_release(chunk->targets[i].text);
+        td_release(chunk->targets[i].place);
+    }
+    chunk->source_count = chunk->target_count = 0;
+}
+
+static void read_source(void *context, size_t index, size_t thread)
+{
+    corpus_builder *builder = context;
+    waiting_source *source = &builder->chunk->sources[index];
+    const td_feature_reader *reader = builder->options->features;
+    if (reader->read(reader->context, source->path, thread, &source->features, &source->error) == TD_OK &&
+        source->features.width != reader->width)
+        td_fail(&source->error, TD_ERROR_FORMAT, "%s: %zu features a row, where %zu are wanted", source->path, source->features.width,
+                reader->width);
+}
+
+static td_status write_waiting(corpus_builder *builder, const waiting_target *target, uint64_t *offsets, td_error *error)
+{
+    enum { UNWRITTEN = -1 };
+    const waiting_source *source = &builder->chunk->sources[target->source];
+    if (source->error.status != TD_OK)
+        return td_fail(error, source->error.status, "%s: %s", target->place, source->error.message);
+    td_text_pair pair = {.source = source->name, .source_bytes = strlen(source->name), .target = target->text, .target_bytes = target->bytes};
+    td_ids_clear(&builder->target);
+    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair.target, pair.target_bytes, &builder->target, error));
+    uint64_t *fault = source->features.rows == 0 ? &builder->report.empty : fault_of(builder, source->features.rows);
+    if (fault) {
+        ++*fault;
+        return TD_OK;
+    }
+    if (offsets[target->source] == (uint64_t)UNWRITTEN) {
+        offsets[target->source] = builder->offset;
+        if (!write_padded(builder, source->features.data, source->features.rows * source->features.width * sizeof(float)))
+            return fail_write(builder, error);
+    }
+    return write_target(builder, offsets[target->source], source->features.rows, &pair, error);
+}
+
+static td_status write_chunk(corpus_builder *builder, td_error *error)
+{
+    source_chunk *chunk = builder->chunk;
+    uint64_t offsets[CHUNK];
+    memset(offsets, 0xff, sizeof offsets);
+    td_pool_run(builder->options->features->pool, chunk->source_count, read_source, builder);
+    td_status status = TD_OK;
+    for (size_t i = 0; status == TD_OK && i < chunk->target_count; i++)
+        status = write_waiting(builder, &chunk->targets[i], offsets, error);
+    empty_chunk(chunk);
+    return status;
+}
+
+static td_status wait_for_source(corpus_builder *builder, const td_text_pair *pair, td_error *error)
+{
+    source_chunk *chunk = builder->chunk;
+    char *name = td_copy_bytes(pair->source, pair->source_bytes);
+    if (!name)
+        return td_fail_memory(error, pair->source_bytes);
+    if (chunk->source_count && strcmp(chunk->sources[chunk->source_count - 1].name, name) == 0) {
+        td_release(name);
+        return TD_OK;
+    }
+    if (chunk->source_count == CHUNK) {
+        td_status status = write_chunk(builder, error);
+        if (status != TD_OK) {
+            td_release(name);
+            return status;
+        }
+    }
+    td_text_pair named = *pair;
+    named.source = name;
+    waiting_source *source = &chunk->sources[chunk->source_count++];
+    *source = (waiting_source){.name = name, .path = td_source_path(builder->options, &named)};
+    return source->path ? TD_OK : td_fail_memory(error, pair->source_bytes);
+}
+
+static td_status wait_for_pair(corpus_builder *builder, const td_pairs *pairs, const td_text_pair *pair, td_error *error)
+{
+    source_chunk *chunk = builder->chunk;
+    builder->report.read++;
+    if (is_blank(pair->source, pair->source_bytes) || is_blank(pair->target, pair->target_bytes)) {
+        builder->report.empty++;
+        return TD_OK;
+    }
+    TD_TRY(wait_for_source(builder, pair, error));
+    if (chunk->target_count == chunk->target_capacity) {
+        size_t capacity = chunk->target_capacity * 2 + CHUNK;
+        waiting_target *targets = td_resize_array(chunk->targets, capacity, sizeof *targets);
+        if (!targets)
+            return td_fail_memory(error, capacity * sizeof *targets);
+        chunk->targets = targets;
+        chunk->target_capacity = capacity;
+    }
+    td_error place = {0};
+    td_pairs_where(pairs, &place);
+    waiting_target *target = &chunk->targets[chunk->target_count++];
+    *target = (waiting_target){chunk->source_count - 1, td_copy_bytes(pair->target, pair->target_bytes), pair->target_bytes, pair->corpus,
+                               td_copy_string(place.message)};
+    return target->text && target->place ? TD_OK : td_fail_memory(error, pair->target_bytes);
+}
+
+static td_status add_sources(corpus_builder *builder, td_pairs *pairs, td_error *error)
+{
     td_text_pair pair;
-    TD_TRY(td_pairs_open(builder->options, &pairs, error));
+    td_status status;
+    builder->chunk = td_allocate_array(1, sizeof *builder->chunk);
+    if (!builder->chunk)
+        return td_fail_memory(error, sizeof *builder->chunk);
+    while ((status = td_pairs_next(pairs, &pair, error)) == TD_OK && pair.source) {
+        status = wait_for_pair(builder, pairs, &pair, error);
+        if (status != TD_OK)
+            break;
+    }
+    if (status == TD_OK)
+        status = write_chunk(builder, error);
+    empty_chunk(builder->chunk);
+    td_release(builder->chunk->targets);
+    td_release(builder->chunk);
+    return status;
+}
+
+static td_status add_texts(corpus_builder *builder, td_pairs *pairs, td_error *error)
+{
+    td_text_pair pair;
     td_status status;
     while ((status = td_pairs_next(pairs, &pair, error)) == TD_OK && pair.source) {
         status = add_pair(builder, &pair, error);
@@ -113,6 +285,14 @@ static td_status add_all(corpus_builder *builder, td_error *error)
             break;
         }
     }
+    return status;
+}
+
+static td_status add_all(corpus_builder *builder, td_error *error)
+{
+    td_pairs *pairs;
+    TD_TRY(td_pairs_open(builder->options, &pairs, error));
+    td_status status = (builder->options->features ? add_sources : add_texts)(builder, pairs, error);
     td_pairs_close(pairs);
     return status;
 }
@@ -152,9 +332,9 @@ static td_status map_files(td_corpus *corpus, const char *records, const char *i
     return status;
 }
 
-td_status td_corpus_open(const char *directory, const char *name, td_corpus *ret_corpus, td_error *error)
+td_status td_corpus_open(const char *directory, const char *name, size_t feature_width, td_corpus *ret_corpus, td_error *error)
 {
-    td_corpus corpus = {0};
+    td_corpus corpus = {.feature_width = feature_width};
     char *records = file_path(directory, name, "records"), *index = file_path(directory, name, "index");
     td_status status = records && index ? map_files(&corpus, records, index, error) : td_fail_memory(error, 0);
     td_release(records);
@@ -173,7 +353,7 @@ td_status td_corpus_open(const char *directory, const char *name, td_corpus *ret
 td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory, const char *name,
                           td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error)
 {
-    td_corpus corpus = {0}; /* counts the tokens */
+    td_corpus corpus = {.feature_width = options->features ? options->features->width : 0}; /* counts the tokens */
     corpus_builder builder = {.options = options, .tokenizer = tokenizer, .corpus = &corpus};
     char *records = file_path(directory, name, "records"), *index = file_path(directory, name, "index");
     td_status status = records && index ? TD_OK : td_fail_memory(error, 0);
@@ -215,11 +395,14 @@ static size_t padded(size_t bytes)
 td_pair td_corpus_get(const td_corpus *corpus, size_t index)
 {
     const index_entry *entry = (const index_entry *)(const void *)corpus->index.data + index;
-    const uint8_t *at = corpus->records.data + entry->offset;
+    const void *source = corpus->records.data + entry->source_offset, *target = corpus->records.data + entry->target_offset;
     td_pair pair = {.source_length = entry->source_length, .target_length = entry->target_length,
-                    .source_bytes = entry->source_bytes, .target_bytes = entry->target_bytes};
-    pair.source = (const int32_t *)(const void *)at;
-    pair.target = pair.source + pair.source_length;
+                    .source_bytes = entry->source_bytes, .target_bytes = entry->target_bytes, .source_offset = entry->source_offset};
+    if (corpus->feature_width)
+        pair.features = source;
+    else
+        pair.source = source;
+    pair.target = target;
     pair.source_text = (const char *)(pair.target + pair.target_length);
     pair.target_text = pair.source_text + padded(pair.source_bytes);
     return pair;

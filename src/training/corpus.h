@@ -3,13 +3,16 @@
 #ifndef TD_TRAINING_CORPUS_H
 #define TD_TRAINING_CORPUS_H
 
+#include "frontend/kind.h"
 #include "platform/file.h"
+#include "platform/thread.h"
 #include "text/tokenizer.h"
 #include "training/recipe.h"
 
 typedef struct td_corpus {
     td_mapped_file records, index;
     size_t count;
+    size_t feature_width; /* 0: sources are ids */
     uint64_t source_tokens, target_tokens;
 } td_corpus;
 
@@ -19,16 +22,30 @@ typedef struct td_corpus_report {
 } td_corpus_report;
 
 typedef struct td_pair {
-    const int32_t *source, *target; /* end tokens included */
+    const int32_t *source, *target; /* end tokens included; source NULL when it is features */
+    const float *features;          /* [source_length, feature_width] or NULL */
     size_t source_length, target_length;
-    const char *source_text, *target_text; /* only when kept with text; not terminated */
+    const char *source_text, *target_text; /* only when kept with text; not terminated. Of features, the name of their file */
     size_t source_bytes, target_bytes;
+    uint64_t source_offset; /* equal for pairs of one sound or picture */
 } td_pair;
+
+/* Makes features of the sound or picture a source names; several threads ask at once. */
+typedef struct td_feature_reader {
+    void *context;
+    size_t width;
+    /* All that the features follow from beside the file itself: part of what decides whether a corpus on disk can be kept. */
+    const char *signature;
+    td_status (*read)(void *context, const char *path, size_t thread, td_features *ret_features, td_error *error);
+    td_pool *pool; /* on whose threads */
+} td_feature_reader;
 
 typedef struct td_corpus_options {
     const td_recipe_corpus *files;
     const td_string_list *languages; /* target language of each file pair, or empty */
     const char *source_key, *target_key; /* for .jsonl */
+    const td_feature_reader *features;   /* NULL: sources are text; else they are names of files */
+    const char *folder;                  /* that names are relative to; "": that of the file they stand in */
     size_t max_source_length, max_target_length;
     double max_length_ratio; /* 0: off */
     bool keep_text;          /* for sampled segmentation and for references */
@@ -38,7 +55,7 @@ typedef struct td_corpus_options {
 td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory, const char *name,
                           td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error);
 /* Maps what td_corpus_build wrote. */
-td_status td_corpus_open(const char *directory, const char *name, td_corpus *ret_corpus, td_error *error);
+td_status td_corpus_open(const char *directory, const char *name, size_t feature_width, td_corpus *ret_corpus, td_error *error);
 void td_corpus_close(td_corpus *corpus);
 td_pair td_corpus_get(const td_corpus *corpus, size_t index);
 /* Tokens of pair `index` without touching its record. */

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1 }; /* of the files' layout */
+enum { VERSION = 2 }; /* of the files' layout */
 
 static char *manifest_path(const char *directory, const char *name)
 {
@@ -60,6 +60,8 @@ static void describe(const td_corpus_options *options, const char *model_directo
     td_buffer_text_append(text, "\n");
     add_files(text, "source", &options->files->source);
     add_files(text, "target", &options->files->target);
+    if (options->features)
+        td_buffer_format(text, "folder %s\nfeatures %zu %s\n", options->folder, options->features->width, options->features->signature);
     td_buffer_text_append(text, "vocabulary\n");
     add_vocabulary(text, model_directory);
 }
@@ -101,8 +103,8 @@ static td_status read_count(const json_t *object, const char *path, const char *
     return TD_OK;
 }
 
-static td_status open_described(const json_t *object, const char *path, const char *directory, const char *name, td_corpus *ret_corpus,
-                                td_corpus_report *ret_report, bool *ret_found, td_error *error)
+static td_status open_described(const json_t *object, const char *path, const char *directory, const char *name, size_t feature_width,
+                                td_corpus *ret_corpus, td_corpus_report *ret_report, bool *ret_found, td_error *error)
 {
     td_corpus_report report;
     uint64_t records, index;
@@ -114,7 +116,7 @@ static td_status open_described(const json_t *object, const char *path, const ch
     TD_TRY(read_count(object, path, "too_long", &report.too_long, error));
     TD_TRY(read_count(object, path, "bad_ratio", &report.bad_ratio, error));
     td_corpus corpus;
-    td_status status = td_corpus_open(directory, name, &corpus, error);
+    td_status status = td_corpus_open(directory, name, feature_width, &corpus, error);
     if (status == TD_ERROR_IO)
         return TD_OK; /* to be built */
     TD_TRY(status);
@@ -142,7 +144,7 @@ td_status td_manifest_open(const td_corpus_options *options, const char *model_d
         status = td_json_load_file(path, &object, error);
     const char *before = json_string_value(json_object_get(object, "made_from"));
     if (status == TD_OK && before && strcmp(before, td_buffer_text(&made_from)) == 0)
-        status = open_described(object, path, directory, name, ret_corpus, ret_report, ret_found, error);
+        status = open_described(object, path, directory, name, options->features ? options->features->width : 0, ret_corpus, ret_report, ret_found, error);
     if (status == TD_ERROR_FORMAT)
         status = TD_OK; /* not ours, or damaged: built anew */
     json_decref(object);

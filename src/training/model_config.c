@@ -1,5 +1,8 @@
 #include "training/model_config.h"
 
+#include "io/json.h"
+#include "platform/file.h"
+
 #include <string.h>
 
 static const char *transformer_type(const td_recipe *recipe)
@@ -80,12 +83,24 @@ static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *t
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 
-td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
+/* The same decoders behind an encoder of sound or pictures. */
+static td_status add_features(const td_recipe *recipe, size_t feature_width, json_t *config, td_error *error)
+{
+    bool sound = recipe->task == TD_TASK_TRANSCRIBE, transformer = recipe->model.type == TD_RECIPE_TRANSFORMER;
+    const char *type = sound ? transformer ? "speech_to_text" : "tandem-rnn-speech" : transformer ? "tandem-transformer-image" : "tandem-rnn-image";
+    bool failed = json_object_set_new(config, "model_type", json_string(type)) != 0;
+    failed |= json_object_set_new(config, sound && transformer ? "input_feat_per_channel" : "feature_size", json_integer((json_int_t)feature_width)) != 0;
+    return failed ? td_fail_memory(error, 0) : TD_OK;
+}
+
+td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t **ret_config, td_error *error)
 {
     json_t *config = NULL;
     bool transformer = recipe->model.type == TD_RECIPE_TRANSFORMER;
     TD_TRY((transformer ? transformer_config : recurrent_config)(recipe, tokenizer, &config, error));
     td_status status = add_own_keys(recipe, config, error);
+    if (status == TD_OK && feature_width)
+        status = add_features(recipe, feature_width, config, error);
     if (status == TD_OK)
         *ret_config = config;
     else
@@ -106,4 +121,50 @@ td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer
                             "repetition_penalty", recipe->generation.repetition_penalty, "no_repeat_ngram_size",
                             (json_int_t)recipe->generation.no_repeat_ngram, "bad_words_ids", pad);
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
+}
+
+/* ---- front ends ---- */
+
+static td_status sound_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
+{
+    static const char *const width_keys[] = {"num_mel_bins", "num_ceps", "num_mel_bins", "width"};
+    *ret_config = json_pack("{s:s,s:s,s:I,s:I,s:s,s:b}", "feature_extractor_type", "TandemFeatureExtractor", "kind",
+                            td_recipe_choice("data.audio.kind", recipe->data.audio.kind), width_keys[recipe->data.audio.kind],
+                            (json_int_t)recipe->data.audio.width, "sampling_rate", (json_int_t)recipe->data.audio.sampling_rate, "normalize",
+                            td_recipe_choice("data.audio.normalize", recipe->data.audio.normalize), "deltas", recipe->data.audio.deltas);
+    return *ret_config ? TD_OK : td_fail_memory(error, 0);
+}
+
+static td_status copied_picture_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
+{
+    char *path = td_path_join(recipe->model.encoder.from, "preprocessor_config.json");
+    td_status status = path ? td_json_load_file(path, ret_config, error) : td_fail_memory(error, 0);
+    td_release(path);
+    return status;
+}
+
+/* A size that the recipe gives goes before the encoder's own, without cropping. */
+static td_status picture_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
+{
+    json_t *config = NULL;
+    if (*recipe->model.encoder.from)
+        TD_TRY(copied_picture_config(recipe, &config, error));
+    else
+        config = json_pack("{s:s}", "image_processor_type", "ViTImageProcessor");
+    json_int_t size = (json_int_t)recipe->data.image.size;
+    json_t *square = size ? json_pack("{s:I,s:I}", "height", size, "width", size) : NULL;
+    bool failed = !config || (size && json_object_set_new(config, "size", square) != 0);
+    if (!failed && size && json_object_get(config, "do_center_crop"))
+        failed = json_object_set_new(config, "do_center_crop", json_false()) != 0;
+    if (failed) {
+        json_decref(config);
+        return td_fail_memory(error, 0);
+    }
+    *ret_config = config;
+    return TD_OK;
+}
+
+td_status td_model_preprocessor_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
+{
+    return (recipe->task == TD_TASK_TRANSCRIBE ? sound_config : picture_config)(recipe, ret_config, error);
 }

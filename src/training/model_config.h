@@ -7,8 +7,11 @@
 
 #include <jansson.h>
 
-/* New references. */
-td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error);
+/* New references. feature_width: columns of the source's features; 0 for text. */
+td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t **ret_config, td_error *error);
 td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error);
+
+/* preprocessor_config.json of models of sound and pictures. */
+td_status td_model_preprocessor_config(const td_recipe *recipe, json_t **ret_config, td_error *error);
 
 #endif

@@ -8,14 +8,27 @@
 struct td_pairs {
     const td_corpus_options *options;
     size_t corpus;
-    td_lines *source, *target; /* target NULL: source is jsonl */
+    td_lines *source, *target; /* target NULL: source holds both sides */
     json_t *object;            /* of the present jsonl line */
 };
 
+static bool has_ending(const char *path, const char *ending)
+{
+    size_t length = strlen(path), wanted = strlen(ending);
+    if (length > 3 && strcmp(path + length - 3, ".gz") == 0)
+        length -= 3;
+    return length > wanted && strncmp(path + length - wanted, ending, wanted) == 0;
+}
+
 static bool is_jsonl(const char *path)
 {
-    const char *found = strstr(path, ".jsonl");
-    return found && (found[6] == 0 || strcmp(found + 6, ".gz") == 0);
+    return has_ending(path, ".jsonl");
+}
+
+/* Both sides in one file. */
+static bool is_paired(const char *path)
+{
+    return is_jsonl(path) || has_ending(path, ".tsv");
 }
 
 td_status td_pairs_open(const td_corpus_options *options, td_pairs **ret_pairs, td_error *error)
@@ -49,14 +62,31 @@ td_status td_pairs_where(const td_pairs *pairs, td_error *error)
     return td_error_prefix(error, "%s:%zu", td_lines_path(pairs->source), td_lines_number(pairs->source));
 }
 
+char *td_source_path(const td_corpus_options *options, const td_text_pair *pair)
+{
+    if (*pair->source == '/')
+        return td_copy_string(pair->source);
+    if (*options->folder)
+        return td_path_join(options->folder, pair->source);
+    td_buffer path = TD_BUFFER_INIT;
+    const char *list = options->files->source.items[pair->corpus], *slash = strrchr(list, '/');
+    td_buffer_append(&path, list, slash ? (size_t)(slash - list) + 1 : 0);
+    td_buffer_text_append(&path, pair->source);
+    if (td_buffer_ok(&path))
+        return path.data;
+    td_buffer_free(&path);
+    return NULL;
+}
+
 static td_status open_files(td_pairs *pairs, td_error *error)
 {
     const td_recipe_corpus *files = pairs->options->files;
     const char *source = files->source.items[pairs->corpus];
-    if (!is_jsonl(source) && pairs->corpus >= files->target.count)
+    bool paired = is_paired(source) && (pairs->corpus >= files->target.count || strcmp(files->target.items[pairs->corpus], source) == 0);
+    if (!paired && pairs->corpus >= files->target.count)
         return td_fail(error, TD_ERROR_ARGUMENT, "%s: no file of targets goes with it", source);
     TD_TRY(td_lines_open(source, &pairs->source, error));
-    return is_jsonl(source) ? TD_OK : td_lines_open(files->target.items[pairs->corpus], &pairs->target, error);
+    return paired ? TD_OK : td_lines_open(files->target.items[pairs->corpus], &pairs->target, error);
 }
 
 static td_status jsonl_text(td_pairs *pairs, const char *key, const char **ret_text, size_t *ret_bytes, td_error *error)
@@ -88,6 +118,24 @@ static td_status next_jsonl(td_pairs *pairs, td_text_pair *pair, td_error *error
     return jsonl_text(pairs, pairs->options->target_key, &pair->target, &pair->target_bytes, error);
 }
 
+static td_status next_tsv(td_pairs *pairs, td_text_pair *pair, td_error *error)
+{
+    const char *line;
+    size_t length;
+    TD_TRY(td_lines_next(pairs->source, &line, &length, error));
+    if (!line)
+        return TD_OK;
+    const char *tab = memchr(line, '\t', length);
+    if (!tab)
+        return td_fail(error, TD_ERROR_FORMAT, "%s:%zu: no tab; a line is source, tab, target", td_lines_path(pairs->source),
+                       td_lines_number(pairs->source));
+    pair->source = line;
+    pair->source_bytes = (size_t)(tab - line);
+    pair->target = tab + 1;
+    pair->target_bytes = length - pair->source_bytes - 1;
+    return TD_OK;
+}
+
 /* Lines that are only counted may be malformed. */
 static size_t count_rest(td_lines *lines)
 {
@@ -117,7 +165,8 @@ td_status td_pairs_next(td_pairs *pairs, td_text_pair *ret_pair, td_error *error
     while (pairs->corpus < pairs->options->files->source.count) {
         if (!pairs->source)
             TD_TRY(open_files(pairs, error));
-        TD_TRY(pairs->target ? next_lines(pairs, &pair, error) : next_jsonl(pairs, &pair, error));
+        bool jsonl = !pairs->target && is_jsonl(td_lines_path(pairs->source));
+        TD_TRY((pairs->target ? next_lines : jsonl ? next_jsonl : next_tsv)(pairs, &pair, error));
         if (pair.source)
             break;
         close_files(pairs);

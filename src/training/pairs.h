@@ -16,6 +16,8 @@ td_status td_pairs_open(const td_corpus_options *options, td_pairs **ret_pairs, 
 td_status td_pairs_next(td_pairs *pairs, td_text_pair *ret_pair, td_error *error);
 /* Prefixes `error` with the place of the pair last given. */
 td_status td_pairs_where(const td_pairs *pairs, td_error *error);
+/* The file that a pair's source names, to be released; NULL when out of memory. The source must end in 0. */
+char *td_source_path(const td_corpus_options *options, const td_text_pair *pair);
 void td_pairs_close(td_pairs *pairs);
 
 #endif

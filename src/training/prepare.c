@@ -14,15 +14,14 @@
 
 typedef struct preparation {
     const td_recipe *recipe;
-    void (*report)(void *, const char *, bool);
-    void *context;
+    td_prepare_report report;
     td_corpus_options train;
 } preparation;
 
 static void say(const preparation *work, const char *line)
 {
-    if (work->report)
-        work->report(work->context, line, false);
+    if (work->report.line)
+        work->report.line(work->report.context, line, false);
 }
 
 /* In the order of writing; removed in the other order. */
@@ -60,6 +59,8 @@ static td_status forget_run(const char *output, td_error *error)
         status = remove_file(output, vocabulary_files[i], error);
     if (status == TD_OK)
         status = remove_file(output, "log.jsonl", error);
+    if (status == TD_OK)
+        status = remove_file(output, "preprocessor_config.json", error);
     return status == TD_OK ? remove_file(output, "model.safetensors", error) : status;
 }
 
@@ -108,14 +109,15 @@ static td_status lock_output(const char *output, int *ret_lock, td_error *error)
     return status;
 }
 
-static td_corpus_options corpus_options(const td_recipe *recipe, bool validation)
+static td_corpus_options corpus_options(const td_recipe *recipe, bool validation, const td_feature_reader *features)
 {
     td_corpus_options options = {.files = validation ? &recipe->data.validation : &recipe->data.train,
                                  .languages = &recipe->data.languages, .source_key = recipe->data.keys.source,
                                  .target_key = recipe->data.keys.target, .max_source_length = (size_t)recipe->data.max_source_length,
                                  .max_target_length = (size_t)recipe->data.max_target_length,
                                  .max_length_ratio = validation ? 0 : recipe->data.max_length_ratio,
-                                 .keep_text = validation || recipe->data.bpe_dropout > 0};
+                                 .keep_text = validation || recipe->data.bpe_dropout > 0 || features,
+                                 .features = features, .folder = recipe->data.folder};
     return options;
 }
 
@@ -201,7 +203,8 @@ static td_status train_vocabulary(const preparation *work, td_error *error)
     options.languages = languages;
     options.language_count = distinct_languages(&recipe->data.languages, languages, 256);
     td_corpus_text *source = NULL, *target = NULL;
-    td_status status = td_corpus_text_open(&work->train, true, false, &source, error);
+    bool text = td_recipe_reads_text(recipe); /* else both sides of a shared vocabulary are the targets */
+    td_status status = td_corpus_text_open(&work->train, text, !text, &source, error);
     if (status == TD_OK)
         status = td_corpus_text_open(&work->train, false, true, &target, error);
     if (status == TD_OK)
@@ -267,24 +270,19 @@ static td_status build_corpus(const preparation *work, const td_corpus_options *
 
 static td_status build_corpora(const preparation *work, td_prepared *prepared, td_error *error)
 {
-    TD_TRY(td_tokenizer_open(work->recipe->output, &prepared->tokenizer, error));
     TD_TRY(build_corpus(work, &work->train, prepared->tokenizer, "train", &prepared->train, error));
     if (!work->recipe->data.validation.source.count)
         return TD_OK;
-    td_corpus_options options = corpus_options(work->recipe, true);
+    td_corpus_options options = corpus_options(work->recipe, true, work->train.features);
     TD_TRY(build_corpus(work, &options, prepared->tokenizer, "validation", &prepared->validation, error));
     prepared->has_validation = true;
     return prepared->validation.count ? TD_OK : td_fail(error, TD_ERROR_ARGUMENT, "the validation corpus holds no usable pair");
 }
 
-td_status td_prepare(const td_recipe *recipe, bool restart, void (*report)(void *, const char *, bool), void *context,
-                     td_prepared *ret_prepared, td_error *error)
+td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepare_report report, td_prepared *ret_prepared, td_error *error)
 {
-    preparation work = {recipe, report, context, corpus_options(recipe, false)};
+    preparation work = {recipe, report, corpus_options(recipe, false, NULL)};
     td_prepared prepared = {.lock = -1};
-    if (recipe->task != TD_TASK_TRANSLATE && recipe->task != TD_TASK_SUMMARIZE)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "task: %s cannot be trained; translate and summarize can",
-                       td_recipe_choice("task", recipe->task));
     TD_TRY(td_directory_create(recipe->output, error));
     TD_TRY(lock_output(recipe->output, &prepared.lock, error));
     td_status status = clean_up(recipe->output, error);
@@ -297,12 +295,19 @@ td_status td_prepare(const td_recipe *recipe, bool restart, void (*report)(void 
     if (status == TD_OK)
         status = set_up_vocabulary(&work, error);
     if (status == TD_OK)
-        status = build_corpora(&work, &prepared, error);
+        status = td_tokenizer_open(recipe->output, &prepared.tokenizer, error);
     if (status == TD_OK)
         *ret_prepared = prepared;
     else
         td_prepared_free(&prepared);
     return status;
+}
+
+td_status td_prepare_corpora(const td_recipe *recipe, const td_feature_reader *features, td_prepare_report report, td_prepared *prepared,
+                             td_error *error)
+{
+    preparation work = {recipe, report, corpus_options(recipe, false, features)};
+    return build_corpora(&work, prepared, error);
 }
 
 void td_prepared_free(td_prepared *prepared)

@@ -1,8 +1,8 @@
-/* What training needs before the first step: the output directory, a vocabulary, and corpora as ids. */
+/* What training needs before the first step: the output directory, a vocabulary, and corpora on disk. */
 #ifndef TD_TRAINING_PREPARE_H
 #define TD_TRAINING_PREPARE_H
 
-#include "training/corpus.h"
+#include "training/sources.h"
 
 typedef struct td_prepared {
     td_tokenizer *tokenizer;
@@ -11,9 +11,16 @@ typedef struct td_prepared {
     int lock; /* file descriptor: one run at a time writes to a directory; set by td_prepare */
 } td_prepared;
 
-/* restart: removes checkpoints, vocabulary and logs of an earlier run first. */
-td_status td_prepare(const td_recipe *recipe, bool restart, void (*report)(void *context, const char *line, bool transient),
-                     void *context, td_prepared *ret_prepared, td_error *error);
+typedef struct td_prepare_report {
+    void (*line)(void *context, const char *line, bool transient); /* may be NULL */
+    void *context;
+} td_prepare_report;
+
+/* The directory, the lock and the tokenizer. restart: removes checkpoints, vocabulary and logs of an earlier run first. */
+td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepare_report report, td_prepared *ret_prepared, td_error *error);
+/* The corpora. features: NULL for text. */
+td_status td_prepare_corpora(const td_recipe *recipe, const td_feature_reader *features, td_prepare_report report, td_prepared *prepared,
+                             td_error *error);
 void td_prepared_free(td_prepared *prepared);
 
 #endif

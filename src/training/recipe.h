@@ -53,7 +53,17 @@ typedef enum td_recipe_schedule {
 } td_recipe_schedule;
 typedef enum td_recipe_optimizer { TD_RECIPE_ADAM, TD_RECIPE_ADAMW, TD_RECIPE_SGD } td_recipe_optimizer;
 typedef enum td_recipe_precision { TD_RECIPE_FLOAT32, TD_RECIPE_BFLOAT16 } td_recipe_precision;
-typedef enum td_recipe_metric { TD_RECIPE_METRIC_LOSS, TD_RECIPE_METRIC_BLEU } td_recipe_metric;
+typedef enum td_recipe_metric {
+    TD_RECIPE_METRIC_LOSS,
+    TD_RECIPE_METRIC_BLEU,
+    TD_RECIPE_METRIC_ROUGE,
+    TD_RECIPE_METRIC_CIDER,
+    TD_RECIPE_METRIC_WER,
+    TD_RECIPE_METRIC_CER,
+    TD_RECIPE_METRIC_EXACT
+} td_recipe_metric;
+typedef enum td_recipe_audio { TD_RECIPE_FBANK, TD_RECIPE_MFCC, TD_RECIPE_LOG_MEL, TD_RECIPE_FEATURES } td_recipe_audio;
+typedef enum td_recipe_feature_norm { TD_RECIPE_NORM_NONE, TD_RECIPE_NORM_UTTERANCE, TD_RECIPE_NORM_GLOBAL } td_recipe_feature_norm;
 typedef enum td_recipe_tokenize {
     TD_RECIPE_TOKENIZE_13A,
     TD_RECIPE_TOKENIZE_NONE,
@@ -78,10 +88,12 @@ typedef struct td_recipe_corpus {
 
 typedef struct td_recipe_stack {
     int64_t layers, width, heads, feed_forward;
-    bool bidirectional; /* encoder only */
+    bool bidirectional; /* these three: encoder only */
+    char *from;
+    bool frozen;
 } td_recipe_stack;
 
-#define TD_RECIPE_MAX_KEYS 128
+#define TD_RECIPE_MAX_KEYS 192
 
 /* Strings are never NULL; "" is an unset one. Paths are absolute. */
 typedef struct td_recipe {
@@ -99,6 +111,15 @@ typedef struct td_recipe {
             double character_coverage;
             char *from;
         } vocabulary;
+        char *folder; /* of sounds and pictures */
+        struct {
+            int kind, normalize;
+            int64_t sampling_rate, width;
+            bool deltas;
+        } audio;
+        struct {
+            int64_t size;
+        } image;
         td_string_list languages; /* of train, one per corpus; empty: none */
         int64_t max_source_length, max_target_length, shuffle_window;
         double max_length_ratio, bpe_dropout;
@@ -117,6 +138,9 @@ typedef struct td_recipe {
         double beta1, beta2, epsilon, momentum, weight_decay, clip_norm;
         double dropout, attention_dropout, activation_dropout, word_dropout;
         double label_smoothing, r_drop, scheduled_sampling, ema;
+        struct {
+            int64_t time_masks, time_width, frequency_masks, frequency_width;
+        } spec_augment;
         int64_t average_last, keep_checkpoints, seed, threads;
         int64_t validate_every, checkpoint_every, report_every, validation_beam, validation_max_sentences;
     } training;
@@ -142,6 +166,11 @@ td_status td_recipe_set(td_recipe *recipe, const char *assignment, td_error *err
 /* What spans several keys: required ones, parallel lists, heads that divide widths, attention that fits the model's type. Fills
  * the defaults that depend on other keys. Call once after all overrides, before use. */
 td_status td_recipe_check(td_recipe *recipe, td_error *error);
+/* False for sound and pictures. */
+static inline bool td_recipe_reads_text(const td_recipe *recipe)
+{
+    return recipe->task == TD_TASK_TRANSLATE || recipe->task == TD_TASK_SUMMARIZE;
+}
 /* Every key with its value, as YAML that loads back to the same values. */
 td_status td_recipe_write(const td_recipe *recipe, const char *path, td_error *error);
 /* The reference page in Markdown. */

@@ -89,9 +89,27 @@ static void fill_dependent(td_recipe *recipe)
         decoder->feed_forward = encoder->feed_forward;
     if (recipe->model.type != TD_RECIPE_TRANSFORMER && !given(recipe, "model.attention"))
         recipe->model.attention = TD_RECIPE_ATTENTION_ADDITIVE;
-    bool text_source = recipe->task == TD_TASK_TRANSLATE || recipe->task == TD_TASK_SUMMARIZE;
+    bool text_source = td_recipe_reads_text(recipe);
     if ((!recipe->data.vocabulary.shared || !text_source) && !given(recipe, "model.tie_embeddings"))
         recipe->model.tie_embeddings = TD_RECIPE_TIE_TWO_WAY;
+    if (!text_source && !given(recipe, "data.max_source_length"))
+        recipe->data.max_source_length = recipe->task == TD_TASK_TRANSCRIBE ? 6000 : INT32_MAX;
+}
+
+/* Keys that only one kind of source has. */
+static td_status check_source(const td_recipe *recipe, td_error *error)
+{
+    if (*recipe->model.encoder.from && recipe->task != TD_TASK_CAPTION)
+        return fail(recipe, "model.encoder.from", error, "is for task: caption");
+    if (recipe->training.spec_augment.time_masks + recipe->training.spec_augment.frequency_masks > 0 && recipe->task != TD_TASK_TRANSCRIBE)
+        return fail(recipe, "training.spec_augment.time_masks", error, "is for task: transcribe");
+    if (td_recipe_reads_text(recipe))
+        return TD_OK;
+    if (recipe->model.tie_embeddings == TD_RECIPE_TIE_THREE_WAY)
+        return fail(recipe, "model.tie_embeddings", error, "three-way needs text on both sides");
+    if (!is_paired(&recipe->data.train.source) || !is_paired(&recipe->data.validation.source))
+        return fail(recipe, "data.train.source", error, "sound and pictures are listed in .tsv files (name, tab, text) or .jsonl");
+    return TD_OK;
 }
 
 static td_status check_transformer(const td_recipe *recipe, td_error *error)
@@ -154,6 +172,7 @@ td_status td_recipe_check(td_recipe *recipe, td_error *error)
 {
     fill_dependent(recipe);
     TD_TRY(check_data(recipe, error));
+    TD_TRY(check_source(recipe, error));
     TD_TRY(check_model(recipe, error));
     return check_training(recipe, error);
 }

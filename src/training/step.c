@@ -113,8 +113,14 @@ size_t td_stepper_peak_memory(const td_stepper *stepper)
 typedef struct step_sides {
     int32_t *source_offsets, *target_offsets;
     int32_t *source, *target_in, *target_out;
-    size_t source_length, target_length;
+    td_real *features; /* in the place of source, for sound and pictures */
+    size_t source_length, target_length, width;
 } step_sides;
+
+static td_batch source_batch(const step_sides *sides, size_t rows)
+{
+    return (td_batch){.ragged = {rows, sides->source_offsets}, .ids = sides->source, .features = sides->features, .width = sides->width};
+}
 
 /* Room for a sampled segmentation, which is longer than the plain one: a token a byte. Normalization may make more bytes of few (one
  * ligature, eighteen letters), so it is checked. */
@@ -132,16 +138,19 @@ static td_status pair_ids(td_stepper *stepper, step_worker *worker, uint64_t ind
         return TD_OK;
     td_random random = {td_random_key(options->seed, (uint64_t)stepper->step, td_mix64(index)), 0};
     td_ids_clear(&worker->sampled);
-    TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_SOURCE, pair->source_text, pair->source_bytes, options->bpe_dropout,
-                                       &random, &worker->sampled, error));
+    if (!pair->features)
+        TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_SOURCE, pair->source_text, pair->source_bytes, options->bpe_dropout,
+                                           &random, &worker->sampled, error));
     size_t source = worker->sampled.length;
     TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_TARGET, pair->target_text, pair->target_bytes, options->bpe_dropout,
                                        &random, &worker->sampled, error));
     size_t target = worker->sampled.length - source, limit = options->network->max_positions;
     bool fits = source <= bound_of(pair->source_length, pair->source_bytes) && target <= bound_of(pair->target_length, pair->target_bytes);
     if (fits && (!limit || (source <= limit && target <= limit))) { /* else keep the plain segmentation */
-        pair->source = worker->sampled.data;
-        pair->source_length = source;
+        if (!pair->features) {
+            pair->source = worker->sampled.data;
+            pair->source_length = source;
+        }
         pair->target = worker->sampled.data + source;
         pair->target_length = target;
     }
@@ -157,12 +166,21 @@ static void drop_words(const td_stepper *stepper, uint64_t index, int32_t *ids, 
             ids[i] = unknown;
 }
 
+static void append_features(const td_pair *pair, step_sides *sides)
+{
+    td_real *rows = sides->features + sides->source_length * sides->width;
+    memcpy(rows, pair->features, pair->source_length * sides->width * sizeof *rows);
+}
+
 static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t index, size_t row, step_sides *sides, td_error *error)
 {
     td_pair pair;
     TD_TRY(pair_ids(stepper, worker, index, &pair, error));
-    memcpy(sides->source + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
-    if (stepper->gradient && stepper->options.word_dropout > 0)
+    if (pair.features)
+        append_features(&pair, sides);
+    else
+        memcpy(sides->source + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
+    if (!pair.features && stepper->gradient && stepper->options.word_dropout > 0)
         drop_words(stepper, index, sides->source + sides->source_length, pair.source_length);
     sides->target_in[sides->target_length] = stepper->options.network->decoder_start_id;
     memcpy(sides->target_in + sides->target_length + 1, pair.target, (pair.target_length - 1) * sizeof *pair.target);
@@ -180,7 +198,7 @@ static void bound_tokens(const td_stepper *stepper, const step_shard *shard, siz
     *ret_source = *ret_target = 0;
     for (size_t i = 0; i < shard->count; i++) {
         td_pair pair = td_corpus_get(stepper->options.corpus, stepper->indices[shard->first + i]);
-        *ret_source += bound_of(pair.source_length, pair.source_bytes);
+        *ret_source += pair.features ? pair.source_length : bound_of(pair.source_length, pair.source_bytes);
         *ret_target += bound_of(pair.target_length, pair.target_bytes);
     }
 }
@@ -191,7 +209,11 @@ static td_status gather_shard(td_stepper *stepper, step_worker *worker, td_graph
     bound_tokens(stepper, shard, &source, &target);
     sides->source_offsets = td_graph_allocate(graph, rows + 1, sizeof(int32_t));
     sides->target_offsets = td_graph_allocate(graph, rows + 1, sizeof(int32_t));
-    sides->source = td_graph_allocate(graph, source * copies, sizeof(int32_t));
+    sides->width = stepper->options.corpus->feature_width;
+    if (sides->width)
+        sides->features = td_graph_allocate(graph, source * copies, sides->width * sizeof(td_real));
+    else
+        sides->source = td_graph_allocate(graph, source * copies, sizeof(int32_t));
     sides->target_in = td_graph_allocate(graph, target * copies, sizeof(int32_t));
     sides->target_out = td_graph_allocate(graph, target * copies, sizeof(int32_t));
     if (!td_graph_ok(graph))
@@ -251,7 +273,7 @@ static void mix_predictions(td_stepper *stepper, step_worker *worker, td_graph *
     int32_t *best = rate > 0 ? td_graph_allocate(graph, sides->target_length, sizeof *best) : NULL;
     if (!best)
         return;
-    td_batch source = {.ragged = {rows, sides->source_offsets}, .ids = sides->source};
+    td_batch source = source_batch(sides, rows);
     td_batch target = {.ragged = {rows, sides->target_offsets}, .ids = sides->target_in};
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_graph first_pass;
@@ -274,7 +296,7 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
 {
     const td_step_options *options = &stepper->options;
     const td_architecture *architecture = options->network->architecture;
-    td_batch source = {.ragged = {rows, sides->source_offsets}, .ids = sides->source};
+    td_batch source = source_batch(sides, rows);
     td_batch target = {.ragged = {rows, sides->target_offsets}, .ids = sides->target_in};
     td_memory memory;
     td_tensor *hidden;

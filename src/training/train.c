@@ -20,6 +20,7 @@ typedef struct training_run {
     const td_train_options *options;
     td_recipe *recipe;
     td_prepared data;
+    td_sources sources; /* of sound and pictures */
     td_network network;
     td_pool *pool;
     td_stepper *stepper, *validation_stepper;
@@ -108,11 +109,16 @@ static td_status read_model_from(const training_run *run, json_t **ret_config, t
     return status;
 }
 
+static size_t feature_width(const training_run *run)
+{
+    return td_recipe_reads_text(run->recipe) ? 0 : td_sources_width(&run->sources);
+}
+
 static td_status set_up_network(training_run *run, td_error *error)
 {
     json_t *config = NULL;
     td_status status = *run->recipe->model.from ? read_model_from(run, &config, error)
-                                                : td_model_config(run->recipe, run->data.tokenizer, &config, error);
+                                                : td_model_config(run->recipe, run->data.tokenizer, feature_width(run), &config, error);
     if (status == TD_OK)
         status = td_network_configure(config, "config.json", &run->network, error);
     if (status == TD_OK)
@@ -186,10 +192,17 @@ static td_status open_reports(training_run *run, td_error *error)
 static td_status set_up(training_run *run, const char *path, td_error *error)
 {
     TD_TRY(load_recipe(run, path, error));
-    TD_TRY(td_prepare(run->recipe, run->options->restart, run->options->report, run->options->context, &run->data, error));
+    td_prepare_report report = {run->options->report, run->options->context};
+    bool text = td_recipe_reads_text(run->recipe);
+    TD_TRY(td_prepare_vocabulary(run->recipe, run->options->restart, report, &run->data, error));
     size_t threads = run->recipe->training.threads > 0 ? (size_t)run->recipe->training.threads : (size_t)td_cpu_count();
     TD_TRY(td_pool_new(threads, td_gemm_thread_setup, &run->pool, error));
+    if (!text)
+        TD_TRY(td_sources_open(run->recipe, run->pool, &run->sources, error));
     TD_TRY(set_up_network(run, error));
+    if (run->recipe->task == TD_TASK_CAPTION && *run->recipe->model.encoder.from && run->recipe->model.encoder.frozen)
+        TD_TRY(td_sources_use_frozen(&run->sources, &run->network, error));
+    TD_TRY(td_prepare_corpora(run->recipe, text ? NULL : &run->sources.reader, report, &run->data, error));
     TD_TRY(allocate_buffers(run, error));
     TD_TRY(set_up_steppers(run, error));
     TD_TRY(td_batches_new(&run->data.train, (uint64_t)run->recipe->training.seed, (size_t)run->recipe->training.batch_tokens,
@@ -212,6 +225,7 @@ static void tear_down(training_run *run)
     td_release(run->norm_parts);
     td_release(run->indices);
     td_buffer_free(&run->progress);
+    td_sources_close(&run->sources);
     td_network_free(&run->network);
     td_pool_free(run->pool);
     td_prepared_free(&run->data);
@@ -386,21 +400,22 @@ static td_status try_weights(training_run *run, size_t averaged, td_error *error
     TD_TRY(td_validator_run(run->validator, &validation, error));
     if (!isfinite(validation.loss))
         return fail_numeric(run->state.step, "the validation loss is not a finite number", error);
-    bool by_bleu = run->recipe->training.validation_metric == TD_RECIPE_METRIC_BLEU;
-    double score = by_bleu ? validation.bleu : -validation.loss;
+    const td_metric *metric = td_metric_find(run->recipe->training.validation_metric);
+    double score = !metric ? -validation.loss : metric->lower ? -validation.score : validation.score;
     bool better = score > run->state.best_score;
     json_t *object = json_pack("{s:I,s:f}", "step", (json_int_t)run->state.step, "validation_loss", validation.loss);
-    if (object && by_bleu)
-        json_object_set_new(object, "validation_bleu", json_real(validation.bleu));
+    char key[64] = "", what[64] = "", text[48] = "";
+    snprintf(key, sizeof key, "validation_%s", td_recipe_choice("training.validation_metric", run->recipe->training.validation_metric));
+    if (object && metric)
+        json_object_set_new(object, key, json_real(validation.score));
     if (object && averaged)
         json_object_set_new(object, "averaged", json_integer((json_int_t)averaged));
     TD_TRY(log_numbers(run, object, error));
-    char bleu[32] = "", what[64] = "";
     if (averaged)
         snprintf(what, sizeof what, " of the mean of %zu checkpoints", averaged);
-    if (by_bleu)
-        snprintf(bleu, sizeof bleu, ", BLEU %.2f", validation.bleu);
-    say(run, false, "validation%s at step %lld: loss %.4f%s%s", what, (long long)run->state.step, validation.loss, bleu,
+    if (metric)
+        snprintf(text, sizeof text, ", %s %.2f", metric->title, validation.score);
+    say(run, false, "validation%s at step %lld: loss %.4f%s%s", what, (long long)run->state.step, validation.loss, text,
         better ? ", best so far" : "");
     run->state.worse = better ? 0 : run->state.worse + 1;
     if (!better && run->recipe->training.schedule == TD_RECIPE_PLATEAU)

@@ -1,7 +1,5 @@
 #include "training/validate.h"
 
-#include "tandem/metrics.h"
-
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -14,8 +12,11 @@ struct td_validator {
     td_pool *pool;
     td_generation generation;
     td_search **searches; /* [threads] */
-    size_t count;         /* sentences translated */
-    char **hypotheses, **references; /* [count] */
+    size_t count;         /* sources */
+    uint64_t *pairs;      /* [count] the first pair of each: a sound or picture may have several, one after the other */
+    char **hypotheses;    /* [count] */
+    char ***references;   /* [reference_count][count] */
+    size_t reference_count;
     pthread_mutex_t mutex; /* guards next and error */
     size_t next;
     td_error error;
@@ -32,6 +33,71 @@ static td_status set_generation(td_validator *validator, const td_recipe *recipe
     return td_generation_set(&validator->generation, never, error);
 }
 
+/* Whether pair `index` is another target of the source before it. */
+static bool continues(const td_corpus *corpus, size_t index)
+{
+    return index > 0 && corpus->feature_width &&
+           td_corpus_get(corpus, index).source_offset == td_corpus_get(corpus, index - 1).source_offset;
+}
+
+static td_status find_sources(td_validator *validator, size_t limit, td_error *error)
+{
+    size_t targets = 0;
+    validator->pairs = td_allocate_array(validator->corpus->count, sizeof *validator->pairs);
+    if (!validator->pairs)
+        return td_fail_memory(error, validator->corpus->count * sizeof *validator->pairs);
+    for (size_t i = 0; i < validator->corpus->count; i++) {
+        bool again = continues(validator->corpus, i);
+        if (!again && limit && validator->count == limit)
+            break;
+        targets = again ? targets + 1 : 1;
+        if (!again)
+            validator->pairs[validator->count++] = i;
+        if (targets > validator->reference_count)
+            validator->reference_count = targets;
+    }
+    return TD_OK;
+}
+
+/* A source with fewer targets than others repeats its last one, which changes no maximum over references. */
+static td_status copy_references(td_validator *validator, td_error *error)
+{
+    validator->hypotheses = td_allocate_array(validator->count, sizeof(char *));
+    validator->references = td_allocate_array(validator->reference_count, sizeof(char **));
+    if (!validator->hypotheses || !validator->references)
+        return td_fail_memory(error, validator->count * sizeof(char *));
+    for (size_t r = 0; r < validator->reference_count; r++) {
+        char **texts = validator->references[r] = td_allocate_array(validator->count, sizeof(char *));
+        for (size_t i = 0; texts && i < validator->count; i++) {
+            size_t index = (size_t)validator->pairs[i];
+            for (size_t k = 0; k < r && index + 1 < validator->corpus->count && continues(validator->corpus, index + 1); k++)
+                index++;
+            td_pair pair = td_corpus_get(validator->corpus, index);
+            texts[i] = td_copy_bytes(pair.target_text, pair.target_bytes);
+            if (!texts[i])
+                return td_fail_memory(error, pair.target_bytes);
+        }
+        if (!texts)
+            return td_fail_memory(error, validator->count * sizeof(char *));
+    }
+    return TD_OK;
+}
+
+static td_status set_up(td_validator *validator, const td_network *network, td_error *error)
+{
+    size_t threads = td_pool_threads(validator->pool);
+    td_search_options options = {0};
+    TD_TRY(find_sources(validator, (size_t)validator->recipe->training.validation_max_sentences, error));
+    TD_TRY(copy_references(validator, error));
+    TD_TRY(set_generation(validator, validator->recipe, error));
+    validator->searches = td_allocate_array(threads, sizeof(td_search *));
+    if (!validator->searches)
+        return td_fail_memory(error, threads * sizeof(td_search *));
+    for (size_t i = 0; i < threads; i++)
+        TD_TRY(td_search_new(network, &options, &validator->searches[i], error));
+    return TD_OK;
+}
+
 td_status td_validator_new(const td_recipe *recipe, const td_network *network, const td_tokenizer *tokenizer, const td_corpus *corpus,
                            td_stepper *stepper, td_pool *pool, td_validator **ret_validator, td_error *error)
 {
@@ -40,23 +106,7 @@ td_status td_validator_new(const td_recipe *recipe, const td_network *network, c
         return td_fail_memory(error, sizeof *validator);
     *validator = (td_validator){.recipe = recipe, .tokenizer = tokenizer, .corpus = corpus, .stepper = stepper, .pool = pool};
     pthread_mutex_init(&validator->mutex, NULL);
-    size_t limit = (size_t)recipe->training.validation_max_sentences, threads = td_pool_threads(pool);
-    validator->count = limit && limit < corpus->count ? limit : corpus->count;
-    validator->searches = td_allocate_array(threads, sizeof(td_search *));
-    validator->hypotheses = td_allocate_array(validator->count, sizeof(char *));
-    validator->references = td_allocate_array(validator->count, sizeof(char *));
-    td_status status = validator->searches && validator->hypotheses && validator->references
-                           ? set_generation(validator, recipe, error)
-                           : td_fail_memory(error, validator->count * sizeof(char *));
-    td_search_options options = {0};
-    for (size_t i = 0; status == TD_OK && i < threads; i++)
-        status = td_search_new(network, &options, &validator->searches[i], error);
-    for (size_t i = 0; status == TD_OK && i < validator->count; i++) {
-        td_pair pair = td_corpus_get(corpus, i);
-        validator->references[i] = td_copy_bytes(pair.target_text, pair.target_bytes);
-        if (!validator->references[i])
-            status = td_fail_memory(error, pair.target_bytes);
-    }
+    td_status status = set_up(validator, network, error);
     if (status != TD_OK) {
         td_validator_free(validator);
         return status;
@@ -78,8 +128,12 @@ void td_validator_free(td_validator *validator)
     if (!validator)
         return;
     forget_hypotheses(validator);
-    for (size_t i = 0; validator->references && i < validator->count; i++)
-        td_release(validator->references[i]);
+    for (size_t r = 0; validator->references && r < validator->reference_count; r++) {
+        for (size_t i = 0; validator->references[r] && i < validator->count; i++)
+            td_release(validator->references[r][i]);
+        td_release(validator->references[r]);
+    }
+    td_release(validator->pairs);
     for (size_t i = 0; validator->searches && i < td_pool_threads(validator->pool); i++)
         td_search_free(validator->searches[i]);
     td_release(validator->hypotheses);
@@ -101,9 +155,10 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
     pthread_mutex_unlock(&validator->mutex);
     if (!*ret_given)
         return TD_OK;
-    td_pair pair = td_corpus_get(validator->corpus, index);
+    td_pair pair = td_corpus_get(validator->corpus, (size_t)validator->pairs[index]);
     *ret_index = index;
-    *ret_source = (td_source){.ids = pair.source, .length = pair.source_length};
+    *ret_source = (td_source){.ids = pair.source, .features = pair.features, .length = pair.source_length,
+                              .width = validator->corpus->feature_width};
     return TD_OK;
 }
 
@@ -136,7 +191,7 @@ static void search_task(void *context, size_t index, size_t thread)
     pthread_mutex_unlock(&validator->mutex);
 }
 
-static td_status run_bleu(td_validator *validator, double *ret_bleu, td_error *error)
+static td_status run_metric(td_validator *validator, const td_metric *metric, double *ret_score, td_error *error)
 {
     forget_hypotheses(validator);
     validator->next = 0;
@@ -147,13 +202,9 @@ static td_status run_bleu(td_validator *validator, double *ret_bleu, td_error *e
             *error = validator->error;
         return validator->error.status;
     }
-    td_bleu_options options = TD_BLEU_OPTIONS_INIT;
-    options.tokenizer = (td_metric_tokenizer)validator->recipe->training.validation_tokenize;
-    const char *const *references = (const char *const *)validator->references;
-    td_bleu_result result;
-    TD_TRY(td_bleu(&options, (const char *const *)validator->hypotheses, &references, 1, validator->count, &result, error));
-    *ret_bleu = result.score;
-    return TD_OK;
+    td_metric_texts texts = {(const char *const *)validator->hypotheses, (const char *const *const *)validator->references,
+                             validator->reference_count, validator->count, validator->recipe->training.validation_tokenize};
+    return metric->score(&texts, ret_score, error);
 }
 
 static td_status run_loss(td_validator *validator, double *ret_loss, td_error *error)
@@ -179,8 +230,9 @@ td_status td_validator_run(td_validator *validator, td_validation *ret_validatio
 {
     td_validation validation = {0, NAN};
     TD_TRY(run_loss(validator, &validation.loss, error));
-    if (validator->recipe->training.validation_metric == TD_RECIPE_METRIC_BLEU)
-        TD_TRY(run_bleu(validator, &validation.bleu, error));
+    const td_metric *metric = td_metric_find(validator->recipe->training.validation_metric);
+    if (metric)
+        TD_TRY(run_metric(validator, metric, &validation.score, error));
     *ret_validation = validation;
     return TD_OK;
 }

@@ -1,14 +1,15 @@
-/* How good the model is on held-out pairs: loss per token, and BLEU of beam search against the references. */
+/* How good the model is on held-out pairs: loss per token, and a score of beam search against the references. */
 #ifndef TD_TRAINING_VALIDATE_H
 #define TD_TRAINING_VALIDATE_H
 
 #include "decoding/generate.h"
 #include "platform/thread.h"
+#include "training/metric.h"
 #include "training/step.h"
 
 typedef struct td_validation {
     double loss; /* nll per target token, natural logarithm */
-    double bleu; /* percent; NaN when not asked for */
+    double score; /* of the recipe's metric, percent; NaN when that is the loss */
 } td_validation;
 
 typedef struct td_validator td_validator;
