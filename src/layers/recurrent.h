@@ -15,6 +15,7 @@ typedef struct td_recurrent_stack {
     size_t inputs, hidden, layers;
     bool bidirectional, no_bias;
     bool reverse;               /* every layer reads from the end: the same as reversing the input and the output */
+    size_t pyramid;             /* after each of the first so many layers two neighbouring rows become one (Chan 2016); < layers */
     td_recurrent_layer *layer;  /* [layers * directions], the forward one of each layer first; owned */
 } td_recurrent_stack;
 
@@ -31,5 +32,10 @@ td_recurrent_weights td_recurrent_layer_weights(td_graph *graph, const td_recurr
  * h0 or c0 in it may be NULL. */
 td_tensor *td_recurrent_stack_apply(td_graph *graph, const td_recurrent_stack *stack, td_tensor *x, td_ragged ragged, td_real dropout,
                                     td_tensor *const *h0, td_tensor *const *c0, td_tensor **ret_h, td_tensor **ret_c);
+
+/* The same for a stack with a pyramid, from zero states. ret_ragged: where the sequences of the result begin; an odd last row is joined
+ * with zeros. */
+td_tensor *td_recurrent_pyramid_apply(td_graph *graph, const td_recurrent_stack *stack, td_tensor *x, td_ragged ragged, td_real dropout,
+                                      td_tensor **ret_h, td_tensor **ret_c, td_ragged *ret_ragged);
 
 #endif

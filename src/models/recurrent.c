@@ -72,7 +72,7 @@ static td_tensor *memory_keys(const td_rnn_network *model, td_graph *graph, td_t
     return td_step_linear_apply(graph, td_step_linear_begin(graph, weight, NULL, states ? states->rows : 0), states, NULL);
 }
 
-static td_status begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
+td_status td_rnn_begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
 {
     const td_rnn_network *model = network->family;
     td_tensor *start = start_state(model, graph, memory);
@@ -82,13 +82,13 @@ static td_status begin(const td_network *network, td_graph *graph, const td_memo
     return td_rnn_state_append(state, graph, memory->ragged, start, keys, memory->states);
 }
 
-static td_projection projection(const td_network *network)
+td_projection td_rnn_projection(const td_network *network)
 {
     const td_rnn_network *model = network->family;
     return model->projection;
 }
 
-static size_t state_rows(const td_decoder_state *state)
+size_t td_rnn_state_rows(const td_decoder_state *state)
 {
     return state->rows;
 }
@@ -99,12 +99,12 @@ const td_architecture td_architecture_tandem_rnn = {
     .source = TD_TEXT,
     .configure = td_rnn_configure,
     .release = td_rnn_release,
-    .projection = projection,
+    .projection = td_rnn_projection,
     .encode = encode,
     .state_new = td_rnn_state_new,
     .state_free = td_rnn_state_free,
-    .begin = begin,
+    .begin = td_rnn_begin,
     .decode = td_rnn_decode,
     .reorder = td_rnn_state_reorder,
-    .state_rows = state_rows,
+    .state_rows = td_rnn_state_rows,
 };

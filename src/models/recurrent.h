@@ -17,6 +17,16 @@ typedef struct td_rnn_linear {
     const td_parameter *weight, *bias; /* NULL: absent */
 } td_rnn_linear;
 
+enum { TD_RNN_MAX_CONVOLUTIONS = 4 };
+
+/* What stands before or in place of the recurrent encoder where the source is sound or a picture. */
+typedef struct td_rnn_front {
+    size_t convolutions, kernel, channels;  /* sound: convolutions over time, each with its stride */
+    size_t strides[TD_RNN_MAX_CONVOLUTIONS];
+    td_rnn_linear convolution[TD_RNN_MAX_CONVOLUTIONS]; /* [channels, inputs * kernel] */
+    td_rnn_linear projection;               /* picture: features -> memory */
+} td_rnn_front;
+
 typedef struct td_rnn_network {
     td_rnn_attention attention;
     bool input_feeding, coverage, context_feeding;
@@ -33,6 +43,8 @@ typedef struct td_rnn_network {
     td_rnn_linear readout; /* [R, H + M (+ E for additive)] */
     td_rnn_linear reduce;  /* to the embedding's width when the output is tied and the decoder is wider */
     td_projection projection;
+    td_rnn_front front;
+    td_projection ctc; /* weight NULL without */
 } td_rnn_network;
 
 static inline size_t td_rnn_states(const td_rnn_network *model) { return model->decoder.kind == TD_CELL_LSTM ? 2 : 1; }
@@ -62,6 +74,16 @@ struct td_decoder_state {
     td_tensor *recorded, *recorded_coverage, *keys, *memory_values;
 };
 
+/* A size from the configuration, 1..limit; fallback 0: the key must be there. */
+td_status td_rnn_get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
+                          td_error *error);
+/* Declares NAME.weight and NAME.bias. */
+td_rnn_linear td_rnn_declare_linear(td_parameters *parameters, size_t outputs, size_t inputs, const char *name);
+/* What sound and pictures have in place of a vocabulary: its sizes (after cells were read; sets encoder.inputs and memory), then its
+ * weights. Nothing for text. */
+td_status td_rnn_front_read(const json_t *config, const char *file, td_network *network, td_error *error);
+td_status td_rnn_front_declare(const json_t *config, const char *file, td_network *network, td_error *error);
+
 td_status td_rnn_configure(const json_t *config, const char *file, td_network *network, td_error *error);
 void td_rnn_release(td_network *network);
 
@@ -82,5 +104,10 @@ td_tensor *td_rnn_apply(td_graph *graph, td_rnn_linear linear, td_tensor *x);
 td_tensor *td_rnn_embed(const td_network *network, td_graph *graph, const td_parameter *table, const int32_t *ids, size_t count);
 td_status td_rnn_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
                         td_tensor **ret_hidden, const td_real **ret_attention);
+
+/* What all rows of the family share; see recurrent.c. */
+td_projection td_rnn_projection(const td_network *network);
+td_status td_rnn_begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state);
+size_t td_rnn_state_rows(const td_decoder_state *state);
 
 #endif

@@ -38,8 +38,7 @@ static td_status get_choice(const json_t *config, const char *file, const char *
     return status;
 }
 
-/* fallback 0: the key must be there. */
-static td_status get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
+td_status td_rnn_get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
                           td_error *error)
 {
     int64_t value;
@@ -60,25 +59,26 @@ static td_status get_id(const json_t *config, const char *file, const char *key,
     return TD_OK;
 }
 
-static td_status read_cells(const json_t *config, const char *file, td_rnn_network *model, td_error *error)
+static td_status read_cells(const json_t *config, const char *file, td_network *network, td_error *error)
 {
+    td_rnn_network *model = network->family;
     int cell, nonlinearity;
     TD_TRY(get_choice(config, file, "cell", cells, &cell, error));
     TD_TRY(get_choice(config, file, "nonlinearity", nonlinearities, &nonlinearity, error));
     td_cell_kind kind = cell == TD_CELL_RNN_TANH ? (td_cell_kind)nonlinearity : (td_cell_kind)cell;
     td_recurrent_stack *encoder = &model->encoder, *decoder = &model->decoder;
     encoder->kind = decoder->kind = kind;
-    TD_TRY(get_size(config, file, "embedding_size", 0, 1 << 16, &model->embedding, error));
-    TD_TRY(get_size(config, file, "hidden_size", 0, 1 << 16, &decoder->hidden, error));
-    TD_TRY(get_size(config, file, "encoder_hidden_size", decoder->hidden, 1 << 16, &encoder->hidden, error));
-    TD_TRY(get_size(config, file, "attention_size", decoder->hidden, 1 << 16, &model->attention_width, error));
-    TD_TRY(get_size(config, file, "encoder_layers", 1, 64, &encoder->layers, error));
-    TD_TRY(get_size(config, file, "decoder_layers", 1, 64, &decoder->layers, error));
+    TD_TRY(td_rnn_get_size(config, file, "embedding_size", 0, 1 << 16, &model->embedding, error));
+    TD_TRY(td_rnn_get_size(config, file, "hidden_size", 0, 1 << 16, &decoder->hidden, error));
+    TD_TRY(td_rnn_get_size(config, file, "encoder_hidden_size", decoder->hidden, 1 << 16, &encoder->hidden, error));
+    TD_TRY(td_rnn_get_size(config, file, "attention_size", decoder->hidden, 1 << 16, &model->attention_width, error));
+    TD_TRY(td_rnn_get_size(config, file, "encoder_layers", 1, 64, &encoder->layers, error));
+    TD_TRY(td_rnn_get_size(config, file, "decoder_layers", 1, 64, &decoder->layers, error));
     TD_TRY(td_json_get_bool(config, file, "encoder_bidirectional", false, &encoder->bidirectional, error));
     TD_TRY(td_json_get_bool(config, file, "reverse_source", false, &encoder->reverse, error));
     encoder->inputs = model->embedding;
     model->memory = td_recurrent_width(encoder);
-    return TD_OK;
+    return td_rnn_front_read(config, file, network, error);
 }
 
 static td_status read_attention(const json_t *config, const char *file, td_rnn_network *model, td_error *error)
@@ -103,7 +103,7 @@ static td_status read_attention(const json_t *config, const char *file, td_rnn_n
     return TD_OK;
 }
 
-static td_rnn_linear declare_linear(td_parameters *parameters, size_t outputs, size_t inputs, const char *name)
+td_rnn_linear td_rnn_declare_linear(td_parameters *parameters, size_t outputs, size_t inputs, const char *name)
 {
     td_rnn_linear linear;
     linear.weight = td_parameters_declare(parameters, outputs, inputs, TD_INIT_XAVIER, 1, "%s.weight", name);
@@ -121,14 +121,16 @@ static void declare_embeddings(td_network *network, td_rnn_network *model, size_
         td_parameters_alias(parameters, "encoder.embedding.weight");
         td_parameters_alias(parameters, "decoder.embedding.weight");
     } else {
-        model->source_embedding =
-            td_parameters_declare(parameters, source_words, model->embedding, TD_INIT_NORMAL, spread, "encoder.embedding.weight");
+        if (network->architecture->source == TD_TEXT)
+            model->source_embedding = td_parameters_declare(parameters, source_words, model->embedding, TD_INIT_NORMAL, spread,
+                                                            "encoder.embedding.weight");
         model->target_embedding = td_parameters_declare(parameters, network->vocabulary, model->embedding, TD_INIT_NORMAL, spread,
                                                         "decoder.embedding.weight");
     }
 }
 
-/* Where neither width nor number of directions agree, each decoder layer's start is a learned map of an encoder layer's end. */
+/* Where neither width nor number of directions agree, each decoder layer's start is a learned map of an encoder layer's end; for
+ * pictures, always, of the pooled memory. */
 static td_status declare_bridge(td_parameters *parameters, td_rnn_network *model, td_error *error)
 {
     size_t layers = model->decoder.layers;
@@ -136,15 +138,15 @@ static td_status declare_bridge(td_parameters *parameters, td_rnn_network *model
     model->bridge_c = td_allocate_array(layers, sizeof *model->bridge_c);
     if (!model->bridge_h || !model->bridge_c)
         return td_fail_memory(error, layers * sizeof *model->bridge_h);
-    if (!model->encoder.bidirectional && model->encoder.hidden == model->decoder.hidden)
+    if (!model->encoder.bidirectional && model->encoder.hidden == model->decoder.hidden && !model->front.projection.weight)
         return TD_OK;
     for (size_t i = 0; i < layers; i++) {
         char name[64];
         snprintf(name, sizeof name, "bridge.h.%zu", i);
-        model->bridge_h[i] = declare_linear(parameters, model->decoder.hidden, model->memory, name);
+        model->bridge_h[i] = td_rnn_declare_linear(parameters, model->decoder.hidden, model->memory, name);
         snprintf(name, sizeof name, "bridge.c.%zu", i);
         if (model->decoder.kind == TD_CELL_LSTM)
-            model->bridge_c[i] = declare_linear(parameters, model->decoder.hidden, model->memory, name);
+            model->bridge_c[i] = td_rnn_declare_linear(parameters, model->decoder.hidden, model->memory, name);
     }
     return TD_OK;
 }
@@ -154,7 +156,7 @@ static void declare_attention(td_parameters *parameters, td_rnn_network *model)
     size_t width = model->attention_width, hidden = model->decoder.hidden, memory = model->memory;
     if (model->attention == TD_RNN_ADDITIVE) {
         model->query.weight = td_parameters_declare(parameters, width, hidden, TD_INIT_XAVIER, 1, "attention.query.weight");
-        model->key = declare_linear(parameters, width, memory, "attention.key");
+        model->key = td_rnn_declare_linear(parameters, width, memory, "attention.key");
     }
     if (model->attention == TD_RNN_GENERAL)
         model->key.weight = td_parameters_declare(parameters, hidden, memory, TD_INIT_XAVIER, 1, "attention.key.weight");
@@ -172,13 +174,13 @@ static void declare_output(td_network *network, td_rnn_network *model, int tie)
     td_parameters *parameters = &network->parameters;
     size_t hidden = model->decoder.hidden, width = hidden;
     if (model->attention == TD_RNN_ADDITIVE)
-        model->readout = declare_linear(parameters, model->readout_width, hidden + model->memory + model->embedding, "readout");
+        model->readout = td_rnn_declare_linear(parameters, model->readout_width, hidden + model->memory + model->embedding, "readout");
     else if (model->attention != TD_RNN_NONE)
-        model->readout = declare_linear(parameters, model->readout_width, hidden + model->memory, "readout");
+        model->readout = td_rnn_declare_linear(parameters, model->readout_width, hidden + model->memory, "readout");
     if (model->attention != TD_RNN_NONE)
         width = model->readout_width;
     if (tie != TIE_NONE && width != model->embedding) {
-        model->reduce = declare_linear(parameters, model->embedding, width, "reduce");
+        model->reduce = td_rnn_declare_linear(parameters, model->embedding, width, "reduce");
         width = model->embedding;
     }
     double spread = 1 / sqrt((double)width);
@@ -192,12 +194,14 @@ static td_status declare_weights(const json_t *config, const char *file, td_netw
 {
     size_t words = 0;
     int tie = TIE_NONE;
-    TD_TRY(get_size(config, file, "vocab_size", 0, 1 << 26, &words, error));
-    TD_TRY(get_size(config, file, "decoder_vocab_size", words, 1 << 26, &network->vocabulary, error));
+    TD_TRY(td_rnn_get_size(config, file, "vocab_size", 0, 1 << 26, &words, error));
+    TD_TRY(td_rnn_get_size(config, file, "decoder_vocab_size", words, 1 << 26, &network->vocabulary, error));
     TD_TRY(get_choice(config, file, "tie_embeddings", ties, &tie, error));
     if (tie == TIE_THREE_WAY && network->vocabulary != words)
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_vocab_size\" differs from \"vocab_size\" though \"tie_embeddings\" is three-way",
                        file);
+    if (tie == TIE_THREE_WAY && network->architecture->source != TD_TEXT)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"tie_embeddings\": three-way needs words on both sides (two-way or none)", file);
     bool additive = model->attention == TD_RNN_ADDITIVE;
     model->readout_width = additive ? model->embedding : model->decoder.hidden;
     model->feed = additive || model->context_feeding ? model->memory : model->input_feeding ? model->readout_width : 0;
@@ -205,7 +209,9 @@ static td_status declare_weights(const json_t *config, const char *file, td_netw
     /* Additive context is computed anew at each step: nothing of it is state. */
     model->state = model->decoder.layers * model->decoder.hidden * td_rnn_states(model) + (additive ? 0 : model->feed);
     declare_embeddings(network, model, words, tie);
-    TD_TRY(td_recurrent_stack_declare(&model->encoder, &network->parameters, "encoder.rnn.", error));
+    TD_TRY(td_rnn_front_declare(config, file, network, error));
+    if (!model->front.projection.weight)
+        TD_TRY(td_recurrent_stack_declare(&model->encoder, &network->parameters, "encoder.rnn.", error));
     TD_TRY(declare_bridge(&network->parameters, model, error));
     TD_TRY(td_recurrent_stack_declare(&model->decoder, &network->parameters, "decoder.rnn.", error));
     declare_attention(&network->parameters, model);
@@ -219,7 +225,7 @@ td_status td_rnn_configure(const json_t *config, const char *file, td_network *n
     if (!model)
         return td_fail_memory(error, sizeof *model);
     network->family = model;
-    TD_TRY(read_cells(config, file, model, error));
+    TD_TRY(read_cells(config, file, network, error));
     TD_TRY(read_attention(config, file, model, error));
     TD_TRY(get_id(config, file, "pad_token_id", &network->pad_id, error));
     TD_TRY(get_id(config, file, "eos_token_id", &network->eos_id, error));

@@ -30,6 +30,9 @@ td_tensor *td_concatenate(td_graph *graph, td_tensor *const *parts, size_t count
 /* rows x[index[0]], x[index[1]], ... ; a negative index gives a row of zeros. Backward adds into the rows. */
 td_tensor *td_gather_rows(td_graph *graph, td_tensor *x, const int32_t *index, size_t count);
 
+/* The mean of each sequence's rows: x [T, D] -> [count, D]; zeros for a sequence of none. */
+td_tensor *td_mean_rows(td_graph *graph, td_tensor *x, td_ragged ragged);
+
 /* Convolution over time of each sequence alone, between `padding` zeros on both sides: x [T, I], weight [O, I * kernel] (PyTorch's
  * [O, I, kernel]), bias [1, O] or NULL -> [T', O] and where its sequences begin (in the arena). A sequence shorter than the kernel
  * leaves no row. */

@@ -15,7 +15,7 @@
 /* Three sentences of different lengths; the targets begin with the start token. */
 static const int32_t source_ids[] = {5, 6, 7, 2, 8, 2, 9, 5, 4, 3, 6, 2}, source_offsets[] = {0, 4, 6, 12};
 static const int32_t target_ids[] = {0, 4, 5, 0, 6, 7, 8, 9, 0, 3}, target_offsets[] = {0, 3, 8, 10};
-enum { SENTENCES = 3, POSITIONS = 10 };
+enum { SENTENCES = 3, POSITIONS = 10, SOURCE_ROWS = 12, MAX_FEATURES = 5 };
 
 typedef struct fixture {
     json_t *root;
@@ -59,12 +59,25 @@ static void close_case(fixture *it)
     free(it->gradients);
 }
 
+/* The source as words, or as many rows of features where the model reads those. */
+static td_batch source_of(const fixture *it, td_real *features)
+{
+    td_batch source = {.ragged = {SENTENCES, source_offsets}, .ids = source_ids};
+    if (!it->network.feature_width)
+        return source;
+    assert_true(it->network.feature_width <= MAX_FEATURES);
+    for (size_t i = 0; i < SOURCE_ROWS * it->network.feature_width; i++)
+        features[i] = (td_real)sin(1.7 * (double)i + 0.3);
+    return (td_batch){.ragged = source.ragged, .features = features, .width = it->network.feature_width};
+}
+
 static void begin(fixture *it, bool recording)
 {
+    static td_real features[SOURCE_ROWS * MAX_FEATURES];
     const td_architecture *architecture = it->network.architecture;
     td_graph_begin(&it->graph, &it->arena, recording);
     it->graph.gradients = it->gradients;
-    td_batch source = {.ragged = {SENTENCES, source_offsets}, .ids = source_ids};
+    td_batch source = source_of(it, features);
     td_memory memory = {0};
     architecture->encode(&it->network, &it->graph, &source, &memory);
     assert_string_equal(it->graph.error.message, "");
@@ -183,9 +196,11 @@ static void models_are_pytorchs(void **state)
     json_t *entry;
     json_object_foreach(root, name, entry)
         run_case(name, entry);
-    assert_true(json_object_size(root) >= 12);
+    assert_true(json_object_size(root) >= 20);
     json_decref(root);
 }
+
+#define SPEECH "{\"model_type\": \"tandem-rnn-speech\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"feature_width\": 3, "
 
 static void unsupported_values_name_the_key(void **state)
 {
@@ -198,6 +213,13 @@ static void unsupported_values_name_the_key(void **state)
         {"{\"model_type\": \"tandem-rnn\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"attention\": \"dot\", "
          "\"encoder_bidirectional\": true}",
          "general"},
+        {SPEECH "\"subsampling\": [2, 9]}", "strides from 1 to 8"},
+        {SPEECH "\"subsampling\": 2}", "[2, 2]"},
+        {SPEECH "\"subsampling_kernel\": 4}", "odd"},
+        {SPEECH "\"encoder_layers\": 2, \"pyramid_layers\": 2}", "pyramid_layers"},
+        {SPEECH "\"ctc\": true}", "blank"},
+        {SPEECH "\"tie_embeddings\": \"three-way\"}", "both sides"},
+        {"{\"model_type\": \"tandem-rnn-image\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4}", "feature_width"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *config = json_loads(cases[i][0], 0, NULL);
@@ -210,11 +232,49 @@ static void unsupported_values_name_the_key(void **state)
     }
 }
 
+/* A recording alone and among others: the same bits. */
+static void company_does_not_matter(void **state)
+{
+    (void)state;
+    json_t *root = NULL;
+    td_error error;
+    assert_int_equal(td_json_load_file(TD_TEST_DATA "/golden/recurrent_models.json", &root, &error), TD_OK);
+    const char *name;
+    json_t *entry;
+    size_t seen = 0;
+    json_object_foreach(root, name, entry) {
+        fixture it;
+        open_case(&it, json_object_get(entry, "config"));
+        td_real features[SOURCE_ROWS * MAX_FEATURES];
+        td_batch batch = source_of(&it, features);
+        td_memory together = {0};
+        td_graph_begin(&it.graph, &it.arena, false);
+        it.network.architecture->encode(&it.network, &it.graph, &batch, &together);
+        for (size_t i = 0; batch.features && i < SENTENCES; i++, seen++) {
+            int32_t offsets[2] = {0, source_offsets[i + 1] - source_offsets[i]};
+            td_batch one = {.ragged = {1, offsets}, .features = features + (size_t)source_offsets[i] * batch.width, .width = batch.width};
+            td_memory alone = {0};
+            it.network.architecture->encode(&it.network, &it.graph, &one, &alone);
+            assert_string_equal(it.graph.error.message, "");
+            size_t rows = td_ragged_length(together.ragged, i), columns = alone.states->columns;
+            assert_true(rows > 0 && rows == td_ragged_length(alone.ragged, 0) && alone.states->rows == rows);
+            const td_real *from = together.states->data + (size_t)together.ragged.offsets[i] * columns;
+            assert_memory_equal(alone.states->data, from, rows * columns * sizeof *from);
+            columns = alone.final_state->columns;
+            assert_memory_equal(alone.final_state->data, together.final_state->data + i * columns, columns * sizeof *from);
+        }
+        close_case(&it);
+    }
+    assert_true(seen >= 6 * SENTENCES);
+    json_decref(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models_are_pytorchs),
         cmocka_unit_test(unsupported_values_name_the_key),
+        cmocka_unit_test(company_does_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

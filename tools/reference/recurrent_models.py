@@ -29,6 +29,19 @@ CASES = {
     "lstm concat": dict(cell="lstm", attention="concat", encoder_hidden_size=5),
     "lstm concat coverage feeding": dict(cell="lstm", attention="concat", input_feeding=True, coverage=True, tie_embeddings="three-way"),
     "rnn concat coverage": dict(cell="rnn", attention="concat", coverage=True),
+    "speech lstm": dict(model_type="tandem-rnn-speech", feature_width=5, cell="lstm", encoder_bidirectional=True, encoder_layers=2,
+                        attention="additive"),
+    "speech convolutions": dict(model_type="tandem-rnn-speech", feature_width=3, cell="gru", encoder_bidirectional=True,
+                                subsampling=[2, 2], attention="general", input_feeding=True, subsampling_channels=4, ctc=True),
+    "speech pyramid": dict(model_type="tandem-rnn-speech", feature_width=4, cell="lstm", encoder_layers=3, pyramid_layers=2,
+                           encoder_bidirectional=True, attention="concat", decoder_layers=2, tie_embeddings="two-way"),
+    "speech both": dict(model_type="tandem-rnn-speech", feature_width=2, cell="gru", encoder_layers=2, pyramid_layers=1,
+                        subsampling=[3], subsampling_kernel=5, attention="dot"),
+    "picture lstm": dict(model_type="tandem-rnn-image", feature_width=5, cell="lstm"),
+    "picture attention": dict(model_type="tandem-rnn-image", feature_width=4, cell="lstm", attention="additive", memory_size=7,
+                              decoder_layers=2),
+    "picture gru": dict(model_type="tandem-rnn-image", feature_width=3, cell="gru", attention="general", memory_size=4,
+                        tie_embeddings="two-way", embedding_size=5),
 }
 
 
@@ -48,15 +61,46 @@ def linear(weights, name, x, outputs):
     return weights.get(name + ".weight", outputs, x.shape[-1]) @ x + weights.get(name + ".bias", outputs)
 
 
-def recurrent(weights, prefix, kind, inputs, hidden, layers, bidirectional):
-    """The layer of torch.nn with our weights in it, kept on the tape."""
+def recurrent(weights, prefix, kind, inputs, hidden, layers, bidirectional, layer=None):
+    """The layer of torch.nn with our weights in it, kept on the tape. layer: of a longer stack's encoder, whose only one it stands for."""
     options = dict(num_layers=layers, bidirectional=bidirectional)
     cell = {"lstm": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN, "relu": nn.RNN}[kind]
     if cell is nn.RNN:
         options["nonlinearity"] = kind
     module = cell(inputs, hidden, **options)
-    named = {name: weights.get(prefix + name, *p.shape) for name, p in module.named_parameters()}
+    stored = (lambda name: prefix + name) if layer is None else (lambda name: "encoder.rnn." + name.replace("_l0", f"_l{layer}"))
+    named = {name: weights.get(stored(name), *p.shape) for name, p in module.named_parameters()}
     return lambda *args: torch.func.functional_call(module, named, args)
+
+
+def features(width):
+    """Rounded to float32, cut as the sources are."""
+    rows = torch.tensor([math.sin(1.7 * i + 0.3) for i in range(12 * width)]).float().double().reshape(12, width)
+    return rows.split([4, 2, 6])
+
+
+def convolve(weights, c, x):
+    channels, kernel = c.get("subsampling_channels", c.get("encoder_hidden_size", c["hidden_size"])), c.get("subsampling_kernel", 3)
+    for i, stride in enumerate(c.get("subsampling", [])):
+        name = f"encoder.convolution.{i}."
+        x = nn.functional.conv1d(x.T[None], weights.get(name + "weight", channels, x.shape[1], kernel), weights.get(name + "bias", channels),
+                                 stride=stride, padding=kernel // 2)[0].T.relu()
+    return x
+
+
+def pyramid(weights, c, kind, x, hidden, two):
+    """Layer by layer, so that rows can be joined between; final states as PyTorch stacks them."""
+    finals = []
+    for layer in range(c["encoder_layers"]):
+        part = recurrent(weights, "", kind, x.shape[1], hidden, 1, two, layer)
+        x, final = part(x)
+        finals.append(final if kind == "lstm" else (final,))
+        if layer < c.get("pyramid_layers", 0):
+            if len(x) % 2:
+                x = torch.cat([x, torch.zeros(1, x.shape[1])])
+            x = x.reshape(len(x) // 2, -1)
+    finals = [torch.cat(f) for f in zip(*finals)]
+    return x, finals if kind == "lstm" else finals[0]
 
 
 def run(config):
@@ -69,25 +113,33 @@ def run(config):
     M, A, L = M1 * (2 if two else 1), c.get("attention_size", H), c["decoder_layers"]
     R = E if attention == "additive" else H
     names = ("shared.weight",) * 2 if tie == "three-way" else ("encoder.embedding.weight", "decoder.embedding.weight")
-    encoder = recurrent(w, "encoder.rnn.", kind, E, M1, c["encoder_layers"], two)
+    source_kind = c["model_type"].removeprefix("tandem-rnn").lstrip("-")
+    if not source_kind:
+        encoder = recurrent(w, "encoder.rnn.", kind, E, M1, c["encoder_layers"], two)
+    if source_kind == "image":
+        M = c.get("memory_size", H)
     feed = M if attention == "additive" or c.get("context_feeding") else R if c.get("input_feeding") else 0
     decoder = recurrent(w, "decoder.rnn.", kind, E + feed, H, L, False)
     hiddens, attentions = [], []
-    for source, target in zip(SOURCE, TARGET):
-        x = w.get(names[0], 10, E)[torch.tensor(source)]
+    for source, target in zip(features(c["feature_width"]) if source_kind else SOURCE, TARGET):
+        x = convolve(w, c, source) if source_kind else w.get(names[0], 10, E)[torch.tensor(source)]
         if c.get("reverse_source"):
             x = x.flip(0)
-        memory, final = encoder(x)
+        if source_kind == "image":
+            memory = x @ w.get("encoder.projection.weight", M, x.shape[1]).T + w.get("encoder.projection.bias", M)
+            final = (memory.mean(0),) * 2 if lstm else memory.mean(0)
+        else:
+            memory, final = pyramid(w, c, kind, x, M1, two) if source_kind else encoder(x)
         if c.get("reverse_source"):
             memory = memory.flip(0)
         final = [f.reshape(c["encoder_layers"], M) for f in (final if lstm else (final,))]
         states = []
         for letter, f in zip("hc", final):
             rows = [f[min(i, c["encoder_layers"] - 1)] for i in range(L)]
-            if two or M1 != H:
+            if two or M1 != H or source_kind == "image":
                 rows = [torch.tanh(linear(w, f"bridge.{letter}.{i}", row, H)) for i, row in enumerate(rows)]
             states.append(torch.stack(rows))
-        context_fixed, fed, coverage = final[0][-1], torch.zeros(R), torch.zeros(len(source))
+        context_fixed, fed, coverage = final[0][-1], torch.zeros(R), torch.zeros(len(memory))
 
         def attend(query):
             nonlocal coverage
@@ -99,7 +151,7 @@ def run(config):
                     sums = memory @ w.get("attention.key.weight", A, M).T + w.get("attention.key.bias", A)
                     sums = sums + w.get("attention.query.weight", A, H) @ query
                 else:
-                    both = torch.cat([query.expand(len(source), H), memory], 1)
+                    both = torch.cat([query.expand(len(memory), H), memory], 1)
                     sums = both @ w.get("attention.weight", A, H + M).T
                 if c.get("coverage"):
                     sums = sums + coverage[:, None] * w.get("attention.coverage", A)
