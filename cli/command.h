@@ -20,6 +20,7 @@ struct cli_command {
 int cmd_average(const cli_command *command, int argc, char **argv);
 int cmd_convert(const cli_command *command, int argc, char **argv);
 int cmd_evaluate(const cli_command *command, int argc, char **argv);
+int cmd_files(const cli_command *command, int argc, char **argv); /* caption, transcribe */
 int cmd_generate(const cli_command *command, int argc, char **argv); /* translate, summarize, generate */
 int cmd_inspect(const cli_command *command, int argc, char **argv);
 int cmd_plot(const cli_command *command, int argc, char **argv);
@@ -30,6 +31,7 @@ int cmd_vocabulary(const cli_command *command, int argc, char **argv);
 extern const cli_option average_options[];
 extern const cli_option convert_options[];
 extern const cli_option evaluate_options[];
+extern const cli_option files_options[];
 extern const cli_option generate_options[];
 extern const cli_option inspect_options[];
 extern const cli_option plot_options[];

@@ -37,37 +37,89 @@
         "json", 0, CLI_FLAG, AT(json), NULL, "one JSON object a line, with scores and pieces", 0, 0                    \
     }
 
+/* How outputs are found. */
+#define SEARCH_OPTIONS                                                                                                  \
+    {"beam", 0,   CLI_INTEGER, AT(beam), "N", "hypotheses kept; 1 is greedy (default: what the model says, else 4)",    \
+     1,      1024},                                                                                                     \
+        {"nbest", 0,   CLI_INTEGER, AT(nbest), "N", "outputs for each input, best first, a line each (default: 1)",     \
+         1,       1024},                                                                                                \
+        {"length-penalty",                                                                                              \
+         0,                                                                                                             \
+         CLI_REAL,                                                                                                      \
+         AT(length_penalty),                                                                                            \
+         "A",                                                                                                           \
+         "rank by log-probability / length^A; above 0 favours longer outputs",                                          \
+         -100,                                                                                                          \
+         100},                                                                                                          \
+        {"min-length", 0, CLI_INTEGER, AT(min_length), "N", "no end before N tokens, the start token counted", 0, 1e6}, \
+        {"max-length", 0, CLI_INTEGER, AT(max_length), "N", "no more than N tokens, start and end token counted", 1,    \
+         1e6},                                                                                                          \
+        {"repetition-penalty",                                                                                          \
+         0,                                                                                                             \
+         CLI_REAL,                                                                                                      \
+         AT(repetition_penalty),                                                                                        \
+         "P",                                                                                                           \
+         "above 1: tokens already written are less likely",                                                             \
+         1e-3,                                                                                                          \
+         1e3},                                                                                                          \
+        {"no-repeat-ngram",                                                                                             \
+         0,                                                                                                             \
+         CLI_INTEGER,                                                                                                   \
+         AT(no_repeat_ngram),                                                                                           \
+         "N",                                                                                                           \
+         "no N tokens in a row occur twice; 0: off",                                                                    \
+         0,                                                                                                             \
+         1e6},                                                                                                          \
+        {"sample", 0, CLI_FLAG, AT(sample), NULL, "draw from the distribution instead of searching", 0, 0},             \
+        {"temperature", 0,  CLI_REAL, AT(temperature), "T", "with --sample: below 1 sharpens, above 1 flattens",        \
+         1e-4,          1e4},                                                                                           \
+        {"top-k", 0, CLI_INTEGER, AT(top_k), "N", "with --sample: only the N most probable tokens; 0: all", 0, 1e9},    \
+        {"top-p", 0, CLI_REAL, AT(top_p), "P", "with --sample: only the most probable tokens that make up P", 1e-6, 1}, \
+    {                                                                                                                   \
+        "seed", 0, CLI_INTEGER, AT(seed), "N", "with --sample: the same seed gives the same output (default: 0)", 0,    \
+            9e15                                                                                                        \
+    }
+
+#define OUTPUT_OPTION                                                                                                  \
+    {                                                                                                                  \
+        "output", 0, CLI_CHOICE, AT(output), "text|pieces|ids",                                                        \
+            "what is written: text, subword pieces, or token ids with the end token (default: text)", 0, 0             \
+    }
+#define SETTINGS_OPTION                                                                                                \
+    {                                                                                                                  \
+        "generation", 0, CLI_LIST, AT(settings), "FIELD=VALUE",                                                        \
+            "set any field of generation_config.json to a JSON value, e.g. max_new_tokens=20 (repeatable)", 0, 0       \
+    }
+
 const cli_option generate_options[] = {
     MODEL_OPTION,
-    {"beam", 0, CLI_INTEGER, AT(beam), "N", "hypotheses kept; 1 is greedy (default: what the model says, else 4)", 1,
-     1024},
-    {"nbest", 0, CLI_INTEGER, AT(nbest), "N", "outputs for each input, best first, a line each (default: 1)", 1, 1024},
-    {"length-penalty", 0, CLI_REAL, AT(length_penalty), "A",
-     "rank by log-probability / length^A; above 0 favours longer outputs", -100, 100},
-    {"min-length", 0, CLI_INTEGER, AT(min_length), "N", "no end before N tokens, the start token counted", 0, 1e6},
-    {"max-length", 0, CLI_INTEGER, AT(max_length), "N", "no more than N tokens, start and end token counted", 1, 1e6},
-    {"repetition-penalty", 0, CLI_REAL, AT(repetition_penalty), "P", "above 1: tokens already written are less likely",
-     1e-3, 1e3},
-    {"no-repeat-ngram", 0, CLI_INTEGER, AT(no_repeat_ngram), "N", "no N tokens in a row occur twice; 0: off", 0, 1e6},
-    {"sample", 0, CLI_FLAG, AT(sample), NULL, "draw from the distribution instead of searching", 0, 0},
-    {"temperature", 0, CLI_REAL, AT(temperature), "T", "with --sample: below 1 sharpens, above 1 flattens", 1e-4, 1e4},
-    {"top-k", 0, CLI_INTEGER, AT(top_k), "N", "with --sample: only the N most probable tokens; 0: all", 0, 1e9},
-    {"top-p", 0, CLI_REAL, AT(top_p), "P", "with --sample: only the most probable tokens that make up P", 1e-6, 1},
-    {"seed", 0, CLI_INTEGER, AT(seed), "N", "with --sample: the same seed gives the same output (default: 0)", 0, 9e15},
+    SEARCH_OPTIONS,
     FROM_OPTION,
     TO_OPTION,
     {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
     THREADS_OPTION,
     BATCH_OPTION,
     INPUT_OPTION,
-    {"output", 0, CLI_CHOICE, AT(output), "text|pieces|ids",
-     "what is written: text, subword pieces, or token ids with the end token (default: text)", 0, 0},
-    {"generation", 0, CLI_LIST, AT(settings), "FIELD=VALUE",
-     "set any field of generation_config.json to a JSON value, e.g. max_new_tokens=20 (repeatable)", 0, 0},
+    OUTPUT_OPTION,
+    SETTINGS_OPTION,
     JSON_OPTION,
     {"attention", 0, CLI_TEXT, AT(attention), "FILE.svg",
      "draw what the first output attends to; with --json the numbers of every output are printed, too", 0, 0},
     {"stream", 0, CLI_FLAG, AT(stream), NULL, "print words as they are chosen; greedy or with --sample", 0, 0},
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
+};
+
+const cli_option files_options[] = {
+    MODEL_OPTION,
+    {"list", 0, CLI_TEXT, AT(list), "FILE", "read the names of the files from FILE, one a line (-: standard input)", 0,
+     0},
+    SEARCH_OPTIONS,
+    {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    THREADS_OPTION,
+    BATCH_OPTION,
+    OUTPUT_OPTION,
+    SETTINGS_OPTION,
+    JSON_OPTION,
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };
 

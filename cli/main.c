@@ -12,12 +12,21 @@
     "exit "                                                                                                            \
     "status 1; the others are answered all the same."
 
+#define FILES                                                                                                          \
+    "For one file its text is printed, for several a line of name, tab and text each. A file that cannot be read "     \
+    "gets "                                                                                                            \
+    "an error message and exit status 1; the others are answered all the same."
+
 static const cli_command commands[] = {
     {"translate", "[FILE]...", "translate text, line by line",
      LINES "\n\nExample: echo \"Ein Hund rennt im Schnee.\" | tandem translate", generate_options, cmd_generate},
     {"summarize", "-m DIR [FILE]...", "summarize text, line by line", LINES, generate_options, cmd_generate},
-    {"generate", "-m DIR [FILE]...", "the verb under those: any model from text to text", LINES, generate_options,
-     cmd_generate},
+    {"caption", "-m DIR FILE...", "describe pictures", FILES "\n\nExample: tandem caption -m runs/captions holiday.jpg",
+     files_options, cmd_files},
+    {"transcribe", "-m DIR FILE...", "write down what is said",
+     FILES "\n\nExample: tandem transcribe -m runs/digits recording.wav", files_options, cmd_files},
+    {"generate", "-m DIR [FILE]...", "the verb under those: any model; for sound and pictures lines are names of files",
+     LINES, generate_options, cmd_generate},
     {"score", "--source FILE --target FILE", "log-probability of given targets",
      "Prints, for each pair of lines, the sum of the natural log-probabilities of the target's tokens, end token "
      "included.",
@@ -53,8 +62,8 @@ static const cli_command commands[] = {
      "with sacreBLEU's signature.\n\n"
      "Example: tandem translate < test.de | tandem evaluate --reference test.en",
      evaluate_options, cmd_evaluate},
-    {"convert", "IN OUT", "store a model's weights in another precision", "Everything but the weights is copied as it is.",
-     convert_options, cmd_convert},
+    {"convert", "IN OUT", "store a model's weights in another precision",
+     "Everything but the weights is copied as it is.", convert_options, cmd_convert},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -18,7 +18,7 @@ BEGIN {
     allow("tensor", "base platform kernels")
     allow("ops", "base platform kernels tensor")
     allow("layers", "base platform kernels tensor ops io")
-    allow("models", "base platform kernels tensor ops layers io text/tokenizer.h decoding/generate.h")
+    allow("models", "base platform kernels tensor ops layers io")
     beside = "base platform kernels tensor models/architecture.h "
     allow("io", "base platform tensor/dtype.h")
     allow("text", beside "io")

@@ -22,6 +22,7 @@
 #define TANDEM_TANDEM_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <tandem/base.h>
 
 #ifdef __cplusplus
@@ -131,6 +132,18 @@ TD_API td_status td_generate_text(td_session *session, const char *text, const t
 /* Inputs that are decoded together; the outputs do not depend on the company. */
 TD_API td_status td_generate_texts(td_session *session, const char *const *texts, size_t count,
                                    const td_generate_options *options, td_result **ret_result, td_error *error);
+
+/* Models of sound and pictures take the names of files in the place of texts; or one input from memory: the bytes of a
+ * file; samples [frames, channels], full scale 1, of any rate; pixels [height, width, channels], channels 1 (grey), 3
+ * (RGB) or 4 (RGBA). */
+TD_API td_status td_generate_bytes(td_session *session, const void *bytes, size_t length,
+                                   const td_generate_options *options, td_result **ret_result, td_error *error);
+TD_API td_status td_generate_samples(td_session *session, const float *samples, size_t frames, size_t channels,
+                                     size_t rate, const td_generate_options *options, td_result **ret_result,
+                                     td_error *error);
+TD_API td_status td_generate_pixels(td_session *session, const uint8_t *pixels, size_t height, size_t width,
+                                    size_t channels, const td_generate_options *options, td_result **ret_result,
+                                    td_error *error);
 
 /* Receives input `index`'s result (with one input, number 0), or NULL and why. Only valid during the call. Calls come
  * one at a time and in order of index, from any thread. Returning false ends the batch with TD_ERROR_CANCELLED. */

@@ -61,7 +61,7 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
             return status;
         }
         *ret_index = queue->first_index + index;
-        *ret_source = (td_source){.ids = result->inputs[0].source_ids, .length = result->inputs[0].source_count};
+        *ret_source = td_result_source(result, 0);
         *ret_given = true;
     }
     return TD_OK;

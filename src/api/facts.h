@@ -2,7 +2,7 @@
 #ifndef TD_API_FACTS_H
 #define TD_API_FACTS_H
 
-#include "models/model.h"
+#include "api/model.h"
 #include "tandem/tandem.h"
 
 typedef struct td_facts td_facts;

@@ -25,8 +25,7 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
     td_generate_call *call = context;
     *ret_given = call->next < call->result->count;
     if (*ret_given) {
-        const td_result_input *input = &call->result->inputs[call->next];
-        *ret_source = (td_source){.ids = input->source_ids, .length = input->source_count};
+        *ret_source = td_result_source(call->result, call->next);
         *ret_index = call->next++;
     }
     return TD_OK;
@@ -95,18 +94,42 @@ static td_status encode_sources(const td_request *request, const char *const *te
     return TD_OK;
 }
 
-td_status td_generate_texts(td_session *session, const char *const *texts, size_t count,
-                            const td_generate_options *options, td_result **ret_result, td_error *error)
+/* What is generated for: texts, or else one sound or picture. */
+typedef struct td_inputs {
+    const char *const *texts;
+    size_t count;
+    const void *bytes; /* of a file */
+    size_t length;
+    const td_raw_sound *sound;
+    const td_raw_picture *picture;
+} td_inputs;
+
+static td_status encode_inputs(const td_request *request, const td_inputs *inputs, td_result *result, td_error *error)
 {
-    if (!session || !ret_result || (count && !texts))
-        return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_texts: session, texts and ret_result must not be NULL");
+    if (inputs->texts || inputs->count == 0)
+        return encode_sources(request, inputs->texts, inputs->count, result, error);
+    const td_frontend *frontend = &request->model->frontend;
+    td_features *features = &result->inputs[0].features;
+    TD_TRY(td_request_frontend(request, error));
+    if (inputs->bytes)
+        return frontend->kind->read(frontend->state, "input", inputs->bytes, inputs->length, features, error);
+    if (inputs->sound && frontend->kind->take_sound)
+        return frontend->kind->take_sound(frontend->state, inputs->sound, features, error);
+    if (inputs->picture && frontend->kind->take_picture)
+        return frontend->kind->take_picture(frontend->state, inputs->picture, features, error);
+    return td_fail(error, TD_ERROR_ARGUMENT, inputs->sound ? "the model does not take sound" : "the model does not take pictures");
+}
+
+static td_status generate(td_session *session, const td_inputs *inputs, const td_generate_options *options, td_result **ret_result,
+                          td_error *error)
+{
     td_request request;
     TD_TRY(td_request_prepare(session->model, options, &request, error));
     td_gemm_thread_setup();
     td_generate_call call = {.request = &request};
-    td_status status = td_result_new(session->model, count, &call.result, error);
+    td_status status = td_result_new(session->model, inputs->count, &call.result, error);
     if (status == TD_OK)
-        status = encode_sources(&request, texts, count, call.result, error);
+        status = encode_inputs(&request, inputs, call.result, error);
     if (status == TD_OK)
         status = run(session, &call, error);
     td_request_free(&request);
@@ -118,6 +141,46 @@ td_status td_generate_texts(td_session *session, const char *const *texts, size_
     }
     *ret_result = call.result;
     return TD_OK;
+}
+
+td_status td_generate_texts(td_session *session, const char *const *texts, size_t count,
+                            const td_generate_options *options, td_result **ret_result, td_error *error)
+{
+    if (!session || !ret_result || (count && !texts))
+        return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_texts: session, texts and ret_result must not be NULL");
+    td_inputs inputs = {.texts = texts, .count = count};
+    return generate(session, &inputs, options, ret_result, error);
+}
+
+td_status td_generate_bytes(td_session *session, const void *bytes, size_t length, const td_generate_options *options,
+                            td_result **ret_result, td_error *error)
+{
+    if (!session || !ret_result || !bytes)
+        return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_bytes: session, bytes and ret_result must not be NULL");
+    td_inputs inputs = {.count = 1, .bytes = bytes, .length = length};
+    return generate(session, &inputs, options, ret_result, error);
+}
+
+td_status td_generate_samples(td_session *session, const float *samples, size_t frames, size_t channels, size_t rate,
+                              const td_generate_options *options, td_result **ret_result, td_error *error)
+{
+    if (!session || !ret_result || !samples || channels == 0 || rate == 0)
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "td_generate_samples: session, samples and ret_result must not be NULL, channels and rate not 0");
+    td_raw_sound sound = {samples, frames, channels, rate};
+    td_inputs inputs = {.count = 1, .sound = &sound};
+    return generate(session, &inputs, options, ret_result, error);
+}
+
+td_status td_generate_pixels(td_session *session, const uint8_t *pixels, size_t height, size_t width, size_t channels,
+                             const td_generate_options *options, td_result **ret_result, td_error *error)
+{
+    if (!session || !ret_result || !pixels || height == 0 || width == 0 || (channels != 1 && channels != 3 && channels != 4))
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "td_generate_pixels: session, pixels and ret_result must not be NULL, sizes not 0, channels 1, 3 or 4");
+    td_raw_picture picture = {pixels, height, width, channels};
+    td_inputs inputs = {.count = 1, .picture = &picture};
+    return generate(session, &inputs, options, ret_result, error);
 }
 
 td_status td_generate_text(td_session *session, const char *text, const td_generate_options *options,

@@ -205,9 +205,11 @@ static td_status prepare(td_request *request, const td_generate_options *options
     for (size_t i = 0; i < request->options.setting_count; i++)
         TD_TRY(td_generation_set(&request->generation, request->options.settings[i], error));
     TD_TRY(check_merged(request, error));
+    bool text = request->model->network.architecture->source == TD_TEXT;
     if (request->options.input != TD_INPUT_IDS) {
         TD_TRY(choose_language(request, error));
-        TD_TRY(find_around(request, error));
+        if (text)
+            TD_TRY(find_around(request, error));
     } else {
         request->tokenizer = request->model->tokenizer;
     }
@@ -329,9 +331,24 @@ static size_t truncate_source(const td_request *request, td_ids *ids)
     return cut;
 }
 
+td_status td_request_frontend(const td_request *request, td_error *error)
+{
+    const td_model *model = request->model;
+    if (model->network.architecture->source == TD_TEXT)
+        return td_fail(error, TD_ERROR_ARGUMENT, "the model takes text");
+    if (!model->frontend.kind)
+        return td_fail(error, model->frontend_error.status, "%s", model->frontend_error.message);
+    return TD_OK;
+}
+
 td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index,
                             td_error *error)
 {
+    if (request->model->network.architecture->source != TD_TEXT) {
+        const td_frontend *frontend = &request->model->frontend;
+        TD_TRY(td_request_frontend(request, error));
+        return frontend->kind->read(frontend->state, input, NULL, 0, &result->inputs[index].features, error);
+    }
     td_ids ids = TD_IDS_INIT;
     td_status status = td_request_encode(request, TD_SOURCE, input, &ids, error);
     size_t length = ids.length, limit = request->model->network.max_positions;

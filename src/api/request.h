@@ -21,7 +21,9 @@ void td_request_free(td_request *request);
 /* Appends the ids of one input as the options say it is written. */
 td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_ids *ids,
                             td_error *error);
-/* Encodes a source into result->inputs[input], cut to what the model takes. */
+/* Fails with the reason when the model takes no sound or pictures. */
+td_status td_request_frontend(const td_request *request, td_error *error);
+/* Encodes a source (text, or the name of a file of sound or a picture) into result->inputs[input], cut to what the model takes. */
 td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index,
                             td_error *error);
 

@@ -30,6 +30,7 @@ void td_result_free(td_result *result)
         }
         td_release(input->outputs);
         td_release(input->source_ids);
+        td_features_free(&input->features);
     }
     td_release(result->inputs);
     td_release(result);
@@ -49,6 +50,14 @@ td_status td_model_spell(const td_model *model, const int32_t *ids, size_t count
     td_status status = td_tokenizer_decode(model->tokenizer, known, kept, true, text, error);
     td_release(known);
     return status;
+}
+
+td_source td_result_source(const td_result *result, size_t index)
+{
+    const td_result_input *input = &result->inputs[index];
+    if (input->features.data)
+        return (td_source){.features = input->features.data, .length = input->features.rows, .width = input->features.width};
+    return (td_source){.ids = input->source_ids, .length = input->source_count};
 }
 
 static float *copy_reals(const td_real *from, size_t count)
@@ -84,12 +93,14 @@ static td_status fill_output(const td_model *model, const td_hypothesis *hypothe
 td_status td_result_fill(td_result *result, size_t index, const td_output *output, td_error *error)
 {
     td_result_input *input = &result->inputs[index];
+    input->memory_length = output->source_length;
+    td_features_free(&input->features);
     input->outputs = td_allocate_array(output->count, sizeof *input->outputs);
     if (!input->outputs)
         return td_fail_memory(error, output->count * sizeof *input->outputs);
     input->output_count = output->count;
     for (size_t i = 0; i < output->count; i++)
-        TD_TRY(fill_output(result->model, &output->hypotheses[i], input->source_count, &input->outputs[i], error));
+        TD_TRY(fill_output(result->model, &output->hypotheses[i], input->memory_length, &input->outputs[i], error));
     return TD_OK;
 }
 
@@ -162,7 +173,7 @@ const float *td_result_attention(const td_result *result, size_t input, size_t o
     if (ret_rows)
         *ret_rows = held ? found->count : 0;
     if (ret_columns)
-        *ret_columns = held ? result->inputs[input].source_count : 0;
+        *ret_columns = held ? result->inputs[input].memory_length : 0;
     return held ? found->attention : NULL;
 }
 

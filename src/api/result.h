@@ -2,7 +2,7 @@
 #ifndef TD_API_RESULT_H
 #define TD_API_RESULT_H
 
-#include "models/model.h"
+#include "api/model.h"
 #include "tandem/tandem.h"
 
 typedef struct td_result_output {
@@ -15,8 +15,10 @@ typedef struct td_result_output {
 } td_result_output;
 
 typedef struct td_result_input {
-    int32_t *source_ids; /* [source_count] */
+    int32_t *source_ids; /* [source_count] or NULL */
     size_t source_count, truncated;
+    td_features features;  /* of sound and pictures; given up once read */
+    size_t memory_length;  /* rows the encoder made of the source: columns of attention */
     td_result_output *outputs;
     size_t output_count;
 } td_result_input;
@@ -28,6 +30,8 @@ struct td_result {
 };
 
 td_status td_result_new(const td_model *model, size_t count, td_result **ret_result, td_error *error);
+/* The input as the search takes it. */
+td_source td_result_source(const td_result *result, size_t input);
 /* Copies the outputs of a search into input `input`. */
 td_status td_result_fill(td_result *result, size_t input, const td_output *output, td_error *error);
 /* Appends the text of ids, special tokens and ids without a token left out. */

@@ -39,7 +39,7 @@ static td_status begin_pair(const td_request *request, const char *source, const
 static td_score_request score_request(const td_result *result)
 {
     const td_result_input *input = &result->inputs[0];
-    return (td_score_request){.source = {.ids = input->source_ids, .length = input->source_count},
+    return (td_score_request){.source = td_result_source(result, 0),
                               .target = input->outputs[0].ids,
                               .target_count = input->outputs[0].count,
                               .logprobs = input->outputs[0].logprobs};

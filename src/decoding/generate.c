@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#define FEATURES_COST 64
 #define SHORTEST_COST 8 /* even a one-word source costs decoder steps */
 
 /* Grows the parallel arrays of candidates; they hold any row of any sentence under these rules. */
@@ -65,7 +66,9 @@ static td_status take_sentence(td_search *search, size_t index, const td_source 
         search->spare[search->spare_count++] = sentence;
         return status;
     }
-    sentence->cost = (source->length > SHORTEST_COST ? source->length : SHORTEST_COST) * sentence->width;
+    /* Of features, encoders make fewer rows by far. */
+    size_t length = source->features ? FEATURES_COST : source->length > SHORTEST_COST ? source->length : SHORTEST_COST;
+    sentence->cost = length * sentence->width;
     search->cost += sentence->cost;
     search->live[search->live_count++] = sentence;
     return TD_OK;

@@ -1,4 +1,4 @@
-#include "models/model.h"
+#include "api/model.h"
 
 #include "io/json.h"
 #include "platform/file.h"
@@ -92,6 +92,21 @@ static td_status list_languages(td_model *model, td_error *error)
     return TD_OK;
 }
 
+/* Without a front end a model is still good for inspection and conversion; inputs are refused with the reason. */
+static td_status load_frontend(td_model *model)
+{
+    td_modality modality = model->network.architecture->source;
+    if (modality == TD_TEXT)
+        return TD_OK;
+    TD_TRY(td_frontend_open(model->directory, modality, &model->frontend, &model->frontend_error));
+    size_t width = model->frontend.kind->width(model->frontend.state);
+    if (width == model->network.feature_width)
+        return TD_OK;
+    td_frontend_close(&model->frontend);
+    return td_fail(&model->frontend_error, TD_ERROR_FORMAT, "%s: preprocessor_config.json makes %zu features a row, and config.json wants %zu",
+                   model->directory, width, model->network.feature_width);
+}
+
 static td_status load(td_model *model, td_error *error)
 {
     char *config_path = NULL;
@@ -108,6 +123,9 @@ static td_status load(td_model *model, td_error *error)
     status = td_tokenizer_open(model->directory, &model->tokenizer, &model->tokenizer_error);
     if (status == TD_ERROR_MEMORY)
         return td_fail(error, status, "%s", model->tokenizer_error.message);
+    status = load_frontend(model);
+    if (status == TD_ERROR_MEMORY)
+        return td_fail(error, status, "%s", model->frontend_error.message);
     return list_languages(model, error);
 }
 
@@ -147,6 +165,7 @@ void td_model_release(td_model *model)
     pthread_mutex_destroy(&model->mutex);
     td_tokenizer_free(model->tokenizer);
     td_generation_free(&model->generation);
+    td_frontend_close(&model->frontend);
     td_network_free(&model->network);
     td_buffer_free(&model->language_names);
     td_release(model->languages);

@@ -1,9 +1,10 @@
 /* A model directory, read once: configuration, weights, generation settings and tokenizer. Immutable, shared by
  * threads. */
-#ifndef TD_MODELS_MODEL_H
-#define TD_MODELS_MODEL_H
+#ifndef TD_API_MODEL_H
+#define TD_API_MODEL_H
 
 #include "decoding/generate.h"
+#include "frontend/frontend.h"
 #include "models/architecture.h"
 #include "text/tokenizer.h"
 
@@ -31,6 +32,8 @@ struct td_model {
     td_generation generation;
     td_tokenizer *tokenizer;  /* NULL when the directory has none: ids only */
     td_error tokenizer_error; /* why there is none */
+    td_frontend frontend;     /* of sound and pictures; kind NULL for text, or when the directory has none */
+    td_error frontend_error;  /* why there is none */
     td_stored_weights stored;
     const char **languages; /* target languages, borrowed by `language_names`; NULL-terminated */
     td_buffer language_names;

@@ -1,0 +1,134 @@
+/* tandem caption, transcribe: names of pictures or sounds in, a line of text for each out. A file that cannot be read
+ * is named on standard error; the others are answered all the same. */
+#include "generate_options.h"
+#include "interrupt.h"
+#include "line_stream.h"
+#include "result_output.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WINDOW_NAMES = 256 };
+
+typedef struct files_run {
+    const cli_command *command;
+    const generate_values *values;
+    td_model *model;
+    td_generate_options options;
+    td_batch_options batch;
+    const volatile sig_atomic_t *stop;
+    const char *names[WINDOW_NAMES]; /* of the window */
+    size_t count;
+    bool single; /* one file: its text alone is printed */
+    bool failed;
+} files_run;
+
+static void print_text(const files_run *run, const char *name, const td_result *result)
+{
+    size_t outputs = td_result_outputs(result, 0);
+    for (size_t i = 0; i < outputs; i++) {
+        if (!run->single)
+            printf("%s\t", name);
+        result_print_line(run->model, result, i, (td_input_kind)run->values->output, stdout);
+    }
+}
+
+static bool take_result(void *context, size_t index, const td_result *result, const td_error *error)
+{
+    files_run *run = context;
+    const char *name = run->names[index - run->batch.first_index];
+    if (!result) {
+        cli_flush_output();
+        fprintf(stderr, "%s: %s\n", name, error->message);
+        run->failed = true;
+    }
+    if (run->values->json)
+        result_print_json(index, name, result, result ? NULL : error->message, stdout);
+    else if (result)
+        print_text(run, name, result);
+    return cli_output_ok();
+}
+
+static int answer_window(files_run *run)
+{
+    td_error error;
+    td_status status =
+        td_generate_batch(run->model, run->names, run->count, &run->options, &run->batch, take_result, run, &error);
+    run->batch.first_index += run->count;
+    run->count = 0;
+    if (status == TD_OK)
+        return cli_flush_output() ? -1 : CLI_FAILED;
+    if (status == TD_ERROR_CANCELLED)
+        return *run->stop ? cli_complain(run->command, CLI_FAILED, "interrupted") : CLI_FAILED;
+    return cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
+}
+
+static int answer_names(files_run *run, char **names, int count)
+{
+    int code = -1;
+    run->single = count == 1;
+    for (int i = 0; i < count && code < 0; i++) {
+        run->names[run->count++] = names[i];
+        if (run->count == WINDOW_NAMES || i + 1 == count)
+            code = answer_window(run);
+    }
+    return code;
+}
+
+static int answer_list(files_run *run, const char *list)
+{
+    line_stream lines;
+    stream_line line;
+    stream_read outcome = STREAM_END;
+    int code = -1;
+    if (!line_stream_open(&lines, &list, 1, run->stop))
+        return cli_complain(run->command, CLI_FAILED, "out of memory");
+    do {
+        char *kept[WINDOW_NAMES];
+        size_t count = 0;
+        while (count < WINDOW_NAMES && (outcome = line_stream_next(&lines, &line)) == STREAM_LINE) {
+            kept[count++] = line.text;
+            if (*line.text)
+                run->names[run->count++] = line.text;
+        }
+        run->failed |= outcome == STREAM_FAILED;
+        code = answer_window(run);
+        for (size_t i = 0; i < count; i++)
+            free(kept[i]);
+    } while (code < 0 && outcome == STREAM_LINE && !*run->stop);
+    line_stream_close(&lines);
+    return code;
+}
+
+static int check_arguments(const cli_command *command, const generate_values *values, int positional)
+{
+    if (!positional == !values->list)
+        return cli_complain(command, CLI_USAGE, "give the files to read, or --list FILE with their names");
+    if (values->sample && values->beam > 1)
+        return cli_complain(command, CLI_USAGE, "--sample draws and --beam searches; choose one");
+    return -1;
+}
+
+int cmd_files(const cli_command *command, int argc, char **argv)
+{
+    generate_values values = generate_values_default();
+    files_run run = {.command = command, .values = &values, .batch = TD_BATCH_OPTIONS_INIT};
+    int positional = 0;
+    int code = cli_parse(command, argc, argv, &values, &positional);
+    if (code < 0)
+        code = check_arguments(command, &values, positional);
+    if (code < 0)
+        code = generate_open_model(command, values.model, &run.model);
+    if (code < 0) {
+        run.stop = cli_catch_interrupt();
+        run.options = generate_library_options(&values);
+        run.batch.threads = (size_t)values.threads;
+        run.batch.batch_tokens = (size_t)values.batch_tokens;
+        run.batch.cancel = run.stop;
+        code = values.list ? answer_list(&run, values.list) : answer_names(&run, argv + 1, positional);
+        code = cli_finish_output(command, code < 0 ? (run.failed ? CLI_FAILED : CLI_DONE) : code);
+    }
+    td_model_close(run.model);
+    cli_release(command->options, &values);
+    return code;
+}
