@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum td_activation { TD_IDENTITY, TD_RELU, TD_GELU, TD_SWISH, TD_TANH, TD_SIGMOID, TD_GELU_TANH } td_activation;
+typedef enum td_activation { TD_IDENTITY, TD_RELU, TD_GELU, TD_SWISH, TD_TANH, TD_SIGMOID, TD_GELU_TANH, TD_RELU6 } td_activation;
 
 /* hash32(index + first, key) below `threshold` (of 2^32) drops the element; kept ones are multiplied by `scale`.
  * Threshold 0: all are kept and `scale` is not applied. The same elements drop on every processor. */

@@ -177,6 +177,8 @@ INLINE td_real activation_of(int kind, td_real x)
     switch (kind) {
     case TD_RELU:
         return x > 0 ? x : 0;
+    case TD_RELU6:
+        return x > 0 ? (x < 6 ? x : 6) : 0;
     case TD_GELU:
         return (td_real)0.5 * x * (1 + math_erf(x * ROOT_HALF));
     case TD_SWISH:
@@ -197,6 +199,8 @@ INLINE td_real activation_slope(int kind, td_real x)
     switch (kind) {
     case TD_RELU:
         return x > 0 ? 1 : 0;
+    case TD_RELU6:
+        return x > 0 ? (x < 6 ? 1 : 0) : 0;
     case TD_GELU:
         return (td_real)0.5 * (1 + math_erf(x * ROOT_HALF)) + x * DENSITY * math_exp((td_real)-0.5 * x * x);
     case TD_SWISH: {
@@ -266,6 +270,9 @@ INLINE void activate_backward_kind(int kind, td_real *dx, const td_real *x, cons
     switch (kind) {                                                                                                    \
     case TD_RELU:                                                                                                      \
         CALL(TD_RELU);                                                                                                 \
+        break;                                                                                                         \
+    case TD_RELU6:                                                                                                     \
+        CALL(TD_RELU6);                                                                                                \
         break;                                                                                                         \
     case TD_GELU:                                                                                                      \
         CALL(TD_GELU);                                                                                                 \

@@ -80,12 +80,12 @@ void td_parameters_alias(td_parameters *parameters, const char *name_format, ...
         fail_memory(parameters);
 }
 
-/* Gives every weight of one kind (trained or constant) its place; returns the first free element after them. */
-static bool lay_out(td_parameters *parameters, bool constant, size_t *size)
+/* Gives every weight of one kind (trained, statistic or other constant) its place; *size becomes the first free element after them. */
+static bool lay_out(td_parameters *parameters, bool constant, bool statistic, size_t *size)
 {
     for (size_t i = 0; i < parameters->count; i++) {
         td_parameter *parameter = &parameters->entries[i]->parameter;
-        if (parameter->constant != constant)
+        if (parameter->constant != constant || parameter->statistic != statistic)
             continue;
         size_t elements;
         parameter->offset = *size;
@@ -122,6 +122,28 @@ void td_parameters_shape(td_parameters *parameters, const size_t *shape, size_t 
     memcpy(parameter->shape, shape, rank * sizeof *shape);
 }
 
+void td_parameters_keep(td_parameters *parameters)
+{
+    if (parameters->error.status != TD_OK)
+        return;
+    td_parameter_entry *entry = parameters->entries[parameters->count - 1];
+    entry->kept = entry->parameter.constant = true;
+}
+
+void td_parameters_statistic(td_parameters *parameters)
+{
+    td_parameters_keep(parameters);
+    if (parameters->error.status == TD_OK)
+        parameters->entries[parameters->count - 1]->parameter.statistic = true;
+}
+
+void td_parameters_follow(td_parameters *parameters, const td_real *step)
+{
+    const td_real tenth = (td_real)0.1;
+    for (size_t i = parameters->trained_size; i < parameters->step_size; i++)
+        parameters->data[i] += tenth * (step[i] - parameters->data[i]);
+}
+
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error)
 {
     if (parameters->error.status != TD_OK) {
@@ -130,9 +152,11 @@ td_status td_parameters_allocate(td_parameters *parameters, td_error *error)
         return parameters->error.status;
     }
     size_t size = 0, bytes;
-    bool fits = lay_out(parameters, false, &size);
+    bool fits = lay_out(parameters, false, false, &size);
     parameters->trained_size = size;
-    if (!fits || !lay_out(parameters, true, &size) || td_multiply_overflows(size, sizeof(td_real), &bytes))
+    fits = fits && lay_out(parameters, true, true, &size);
+    parameters->step_size = size;
+    if (!fits || !lay_out(parameters, true, false, &size) || td_multiply_overflows(size, sizeof(td_real), &bytes))
         return td_fail(error, TD_ERROR_LIMIT, "the model's weights do not fit in the address space");
     parameters->data = td_allocate_aligned(bytes);
     if (!parameters->data)
@@ -233,7 +257,7 @@ td_status td_parameters_load(td_parameters *parameters, const td_safetensors *fi
 {
     for (size_t i = 0; i < parameters->count; i++) {
         td_parameter_entry *entry = parameters->entries[i];
-        if (!entry->parameter.constant || find_stored(entry, file))
+        if (!entry->parameter.constant || entry->kept || find_stored(entry, file))
             TD_TRY(load_one(entry, file, error));
     }
     return TD_OK;
@@ -247,11 +271,11 @@ td_status td_parameters_save(const td_parameters *parameters, const td_real *dat
     size_t count = 0;
     for (size_t i = 0; i < parameters->count; i++) {
         const td_parameter *parameter = &parameters->entries[i]->parameter;
-        if (parameter->constant)
+        if (parameter->constant && !parameters->entries[i]->kept)
             continue;
         td_stored_tensor *tensor = &tensors[count++];
         *tensor = (td_stored_tensor){.name = parameter->name, .dtype = TD_F32, .rank = parameter->rank,
-                                     .data = (data ? data : parameters->data) + parameter->offset,
+                                     .data = (data && !parameter->constant ? data : parameters->data) + parameter->offset,
                                      .bytes = parameter->rows * parameter->columns * sizeof(float)};
         memcpy(tensor->shape, parameter->shape, sizeof parameter->shape);
     }

@@ -19,14 +19,16 @@ typedef struct td_parameter_entry {
     td_initialiser initialiser;
     td_real spread;
     bool optional;  /* absent from a file: stays zero */
+    bool kept;      /* not trained, but initialised, read and saved as if it were */
     char **aliases; /* other names it may be stored under; NULL-terminated or NULL */
 } td_parameter_entry;
 
 typedef struct td_parameters {
     td_parameter_entry **entries; /* stable addresses */
     size_t count, capacity;
-    td_real *data; /* [size], 64-byte aligned; every parameter starts on a multiple of 16 elements; trained ones first */
-    size_t size, trained_size;
+    td_real *data; /* [size], 64-byte aligned; every parameter starts on a multiple of 16 elements; trained ones first,
+                      * then statistics */
+    size_t size, trained_size, step_size; /* step_size: trained ones and statistics, what a step's gradient buffer covers */
     td_error error; /* sticky, as in a graph */
 } td_parameters;
 
@@ -37,12 +39,18 @@ td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size
 void td_parameters_alias(td_parameters *parameters, const char *name_format, ...) TD_PRINTF(2, 3);
 /* The shape under which files hold the last declared weight, rank 1 to 4: the same rows, and as many elements in a row as it has columns. */
 void td_parameters_shape(td_parameters *parameters, const size_t *shape, size_t rank);
+/* The last declared weight is not trained, but initialised, read and saved as if it were. */
+void td_parameters_keep(td_parameters *parameters);
+/* The same, and it is a running statistic: a step's graphs add their share of what they saw where its gradient would be. */
+void td_parameters_statistic(td_parameters *parameters);
 /* The last declared weight may be absent from files. */
 void td_parameters_optional(td_parameters *parameters);
 /* Lays out and allocates; call once after the last declaration. Reports any earlier failure. */
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error);
 /* The same numbers for the same seed on every machine. */
 void td_parameters_initialise(td_parameters *parameters, uint64_t seed);
+/* Every statistic moves a tenth of the way to what the step saw: `step` [step_size], the sum over the step's graphs. */
+void td_parameters_follow(td_parameters *parameters, const td_real *step);
 /* Fills from a file: a missing tensor or another shape is an error naming both; tensors not declared are ignored.
  * A constant keeps its computed values unless the file holds it: a model trained in half precision saw the rounded ones. */
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error);

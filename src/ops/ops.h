@@ -73,5 +73,5 @@ typedef struct td_cross_entropy_options {
 td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
                                       const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll);
 
-/* Recurrent layers: see ops/recurrent.h */
+/* Recurrent layers: see ops/recurrent.h; pictures: ops/picture.h */
 #endif

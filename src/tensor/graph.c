@@ -71,7 +71,7 @@ td_tensor *td_graph_parameter(td_graph *graph, const td_parameter *parameter)
         return NULL;
     tensor->parameter = parameter;
     tensor->requires_gradient = graph->recording && !parameter->constant && graph->gradients;
-    if (tensor->requires_gradient)
+    if (tensor->requires_gradient || (parameter->statistic && graph->gradients && graph->share > 0))
         tensor->gradient = graph->gradients + parameter->offset;
     return tensor;
 }

@@ -30,7 +30,8 @@ typedef struct td_parameter {
     size_t rows, columns;      /* shape as a matrix: first dimension, product of the others (a vector is one row) */
     td_real *data;             /* [rows, columns] */
     size_t offset;             /* into the flat parameter, gradient and optimiser buffers */
-    bool constant;             /* computed from the configuration: neither trained nor saved */
+    bool constant;             /* not trained */
+    bool statistic;            /* constant, but follows the batches: see td_parameters_statistic */
     struct td_packed *packed;  /* weights repacked for products, or NULL; see kernels/gemm.h */
 } td_parameter;
 
@@ -63,6 +64,7 @@ struct td_graph {
     uint64_t dropout_key;
     uint64_t dropout_calls;
     td_real *gradients; /* flat, all parameters; needed when recording */
+    td_real share; /* of the step's examples, those in this graph: weighs what it adds to statistics; 0: adds nothing */
     td_node *tape;
     td_error error; /* sticky */
 };

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ops/ops.h"
+#include "ops/picture.h"
 
 enum { MAX_INPUTS = 5, MAX_ELEMENTS = 1024 };
 
@@ -323,6 +324,55 @@ static td_tensor *cross_entropy(run *it)
     return loss;
 }
 
+/* ---- pictures ---- */
+
+static td_tensor *relu6(run *it) { return td_activate(&it->graph, td_scale(&it->graph, input(it, 0), 8), TD_RELU6, 0); }
+
+/* Two pictures of 5 x 4. */
+static const td_grid small_grid = {2, 5, 4};
+static const td_window padded_window = {3, 3, 2, 1, 1, 1, 1}, uneven_window = {2, 3, 1, 0, 1, 1, 0}, point_window = {1, 1, 2, 0, 0, 0, 0};
+
+static td_tensor *conv2d_of(run *it, td_window window)
+{
+    td_grid output;
+    return td_conv2d(&it->graph, td_scale(&it->graph, input(it, 0), 1.5), small_grid, input(it, 1), input(it, 2), window, &output);
+}
+static td_tensor *conv2d(run *it) { return conv2d_of(it, padded_window); }
+static td_tensor *conv2d_uneven(run *it) { return conv2d_of(it, uneven_window); }
+static td_tensor *conv2d_same(run *it) { return conv2d_of(it, td_window_same(3, 2, small_grid)); }
+static td_tensor *conv2d_point(run *it) { return conv2d_of(it, point_window); }
+static td_tensor *conv2d_linear(run *it) { return conv2d_of(it, td_window_square(1, 1, 0)); }
+
+static td_tensor *depthwise_of(run *it, td_window window)
+{
+    td_grid output;
+    return td_conv2d_depthwise(&it->graph, input(it, 0), small_grid, input(it, 1), input(it, 2), window, &output);
+}
+static td_tensor *depthwise(run *it) { return depthwise_of(it, padded_window); }
+static td_tensor *depthwise_same(run *it) { return depthwise_of(it, td_window_same(3, 2, small_grid)); }
+
+static td_tensor *max_pool(run *it)
+{
+    td_grid output;
+    return td_max_pool(&it->graph, input(it, 0), small_grid, padded_window, &output);
+}
+static td_tensor *average_pool(run *it)
+{
+    td_grid output;
+    return td_average_pool(&it->graph, input(it, 0), small_grid, uneven_window, &output);
+}
+static td_tensor *global_average_pool(run *it) { return td_global_average_pool(&it->graph, input(it, 0), small_grid); }
+
+static td_tensor *batch_norm_of(run *it, bool from_batch)
+{
+    static td_real mean[] = {0.3, -0.2, 0.1}, variance[] = {0.5, 1.5, 0.8};
+    td_tensor *x = td_scale(&it->graph, input(it, 0), 1.3);
+    td_batch_norm_weights norm = {input(it, 1), input(it, 2), td_tensor_of(&it->graph, mean, 1, 3), td_tensor_of(&it->graph, variance, 1, 3), 0.01};
+    return td_add(&it->graph, x, td_batch_norm(&it->graph, x, &norm, from_batch));
+}
+static td_tensor *batch_norm(run *it) { return batch_norm_of(it, true); }
+static td_tensor *batch_norm_running(run *it) { return batch_norm_of(it, false); }
+
 /* ---- the table ---- */
 
 static const int32_t mixed_queries[] = {0, 1, 4, 9, 10}, mixed_keys[] = {0, 3, 4, 9, 11}, one[] = {0, 1};
@@ -390,6 +440,21 @@ static const test_case cases[] = {
     {.name = "convolution of columns", .forward = convolution_of_view, .shapes = {{10, 5}, {4, 9}, {1, 4}}, .queries = mixed_queries, .sequences = 4},
     {.name = "gated linear unit", .forward = gated_linear, .shapes = {{5, 8}}},
     {.name = "gated linear unit of columns", .forward = gated_linear_of_view, .shapes = {{5, 8}}},
+    {.name = "relu6", .forward = relu6, .shapes = {{4, 17}}},
+    {.name = "conv2d", .forward = conv2d, .shapes = {{40, 3}, {4, 27}, {1, 4}}},
+    {.name = "conv2d without bias", .forward = conv2d, .shapes = {{40, 2}, {3, 18}}},
+    {.name = "conv2d, uneven window and padding", .forward = conv2d_uneven, .shapes = {{40, 3}, {4, 18}, {1, 4}}},
+    {.name = "conv2d, SAME padding", .forward = conv2d_same, .shapes = {{40, 3}, {4, 27}, {1, 4}}},
+    {.name = "conv2d, every other place", .forward = conv2d_point, .shapes = {{40, 3}, {4, 3}, {1, 4}}},
+    {.name = "conv2d that is a linear", .forward = conv2d_linear, .shapes = {{40, 3}, {4, 3}, {1, 4}}},
+    {.name = "conv2d_depthwise", .forward = depthwise, .shapes = {{40, 5}, {5, 9}, {1, 5}}},
+    {.name = "conv2d_depthwise, SAME padding, no bias", .forward = depthwise_same, .shapes = {{40, 5}, {5, 9}}},
+    {.name = "max_pool", .forward = max_pool, .shapes = {{40, 3}}},
+    {.name = "average_pool", .forward = average_pool, .shapes = {{40, 3}}},
+    {.name = "global_average_pool", .forward = global_average_pool, .shapes = {{40, 3}}},
+    {.name = "batch_norm", .forward = batch_norm, .shapes = {{11, 3}, {1, 3}, {1, 3}}},
+    {.name = "batch_norm of many rows", .forward = batch_norm, .shapes = {{300, 3}, {1, 3}, {1, 3}}},
+    {.name = "batch_norm by running statistics", .forward = batch_norm_running, .shapes = {{11, 3}, {1, 3}, {1, 3}}},
     {.name = "cross_entropy", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}}},
     {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},
     {.name = "cross_entropy, smoothed", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}, .smoothing = 0.1},

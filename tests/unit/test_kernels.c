@@ -206,6 +206,8 @@ static double activation(int kind, double x)
     switch (kind) {
     case TD_RELU:
         return x > 0 ? x : 0;
+    case TD_RELU6:
+        return x > 0 ? fmin(x, 6) : 0;
     case TD_GELU:
         return x * 0.5 * erfc(-x * sqrt(0.5));
     case TD_SWISH:
@@ -224,31 +226,44 @@ static double activation(int kind, double x)
 static double slope(int kind, double x)
 {
     const double h = 1e-5;
+    if (kind == TD_RELU6)
+        return x > 0 && x < 6;
     return kind == TD_RELU ? x > 0 : (activation(kind, x + h) - activation(kind, x - h)) / (2 * h);
+}
+
+static void check_activation(int kind)
+{
+    const double reach[] = {0.001, 1, 12};
+    for (int r = 0; r < 3; r++)
+        FOR_EACH_ISA(k) FOR_EACH_SIZE(n)
+        {
+            float *x = random_array(n, -reach[r], reach[r]), *y = array(n), *dy = random_array(n, -1, 1);
+            float *dx = random_array(n, -1, 1);
+            for (size_t i = 0; i < n; i++) {
+                expected[i] = activation(kind, x[i]);
+                expected2[i] = dx[i] + dy[i] * slope(kind, x[i]);
+            }
+            k->activate(kind, y, x, n);
+            /* tanh and sigmoid are exact relative to themselves; the others relative to x */
+            bool relative = kind == TD_TANH || kind == TD_SIGMOID;
+            assert_row(y, expected, n, 2.4e-7, relative ? 0 : 1.5e-7 * reach[r]);
+            k->activate_backward(kind, dx, x, dy, n);
+            assert_row(dx, expected2, n, 2e-7, 1e-6);
+            forget();
+        }
 }
 
 static void activations_and_their_slopes(void **state)
 {
     (void)state;
-    const double reach[] = {0.001, 1, 12};
     for (int kind = TD_IDENTITY; kind <= TD_GELU_TANH; kind++)
-        for (int r = 0; r < 3; r++)
-            FOR_EACH_ISA(k) FOR_EACH_SIZE(n)
-            {
-                float *x = random_array(n, -reach[r], reach[r]), *y = array(n), *dy = random_array(n, -1, 1);
-                float *dx = random_array(n, -1, 1);
-                for (size_t i = 0; i < n; i++) {
-                    expected[i] = activation(kind, x[i]);
-                    expected2[i] = dx[i] + dy[i] * slope(kind, x[i]);
-                }
-                k->activate(kind, y, x, n);
-                /* tanh and sigmoid are exact relative to themselves; the others relative to x */
-                bool relative = kind == TD_TANH || kind == TD_SIGMOID;
-                assert_row(y, expected, n, 2.4e-7, relative ? 0 : 1.5e-7 * reach[r]);
-                k->activate_backward(kind, dx, x, dy, n);
-                assert_row(dx, expected2, n, 2e-7, 1e-6);
-                forget();
-            }
+        check_activation(kind);
+}
+
+static void relu6_and_its_slope(void **state)
+{
+    (void)state;
+    check_activation(TD_RELU6);
 }
 
 static void activations_at_the_ends(void **state)
@@ -743,6 +758,7 @@ int main(void)
         cmocka_unit_test(bfloat16_rounds_to_even),
         cmocka_unit_test(products_in_float32),
         cmocka_unit_test(products_in_bfloat16),
+        cmocka_unit_test(relu6_and_its_slope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
