@@ -155,7 +155,7 @@ static size_t attention(row_data *d)
     for (size_t head = 0; head < HEADS; head++)
         d->kernels->attention(d->x + head * depth, WIDTH, d->m + head * depth, WIDTH, d->v + head * depth, WIDTH,
                               d->y + head * depth, WIDTH, d->p, d->scratch, POSITIONS, POSITIONS, depth, (td_real)0.2,
-                              1, td_dropout_mask_of(0, 0), 0);
+                              1, NULL, 0, td_dropout_mask_of(0, 0), 0);
     return POSITIONS * WIDTH;
 }
 

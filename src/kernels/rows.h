@@ -51,15 +51,17 @@ typedef struct td_kernels {
                                 const td_real *weight, td_real mean, td_real inverse, size_t n);
     /* One head of one sequence: q [nq, ldq], k, v [nk, ldk], out [nq, ldo]; p [nq, nk] receives the probabilities
      * before dropout. causal: query i sees the first nk - nq + i + 1 keys. Probability p[i][j] has index first + i * nk
-     * + j in the mask's stream. scratch: [d, nk rounded up to 16]. */
+     * + j in the mask's stream. scratch: [d, nk rounded up to 16]. bias (NULL: none): bias[i * bias_step + j] is added to
+     * score i, j; the step may be negative. */
     void (*attention)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                       td_real *out, size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d,
-                      td_real scale, int causal, td_dropout_mask mask, uint32_t first);
-    /* dq, dk, dv are added to (any may be NULL), in rows as q, k, v; scratch: [d + 1, nk rounded up to 16] */
+                      td_real scale, int causal, const td_real *bias, ptrdiff_t bias_step, td_dropout_mask mask,
+                      uint32_t first);
+    /* dq, dk, dv, dbias are added to (any may be NULL), in rows as q, k, v, bias; scratch: [d + 1, nk rounded up to 16] */
     void (*attention_backward)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                                const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,
                                td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal,
-                               td_dropout_mask mask, uint32_t first);
+                               td_real *dbias, ptrdiff_t bias_step, td_dropout_mask mask, uint32_t first);
     /* One row of logits -> its loss; logits become the gradient times `scale`. Returns the plain nll in ret_nll. */
     td_real (*cross_entropy)(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale,
                              td_real *ret_nll);

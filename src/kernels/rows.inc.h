@@ -516,7 +516,8 @@ static void transpose(td_real *restrict y, const td_real *restrict x, size_t ldx
 
 static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                       td_real *out, size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d,
-                      td_real scale, int causal, td_dropout_mask mask, uint32_t first)
+                      td_real scale, int causal, const td_real *bias, ptrdiff_t bias_step, td_dropout_mask mask,
+                      uint32_t first)
 {
     size_t width = padded(nk);
     if (nq > 1)
@@ -534,6 +535,8 @@ static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk
         }
         for (size_t r = 0; r < rows; r++) {
             size_t visible = visible_keys(i + r, nq, nk, causal);
+            if (bias)
+                add(scores + r * nk, bias + (ptrdiff_t)(i + r) * bias_step, visible);
             softmax(scores + r * nk, visible);
             memset(scores + r * nk + visible, 0, (nk - visible) * sizeof *p);
         }
@@ -589,13 +592,13 @@ enum {
 static void attention_backward(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                                const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,
                                td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal,
-                               td_dropout_mask mask, uint32_t first)
+                               td_real *dbias, ptrdiff_t bias_step, td_dropout_mask mask, uint32_t first)
 {
     td_real block[TILE_ROWS * BLOCK_KEYS];
     size_t width = padded(nk);
     if (dv)
         attention_backward_value(p, dout, ldo, dv, ldv, scratch, nq, nk, d, mask, first);
-    if (!dq && !dk)
+    if (!dq && !dk && !dbias)
         return;
     transpose(scratch, v, ldv, nk, d);
     size_t step = width <= BLOCK_KEYS ? TILE_ROWS : 1;
@@ -609,6 +612,8 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
             size_t visible = visible_keys(i + r, nq, nk, causal), at = (i + r) * nk;
             softmax_backward(ds + r * width, p + at, visible, first + (uint32_t)at, mask, scale);
             memset(ds + r * width + visible, 0, (most - visible) * sizeof *ds);
+            if (dbias)
+                add_scaled(dbias + (ptrdiff_t)(i + r) * bias_step, ds + r * width, 1 / scale, visible);
         }
         if (dq) {
             small_product to_query = {ds, width, 1, k, ldk, 1, true, dq + i * ldq, ldq};

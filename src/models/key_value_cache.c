@@ -178,7 +178,7 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
     td_real *gathered = td_graph_allocate(graph, longest * 2 * width, sizeof *gathered);
     td_real *scratch = td_graph_allocate(graph, (head_width + 1) * padded, sizeof *scratch);
     td_real *weights = td_graph_allocate(graph, longest * longest + 16, sizeof *weights);
-    td_real scale = (td_real)(1 / sqrt((double)head_width));
+    td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
     for (size_t row = 0; mixed && gathered && scratch && weights && row < cache->rows; row++) {
         const int32_t *slots = cache->slots + row * cache->length_capacity;
         size_t first = (size_t)tokens.offsets[row], count = td_ragged_length(tokens, row), length = (size_t)cache->row[row].length;
@@ -190,7 +190,10 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
             graph->kernels->attention(kvq->data + first * kvq->stride + 2 * width + head * head_width, kvq->stride,
                                       gathered + head * head_width, 2 * width, gathered + width + head * head_width, 2 * width,
                                       mixed->data + first * width + head * head_width, width, weights, scratch, count, length,
-                                      head_width, scale, true, (td_dropout_mask){0}, 0);
+                                      head_width, scale, true,
+                                      td_attention_bias_at(&cache->bias, cache->bias.values ? cache->bias.values->data : NULL, head,
+                                                           length - count),
+                                      cache->bias.row_step, (td_dropout_mask){0}, 0);
     }
     td_arena_release_to(graph->arena, mark);
     return td_graph_ok(graph) ? mixed : NULL;
@@ -227,7 +230,7 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *scratch = td_graph_allocate(graph, (head_width + 1) * ((longest + 15) & ~(size_t)15), sizeof *scratch);
     td_real *weights = td_graph_allocate(graph, heads * most + 16, sizeof *weights);
-    td_real scale = (td_real)(1 / sqrt((double)head_width));
+    td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
     for (size_t row = 0; mixed && scratch && weights && row < cache->rows; row++) {
         const td_memory_group *group = &cache->groups[cache->row[row].group];
         size_t start = (size_t)group->offsets[cache->row[row].sequence], length = memory_length(cache, row);
@@ -237,7 +240,7 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
             graph->kernels->attention(query->data + first * query->stride + head * head_width, query->stride, kv + head * head_width,
                                       2 * width, kv + width + head * head_width, 2 * width,
                                       mixed->data + first * width + head * head_width, width, weights + head * count * length, scratch,
-                                      count, length, head_width, scale, false, (td_dropout_mask){0}, 0);
+                                      count, length, head_width, scale, false, NULL, 0, (td_dropout_mask){0}, 0);
         if (average) {
             average_heads(average, weights, heads, count * length);
             average += count * length;

@@ -4,7 +4,7 @@
 #ifndef TD_MODELS_KEY_VALUE_CACHE_H
 #define TD_MODELS_KEY_VALUE_CACHE_H
 
-#include "tensor/graph.h"
+#include "ops/ops.h"
 
 typedef struct td_memory_group {
     size_t references;   /* rows that attend to it; 0: free for reuse */
@@ -21,6 +21,8 @@ typedef struct td_cache_row {
 
 typedef struct td_key_value_cache {
     size_t layers, width;
+    td_real scale;          /* of scores; 0: 1 / sqrt(width of a head) */
+    td_attention_bias bias; /* of self-attention, for the present call of decode; must reach over the longest row */
     size_t rows, row_capacity;
     td_cache_row *row, *spare_row;
     int32_t *past;                 /* [rows] length before the present call of decode */

@@ -365,7 +365,7 @@ static td_tensor *output_linear(transformer_pass *pass, td_tensor *x, const td_p
 
 static td_tensor *attend(transformer_pass *pass, size_t heads, bool causal, td_tensor *query, td_tensor *key, td_tensor *value, td_ragged memory)
 {
-    td_attention_options options = {heads, causal, 0, pass->network->rates.attention};
+    td_attention_options options = {.heads = heads, .causal = causal, .dropout = pass->network->rates.attention};
     return td_attention(pass->graph, query, pass->ragged, key, value, memory, &options, NULL);
 }
 

@@ -31,6 +31,7 @@ static td_real *new_scratch(td_graph *graph, const attention_operation *op)
 static void attention_forward(const td_kernels *kernels, attention_operation *op, td_real *scratch)
 {
     size_t width = op->query->columns / op->options.heads, at = 0;
+    const td_attention_bias *bias = &op->options.bias;
     for (size_t i = 0; i < op->query_ragged.count; i++) {
         size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
         size_t q = (size_t)op->query_ragged.offsets[i], k = (size_t)op->key_ragged.offsets[i];
@@ -39,7 +40,9 @@ static void attention_forward(const td_kernels *kernels, attention_operation *op
                                op->key->data + k * op->key->stride + head * width, op->key->stride,
                                op->value->data + k * op->value->stride + head * width, op->value->stride,
                                op->y->data + q * op->y->stride + head * width, op->y->stride, op->probabilities + at, scratch,
-                               queries, keys, width, op->options.scale, op->options.causal, op->mask, (uint32_t)at);
+                               queries, keys, width, op->options.scale, op->options.causal,
+                               td_attention_bias_at(bias, bias->values ? bias->values->data : NULL, head, keys - queries),
+                               bias->row_step, op->mask, (uint32_t)at);
     }
 }
 
@@ -49,6 +52,8 @@ static void attention_backward(td_graph *graph, void *operation)
     if (!op->y->gradient)
         return;
     td_real *dq = td_gradient(graph, op->query), *dk = td_gradient(graph, op->key), *dv = td_gradient(graph, op->value);
+    const td_attention_bias *bias = &op->options.bias;
+    td_real *dbias = td_gradient(graph, bias->values);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *scratch = new_scratch(graph, op);
     size_t width = op->query->columns / op->options.heads, at = 0;
@@ -62,7 +67,8 @@ static void attention_backward(td_graph *graph, void *operation)
                                                op->value->data + vh, op->value->stride, op->probabilities + at,
                                                op->y->gradient + yh, op->y->stride, dq ? dq + qh : NULL, dk ? dk + kh : NULL,
                                                dv ? dv + vh : NULL, scratch, queries, keys, width, op->options.scale,
-                                               op->options.causal, op->mask, (uint32_t)at);
+                                               op->options.causal, td_attention_bias_at(bias, dbias, head, keys - queries),
+                                               bias->row_step, op->mask, (uint32_t)at);
         }
     }
     td_arena_release_to(graph->arena, mark);
@@ -80,6 +86,28 @@ static bool shapes_fit(td_graph *graph, const attention_operation *op)
     return fit;
 }
 
+/* The scores of the first and the last query of every sequence must have theirs in the tensor. */
+static bool bias_fits(td_graph *graph, const attention_operation *op)
+{
+    const td_attention_bias *bias = &op->options.bias;
+    if (!bias->values)
+        return true;
+    ptrdiff_t size = (ptrdiff_t)(bias->values->rows * bias->values->columns);
+    bool fit = bias->values->stride == bias->values->columns;
+    for (size_t i = 0; fit && i < op->query_ragged.count; i++) {
+        ptrdiff_t queries = (ptrdiff_t)td_ragged_length(op->query_ragged, i), keys = (ptrdiff_t)td_ragged_length(op->key_ragged, i);
+        ptrdiff_t top = (ptrdiff_t)bias->first + (keys - queries) * bias->row_step, bottom = top + (queries - 1) * bias->row_step;
+        ptrdiff_t top_end = top + (op->options.causal ? keys - queries : keys - 1), bottom_end = bottom + keys - 1;
+        ptrdiff_t highest = top_end > bottom_end ? top_end : bottom_end;
+        fit = queries == 0 || keys == 0 ||
+              ((top < bottom ? top : bottom) >= 0 && highest + (ptrdiff_t)((op->options.heads - 1) * bias->head_step) < size);
+    }
+    if (!fit)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "attention: a bias of [%zu, %zu] does not reach over the keys", bias->values->rows,
+                      bias->values->columns);
+    return fit;
+}
+
 td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value,
                         td_ragged key_ragged, const td_attention_options *options, const td_real **ret_probabilities)
 {
@@ -89,7 +117,7 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     if (!op)
         return NULL;
     *op = (attention_operation){query, key, value, NULL, query_ragged, key_ragged, *options, {0}, NULL, 0};
-    if (!shapes_fit(graph, op))
+    if (!shapes_fit(graph, op) || !bias_fits(graph, op))
         return NULL;
     if (op->options.scale == 0)
         op->options.scale = (td_real)(1 / sqrt((double)(query->columns / options->heads)));
@@ -102,7 +130,8 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     if (graph->training && options->dropout > 0)
         op->mask = td_dropout_mask_of(options->dropout, td_random_key(graph->dropout_key, graph->dropout_calls++, 0));
     op->y = td_tensor_new(graph, query->rows, query->columns,
-                          td_needs_gradient(query) || td_needs_gradient(key) || td_needs_gradient(value));
+                          td_needs_gradient(query) || td_needs_gradient(key) || td_needs_gradient(value) ||
+                              td_needs_gradient(options->bias.values));
     op->probabilities = td_graph_allocate(graph, weights, sizeof *op->probabilities);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *scratch = new_scratch(graph, op);

@@ -25,6 +25,10 @@ td_tensor *td_dropout(td_graph *graph, td_tensor *x, td_real rate);
 td_tensor *td_activate(td_graph *graph, td_tensor *x, td_activation activation, td_real dropout);
 /* (x - mean) / sqrt(variance + epsilon) * weight + bias for each row (Ba 2016) */
 td_tensor *td_layer_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_real epsilon);
+/* x / sqrt(mean of squares + epsilon) * weight for each row (Zhang, Sennrich 2019) */
+td_tensor *td_rms_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_real epsilon);
+/* table [B, H], buckets [count] -> [H, count]: column i is the table's row buckets[i]. For td_attention_bias by distance. */
+td_tensor *td_relative_bias(td_graph *graph, td_tensor *table, const int32_t *buckets, size_t count);
 /* columns of a, then of b, ... [T, A + B + ...] */
 td_tensor *td_concatenate(td_graph *graph, td_tensor *const *parts, size_t count);
 /* rows x[index[0]], x[index[1]], ... ; a negative index gives a row of zeros. Backward adds into the rows. */
@@ -50,11 +54,24 @@ td_tensor *td_gated_linear(td_graph *graph, td_tensor *x);
  * q [Tq, H * D], k and v [Tk, H * D] -> [Tq, H * D]; query and key ragged have the same count of sequences.
  * causal: query i of a sequence of n queries and m keys sees keys 0 .. m - n + i.
  * dropout: on the probabilities. ret_probabilities (may be NULL): [sum over sequences of heads * n * m], see td_attention_weights. */
+/* Added to the scores: of query i and key j in head h, values[h * head_step + first + i * row_step + j], where the queries of a
+ * sequence count as its last positions: i runs from m - n. A row_step of -1 makes it a function of the distance alone. */
+typedef struct td_attention_bias {
+    td_tensor *values; /* NULL: none */
+    size_t head_step, first;
+    ptrdiff_t row_step;
+} td_attention_bias;
+/* `data` (the values or their gradient; NULL gives NULL) at a head's first query and key; past: m - n */
+static inline td_real *td_attention_bias_at(const td_attention_bias *bias, td_real *data, size_t head, size_t past)
+{
+    return data ? data + (ptrdiff_t)(head * bias->head_step + bias->first) + (ptrdiff_t)past * bias->row_step : NULL;
+}
 typedef struct td_attention_options {
     size_t heads;
     bool causal;
     td_real scale; /* 0: 1 / sqrt(D) */
     td_real dropout;
+    td_attention_bias bias;
 } td_attention_options;
 td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value,
                         td_ragged key_ragged, const td_attention_options *options, const td_real **ret_probabilities);

@@ -149,7 +149,7 @@ static void families(void **state)
 {
     (void)state;
     static const char *const names[] = {"marian-untied", "marian-separate", "marian-shared", "bart", "bart-untied",
-                                        "mbart", "pegasus", "m2m_100", "m2m_100-padding"};
+                                        "mbart", "pegasus", "m2m_100", "m2m_100-padding", "t5", "t5-gated", "t5-silu", "mt5"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[4096];
         snprintf(path, sizeof path, FAMILIES "/%s", names[i]);

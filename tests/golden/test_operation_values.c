@@ -10,7 +10,7 @@
 #include "io/json.h"
 #include "ops/ops.h"
 
-enum { MAX_INPUTS = 3, MAX_ELEMENTS = 2048, MAX_IDS = 128 };
+enum { MAX_INPUTS = 4, MAX_ELEMENTS = 2048, MAX_IDS = 128 };
 
 typedef struct operation_case {
     const json_t *json;
@@ -95,6 +95,8 @@ static td_tensor *apply(operation_case *it)
         return td_scale(graph, td_dropout(graph, in[0], (td_real)0.5), (td_real)-0.75);
     if (strcmp(name, "layer_norm") == 0)
         return td_layer_norm(graph, in[0], in[1], in[2], (td_real)1e-5);
+    if (strcmp(name, "rms_norm") == 0)
+        return td_rms_norm(graph, in[0], in[1], (td_real)1e-6);
     if (strcmp(name, "concatenate") == 0)
         return td_concatenate(graph, in, it->count);
     if (strcmp(name, "gather_rows") == 0)
@@ -107,8 +109,10 @@ static td_tensor *apply(operation_case *it)
     if (strcmp(name, "gated_linear") == 0)
         return td_gated_linear(graph, in[0]);
     if (strncmp(name, "attention", 9) == 0) {
-        td_attention_options options = {(size_t)setting(it, "heads"), json_is_true(json_object_get(it->json, "causal")),
-                                        (td_real)setting(it, "scale"), 0};
+        td_attention_options options = {.heads = (size_t)setting(it, "heads"), .causal = json_is_true(json_object_get(it->json, "causal")),
+                                        .scale = (td_real)setting(it, "scale")};
+        if (it->count > 3) /* distances -20 to 20 */
+            options.bias = (td_attention_bias){td_relative_bias(graph, in[3], it->ids, it->id_count), it->id_count, it->id_count / 2, -1};
         return td_attention(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2], (td_ragged){it->sequences, it->keys},
                             &options, NULL);
     }

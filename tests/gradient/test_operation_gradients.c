@@ -230,6 +230,19 @@ static td_tensor *layer_norm_residual(run *it)
     td_tensor *x = td_scale(&it->graph, input(it, 0), 2);
     return td_add(&it->graph, x, td_layer_norm(&it->graph, x, input(it, 1), input(it, 2), 0.1));
 }
+static td_tensor *rms_norm(run *it) { return td_rms_norm(&it->graph, input(it, 0), input(it, 1), 1e-6); }
+static td_tensor *rms_norm_residual(run *it)
+{
+    td_tensor *x = td_scale(&it->graph, input(it, 0), 2);
+    return td_add(&it->graph, x, td_rms_norm(&it->graph, x, input(it, 1), 0.1));
+}
+static td_tensor *relative_bias(run *it)
+{
+    int32_t buckets[] = {3, 1, 1, 0, 2, 3};
+    td_tensor *y = td_relative_bias(&it->graph, input(it, 0), buckets, 6);
+    memset(buckets, 0, sizeof buckets);
+    return y;
+}
 static td_tensor *concatenate(run *it)
 {
     td_tensor *parts[] = {input(it, 0), input(it, 1), td_tensor_columns(&it->graph, input(it, 2), 1, 2), input(it, 0)};
@@ -248,10 +261,22 @@ static td_tensor *gather_rows_of_view(run *it)
     return td_gather_rows(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 2, 3), index, 4);
 }
 
+/* Input 3, where there is one: a table of buckets, by distances -9 to 9. */
+static td_attention_bias distance_bias(run *it)
+{
+    int32_t buckets[19];
+    for (int32_t i = 0; i < 19; i++)
+        buckets[i] = i * 5 / 19;
+    td_attention_bias bias = {td_relative_bias(&it->graph, input(it, 3), buckets, 19), 19, 9, -1};
+    memset(buckets, 0, sizeof buckets);
+    return bias;
+}
+
 static td_tensor *attention(run *it)
 {
     const test_case *test = it->test;
-    td_attention_options options = {test->heads, test->causal, test->smoothing, test->rate};
+    td_attention_options options = {.heads = test->heads, .causal = test->causal, .scale = test->smoothing, .dropout = test->rate};
+    options.bias = distance_bias(it);
     const td_real *probabilities;
     int32_t queries[8], keys[8];
     memcpy(queries, test->queries, (test->sequences + 1) * sizeof *queries);
@@ -268,7 +293,7 @@ static td_tensor *attention(run *it)
 static td_tensor *attention_of_views(run *it)
 {
     const test_case *test = it->test;
-    td_attention_options options = {test->heads, test->causal, 0, test->rate};
+    td_attention_options options = {.heads = test->heads, .causal = test->causal, .dropout = test->rate};
     td_ragged ragged = {test->sequences, test->queries};
     td_tensor *kvq = td_scale(&it->graph, input(it, 0), 1.3);
     size_t width = kvq->columns / 3;
@@ -415,6 +440,10 @@ static const test_case cases[] = {
     {.name = "layer_norm", .forward = layer_norm, .shapes = {{5, 8}, {1, 8}, {1, 8}}},
     {.name = "layer_norm of odd width", .forward = layer_norm, .shapes = {{3, 19}, {1, 19}, {1, 19}}},
     {.name = "layer_norm in a residual", .forward = layer_norm_residual, .shapes = {{4, 6}, {1, 6}, {1, 6}}},
+    {.name = "rms_norm", .forward = rms_norm, .shapes = {{5, 8}, {1, 8}}},
+    {.name = "rms_norm of odd width", .forward = rms_norm, .shapes = {{3, 19}, {1, 19}}},
+    {.name = "rms_norm in a residual", .forward = rms_norm_residual, .shapes = {{4, 6}, {1, 6}}},
+    {.name = "relative_bias", .forward = relative_bias, .shapes = {{4, 3}}},
     {.name = "concatenate", .forward = concatenate, .shapes = {{4, 2}, {4, 3}, {4, 4}}},
     {.name = "gather_rows", .forward = gather_rows, .shapes = {{5, 4}}},
     {.name = "gather_rows of columns", .forward = gather_rows_of_view, .shapes = {{4, 6}}},
@@ -455,6 +484,9 @@ static const test_case cases[] = {
     {.name = "batch_norm", .forward = batch_norm, .shapes = {{11, 3}, {1, 3}, {1, 3}}},
     {.name = "batch_norm of many rows", .forward = batch_norm, .shapes = {{300, 3}, {1, 3}, {1, 3}}},
     {.name = "batch_norm by running statistics", .forward = batch_norm_running, .shapes = {{11, 3}, {1, 3}, {1, 3}}},
+    {.name = "attention with bias", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2, .rate = 0.2},
+    {.name = "attention with bias, given scale", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2, .smoothing = 0.5},
+    {.name = "causal attention with bias after a past", .forward = attention, .shapes = {{10, 6}, {15, 6}, {15, 6}, {5, 2}}, .keys = later_keys, ATTENTION = 2, .causal = true},
     {.name = "cross_entropy", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}}},
     {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},
     {.name = "cross_entropy, smoothed", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}, .smoothing = 0.1},

@@ -498,8 +498,8 @@ static void run_attention_case(const td_kernels *kernels, const attention_case *
     float *p = random_array(np, 5, 6), *out = array(nq), *scratch = array(c->d * width);
     double *p_exact = doubles(np), *out_exact = doubles(nq);
     attention_reference(c, q, k, v, scale, mask, first, p_exact, out_exact);
-    kernels->attention(q, ld, k, ld, v, ld, out, ld, p, scratch, c->nq, c->nk, c->d, (float)scale, c->causal, mask,
-                       first);
+    kernels->attention(q, ld, k, ld, v, ld, out, ld, p, scratch, c->nq, c->nk, c->d, (float)scale, c->causal, NULL, 0,
+                       mask, first);
     assert_row(p, p_exact, np, 5e-6, 1e-9);
     assert_row(out, out_exact, nq, 2e-6, 3e-6);
     assert_true(scratch[c->d * width] == GUARD);
@@ -510,7 +510,7 @@ static void run_attention_case(const td_kernels *kernels, const attention_case *
     double *dq_exact = widened(dq, nq), *dk_exact = widened(dk, nk), *dv_exact = widened(dv, nk);
     attention_backward_reference(c, q, k, v, scale, mask, first, p_exact, dout, dq_exact, dk_exact, dv_exact);
     kernels->attention_backward(q, ld, k, ld, v, ld, p, dout, ld, dq, dk, dv, scratch2, c->nq, c->nk, c->d,
-                                (float)scale, c->causal, mask, first);
+                                (float)scale, c->causal, NULL, 0, mask, first);
     assert_row(dq, dq_exact, nq, 4e-6, 6e-6);
     assert_row(dk, dk_exact, nk, 4e-6, 6e-6);
     assert_row(dv, dv_exact, nk, 4e-6, 6e-6);
@@ -518,7 +518,7 @@ static void run_attention_case(const td_kernels *kernels, const attention_case *
     for (int i = 0; i < 3; i++) /* each gradient alone, the others not wanted */
         kernels->attention_backward(q, ld, k, ld, v, ld, p, dout, ld, i == 0 ? alone[0] : NULL,
                                     i == 1 ? alone[1] : NULL, i == 2 ? alone[2] : NULL, scratch2, c->nq, c->nk, c->d,
-                                    (float)scale, c->causal, mask, first);
+                                    (float)scale, c->causal, NULL, 0, mask, first);
     assert_row(alone[0], dq_exact, nq, 4e-6, 6e-6);
     assert_row(alone[1], dk_exact, nk, 4e-6, 6e-6);
     assert_row(alone[2], dv_exact, nk, 4e-6, 6e-6);

@@ -18,10 +18,14 @@
 #define RECURRENT "{\"model_type\": \"tandem-rnn\", \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, \"encoder_layers\": 2, " \
                   "\"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, \"decoder_start_token_id\": 2, "
 
+#define T5 "{\"model_type\": \"t5\", \"vocab_size\": 40, \"d_model\": 32, \"d_kv\": 12, \"d_ff\": 40, \"num_layers\": 2, \"num_heads\": 4, " \
+           "\"relative_attention_num_buckets\": 8, \"relative_attention_max_distance\": 11, \"decoder_start_token_id\": 0"
+
 /* One model of each row of the table; where a row has kinds that differ in what they keep between steps, one of each kind. */
 static const char *const configurations[] = {
     "{\"model_type\": \"marian\", " SIZES "}",  "{\"model_type\": \"bart\", " SIZES "}",    "{\"model_type\": \"mbart\", " SIZES "}",
     "{\"model_type\": \"pegasus\", " SIZES "}", "{\"model_type\": \"m2m_100\", " SIZES "}",
+    T5 "}", T5 ", \"feed_forward_proj\": \"gated-gelu\", \"tie_word_embeddings\": false}",
     RECURRENT "\"cell\": \"lstm\"}",           RECURRENT "\"cell\": \"gru\"}",
 };
 enum { CONFIGURATIONS = sizeof configurations / sizeof *configurations, SENTENCES = 21, LONGEST = 23, WORDS = 40, WIDEST = 64 };
@@ -418,6 +422,13 @@ static void settings_are_checked(void **state)
         {"{\"model_type\": \"bart\", " SIZES ", \"decoder_attention_heads\": 3}", "heads"},
         {"{\"model_type\": \"bart\", " SIZES ", \"encoder_layers\": 0}", "\"encoder_layers\""},
         {"{\"model_type\": \"m2m_100\", " SIZES ", \"pad_token_id\": 2000000000}", "\"pad_token_id\""},
+        {T5 ", \"feed_forward_proj\": \"gated-mish\"}", "\"feed_forward_proj\": \"gated-mish\""},
+        {T5 ", \"is_encoder_decoder\": false}", "\"is_encoder_decoder\": false"},
+        {T5 ", \"relative_attention_num_buckets\": 7}", "\"relative_attention_num_buckets\""},
+        {T5 ", \"relative_attention_max_distance\": 4}", "\"relative_attention_max_distance\""},
+        {T5 ", \"layer_norm_epsilon\": -1}", "\"layer_norm_epsilon\""},
+        {T5 ", \"num_decoder_layers\": 0}", "\"num_decoder_layers\""},
+        {"{\"model_type\": \"t5\"}", "\"d_model\""},
         {"{\"model_type\": \"bart\"}", "\"d_model\""},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {

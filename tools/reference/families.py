@@ -5,6 +5,7 @@ import pathlib
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 ROOT = pathlib.Path("tests/golden/families")
 SHARED = dict(dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, max_position_embeddings=24)
@@ -40,6 +41,17 @@ MODELS = {
     "m2m_100-padding": ("M2M100", dict(
         vocab_size=63, scale_embedding=True, activation_function="tanh", d_model=16, pad_token_id=4, **sizes((1, 1), (2, 2), (16, 16)))),
 }
+T5 = dict(num_heads=3, d_kv=16, dropout_rate=0.0, decoder_start_token_id=0)
+MODELS |= {
+    "t5": ("T5", dict(T5, vocab_size=49, d_model=16, d_ff=24, num_layers=1, num_decoder_layers=2, layer_norm_epsilon=1e-3,
+                      relative_attention_num_buckets=8, relative_attention_max_distance=14)),
+    "t5-gated": ("T5", dict(T5, vocab_size=49, d_model=32, d_ff=20, num_layers=2, num_decoder_layers=1, feed_forward_proj="gated-gelu",
+                            tie_word_embeddings=False)),
+    "t5-silu": ("T5", dict(T5, vocab_size=49, d_model=16, d_ff=24, num_layers=1, feed_forward_proj="gated-silu", tie_word_embeddings=False)),
+    "mt5": ("MT5", dict(T5, vocab_size=51, d_model=16, d_ff=24, num_layers=1, relative_attention_num_buckets=10,
+                        relative_attention_max_distance=20)),
+}
+OWN_HEAD = {"t5-gated", "mt5"}  # the two that publishers store with an output table of its own, whatever the configuration says
 LENGTHS = [(1, 1), (2, 7), (9, 3), (23, 20)]
 
 
@@ -69,13 +81,18 @@ def compute(model, source, fed, target):
 
 for number, (name, (family, settings)) in enumerate(MODELS.items()):
     torch.manual_seed(100 + number)
-    config = getattr(transformers, family + "Config")(**SHARED, **settings)
+    own = {} if family.endswith("T5") else SHARED
+    config = getattr(transformers, family + "Config")(**own, **settings)
     model = getattr(transformers, family + ("MTModel" if family == "Marian" else "ForConditionalGeneration"))(config).eval()
     randomise(model)
     model.tie_weights()
     directory = ROOT / name
     model.save_pretrained(directory)
     (directory / "generation_config.json").unlink(missing_ok=True)
+    if name in OWN_HEAD:
+        weights = load_file(directory / "model.safetensors")
+        weights["lm_head.weight"] = torch.randn_like(weights["shared.weight"]) * 0.4
+        save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     model = type(model).from_pretrained(directory).eval().double()
     words, source_words = (getattr(config, "decoder_vocab_size", None) or config.vocab_size), config.vocab_size
     cases = []

@@ -15,12 +15,15 @@ def wave(count, first):
     return torch.tensor([math.sin(1.7 * i + 0.3) * 0.9 + 0.3 * math.cos(5.1 * i) for i in range(first, first + count)]).float().double()
 
 
-def attention(heads, causal, scale, queries, keys):
-    def compute(q, k, v):
+def attention(heads, causal, scale, queries, keys, ids=None):
+    def compute(q, k, v, table=None):
         outputs, at_q, at_k = [], 0, 0
         for n, m in zip(queries, keys):
             split = lambda x, at, length: x[at:at + length].reshape(length, heads, -1).transpose(0, 1)
             scores = split(q, at_q, n) @ split(k, at_k, m).transpose(1, 2) * (scale or (q.shape[1] // heads) ** -0.5)
+            if table is not None:
+                distance = torch.arange(m)[None] - torch.arange(m - n, m)[:, None]
+                scores = scores + table[torch.tensor(ids)][distance + len(ids) // 2].permute(2, 0, 1)
             if causal:
                 scores = scores.masked_fill(torch.ones(n, m).triu(m - n + 1).bool(), -math.inf)
             outputs.append((scores.softmax(-1) @ split(v, at_k, m)).transpose(0, 1).reshape(n, -1))
@@ -51,6 +54,7 @@ def convolution(kernel, stride, padding, queries):
     return compute
 
 
+BUCKETS = [abs(i) * 6 // 21 + 6 * (i > 0) for i in range(-20, 21)]
 RAGGED = dict(queries=[1, 3, 5, 17], keys=[2, 1, 20, 17])
 CAUSAL = dict(queries=[1, 3, 5, 17], keys=[1, 4, 12, 17])
 CASES = {
@@ -69,6 +73,7 @@ CASES = {
     "sigmoid": (torch.sigmoid, [(5, 35)], {}),
     "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), [(5, 35)], {}),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (37,), w[0], b[0], 1e-5), [(5, 37), (1, 37), (1, 37)], {}),
+    "rms_norm": (lambda x, w: F.rms_norm(x, (37,), w[0], 1e-6), [(5, 37), (1, 37)], {}),
     "concatenate": (lambda a, b, c: torch.cat([a, b, c], 1), [(4, 2), (4, 17), (4, 5)], {}),
     "gather_rows": (lambda x: torch.cat([x, torch.zeros(1, 18)])[[4, -1, 0, 4, 2, -1, 4]], [(5, 18)], dict(ids=[4, -1, 0, 4, 2, -1, 4])),
     "convolution": (convolution(3, 1, 1, [1, 3, 5, 17]), [(26, 7), (9, 21), (1, 9)], dict(kernel=3, stride=1, padding=1, queries=[1, 3, 5, 17])),
@@ -81,6 +86,10 @@ CASES = {
     "attention, 3 heads": (attention(3, False, 0, **RAGGED), [(26, 15), (40, 15), (40, 15)], dict(heads=3, **RAGGED)),
     "attention, given scale": (attention(2, False, 1.0, **RAGGED), [(26, 36), (40, 36), (40, 36)], dict(heads=2, scale=1.0, **RAGGED)),
     "attention, causal": (attention(2, True, 0, **CAUSAL), [(26, 32), (34, 32), (34, 32)], dict(heads=2, causal=True, **CAUSAL)),
+    "attention, bias by distance": (attention(2, False, 0.25, ids=BUCKETS, **RAGGED), [(26, 32), (40, 32), (40, 32), (12, 2)],
+                                    dict(heads=2, scale=0.25, ids=BUCKETS, **RAGGED)),
+    "attention, causal, bias by distance": (attention(2, True, 0.5, ids=[min(b, 5) for b in BUCKETS], **CAUSAL), [(26, 32), (34, 32), (34, 32), (6, 2)],
+                                            dict(heads=2, scale=0.5, causal=True, ids=[min(b, 5) for b in BUCKETS], **CAUSAL)),
     "cross_entropy": (cross_entropy(0, [3, 0, 8, 3]), [(4, 18), (9, 18)], dict(ids=[3, 0, 8, 3])),
     "cross_entropy, smoothed": (cross_entropy(0.1, [3, 0, 40, 3]), [(4, 18), (41, 18), (1, 41)], dict(ids=[3, 0, 40, 3], smoothing=0.1)),
     "cross_entropy, many rows": (cross_entropy(0.2, [i * 7 % 19 for i in range(70)]), [(70, 5), (19, 5), (1, 19)],
