@@ -3,6 +3,7 @@
 #include "base/buffer.h"
 #include "io/json.h"
 #include "platform/file.h"
+#include "vision/processor.h"
 
 #include <string.h>
 
@@ -13,6 +14,12 @@ typedef struct frontend_row {
 } frontend_row;
 
 static const frontend_row rows[] = {
+/* Each class under the names that transformers gave it over time. */
+#define X(stem)                                                                                                             \
+    {stem "ImageProcessor", &td_frontend_picture}, {stem "ImageProcessorFast", &td_frontend_picture},                       \
+        {stem "ImageProcessorPil", &td_frontend_picture}, {stem "FeatureExtractor", &td_frontend_picture},
+    TD_PICTURE_PROCESSORS(X)
+#undef X
     {NULL, NULL},
 };
 
