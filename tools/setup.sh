@@ -3,7 +3,7 @@
 set -eu
 
 packages="build-essential cmake pkg-config libdnnl-dev libsentencepiece-dev libpcre2-dev libjansson-dev libyaml-dev
-zlib1g-dev libicu-dev libsndfile1-dev libsoxr-dev libkissfft-dev libjpeg-dev libpng-dev libwebp-dev libzip-dev
+zlib1g-dev libicu-dev libsndfile1-dev libsoxr-dev libjpeg-dev libpng-dev libwebp-dev libzip-dev
 libcmocka-dev"
 
 if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then
@@ -19,7 +19,7 @@ tandem needs these, which this script can install only on Debian and Ubuntu:
   PCRE2, 8 bit              (pkg-config: libpcre2-8)
   jansson, libyaml, zlib    (pkg-config: jansson, yaml-0.1, zlib)
   ICU                       (pkg-config: icu-uc)
-  libsndfile, libsoxr, KissFFT in float (pkg-config: sndfile, soxr, kissfft-float)
+  libsndfile, libsoxr       (pkg-config: sndfile, soxr)
   libjpeg-turbo, libpng, libwebp, libzip (pkg-config: libjpeg, libpng, libwebp, libzip)
   cmocka, for the tests     (pkg-config: cmocka)
 LIST

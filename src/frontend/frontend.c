@@ -1,5 +1,6 @@
 #include "frontend/frontend.h"
 
+#include "audio/frontends.h"
 #include "base/buffer.h"
 #include "io/json.h"
 #include "platform/file.h"
@@ -20,6 +21,9 @@ static const frontend_row rows[] = {
         {stem "ImageProcessorPil", &td_frontend_picture}, {stem "FeatureExtractor", &td_frontend_picture},
     TD_PICTURE_PROCESSORS(X)
 #undef X
+    {"WhisperFeatureExtractor", &td_whisper_frontend},
+    {"Speech2TextFeatureExtractor", &td_speech_to_text_frontend},
+    {"TandemFeatureExtractor", &td_tandem_sound_frontend},
     {NULL, NULL},
 };
 
