@@ -118,7 +118,7 @@ int cmd_files(const cli_command *command, int argc, char **argv)
     if (code < 0)
         code = check_arguments(command, &values, positional);
     if (code < 0)
-        code = generate_open_model(command, values.model, &run.model);
+        code = generate_open_model(command, &values, &run.model);
     if (code < 0) {
         run.stop = cli_catch_interrupt();
         run.options = generate_library_options(&values);

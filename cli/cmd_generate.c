@@ -244,7 +244,7 @@ int cmd_generate(const cli_command *command, int argc, char **argv)
     if (code < 0)
         code = check_values(command, &values);
     if (code < 0)
-        code = generate_open_model(command, values.model, &run.model);
+        code = generate_open_model(command, &values, &run.model);
     if (code < 0) {
         run.stop = cli_catch_interrupt();
         run.options = generate_library_options(&values);

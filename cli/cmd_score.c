@@ -149,7 +149,7 @@ int cmd_score(const cli_command *command, int argc, char **argv)
     if (code < 0 && strcmp(values.source, "-") == 0 && strcmp(values.target, "-") == 0)
         code = cli_complain(command, CLI_USAGE, "only one of --source and --target can be standard input");
     if (code < 0)
-        code = generate_open_model(command, values.model, &run.model);
+        code = generate_open_model(command, &values, &run.model);
     if (code < 0) {
         run.stop = cli_catch_interrupt();
         run.options = generate_library_options(&values);

@@ -27,6 +27,11 @@
         "batch-tokens", 0, CLI_INTEGER, AT(batch_tokens), "N",                                                         \
             "source tokens times beams that a thread decodes together; results do not depend on it", 1, 1e9            \
     }
+#define PRECISION_OPTION                                                                                               \
+    {                                                                                                                  \
+        "precision", 0, CLI_CHOICE, AT(precision), "stored|float32|bfloat16|int8",                                     \
+            "of weights in memory and of products (default: stored, int8 if the file holds int8, else float32)", 0, 0  \
+    }
 #define INPUT_OPTION                                                                                                   \
     {                                                                                                                  \
         "input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",                                                          \
@@ -97,6 +102,7 @@ const cli_option generate_options[] = {
     FROM_OPTION,
     TO_OPTION,
     {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    PRECISION_OPTION,
     THREADS_OPTION,
     BATCH_OPTION,
     INPUT_OPTION,
@@ -129,6 +135,7 @@ const cli_option score_options[] = {
     {"target", 0, CLI_TEXT, AT(target), "FILE", "the targets, one a line", 0, 0},
     FROM_OPTION,
     TO_OPTION,
+    PRECISION_OPTION,
     THREADS_OPTION,
     BATCH_OPTION,
     {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",
@@ -177,8 +184,12 @@ td_generate_options generate_library_options(const generate_values *values)
     return options;
 }
 
-int generate_open_model(const cli_command *command, const char *directory, td_model **ret_model)
+int generate_open_model(const cli_command *command, const generate_values *values, td_model **ret_model)
 {
+    static const char *const precisions[] = {NULL, "float32", "bfloat16", "int8"};
+    const char *directory = values->model;
+    td_model_options options = TD_MODEL_OPTIONS_INIT;
+    options.precision = precisions[values->precision];
     td_error error;
     char *bundled = NULL;
     if (!directory) {
@@ -187,7 +198,7 @@ int generate_open_model(const cli_command *command, const char *directory, td_mo
             return code;
         directory = bundled;
     }
-    td_status status = td_model_open(directory, NULL, ret_model, &error);
+    td_status status = td_model_open(directory, &options, ret_model, &error);
     bundled_release(bundled);
     return status ? cli_complain(command, CLI_FAILED, "%s", error.message) : -1;
 }

@@ -13,6 +13,7 @@ typedef struct generate_values {
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample, json, stream;
     int input, output; /* td_input_kind */
+    int precision;     /* index into the choices */
     cli_list settings;
 } generate_values;
 
@@ -20,6 +21,6 @@ generate_values generate_values_default(void);
 /* The library's options; they point into `values`. */
 td_generate_options generate_library_options(const generate_values *values);
 /* Opens the model of -m, or the bundled one for the verb; complains when there is none. -1, or an exit code. */
-int generate_open_model(const cli_command *command, const char *directory, td_model **ret_model);
+int generate_open_model(const cli_command *command, const generate_values *values, td_model **ret_model);
 
 #endif

@@ -103,8 +103,8 @@ static double config_number(const json_t *config, const char *key)
 
 static void add_memory(td_facts *facts, const td_model *model)
 {
-    size_t weights = model->network.parameters.size * sizeof(td_real);
-    add(facts, "memory_weights", true, "computed: parameters in float32, in bytes", "%zu", weights);
+    size_t weights = td_parameters_bytes(&model->network.parameters);
+    add(facts, "memory_weights", true, "computed: weights as held in memory, in bytes", "%zu", weights);
     double width = config_number(model->config, "d_model"), layers = config_number(model->config, "decoder_layers");
     double beam = (double)model->generation.num_beams;
     double length =

@@ -58,12 +58,24 @@ static void describe_weights(td_model *model, const td_safetensors *file)
     model->stored.precision = td_dtype_name((td_dtype)most);
 }
 
-static td_status load_weights(td_model *model, td_error *error)
+static td_status choose_precision(td_model *model, int wanted, td_error *error)
+{
+    bool stored_int8 = strcmp(model->stored.precision, td_dtype_name(TD_I8)) == 0;
+    model->precision = wanted >= 0 ? (td_precision)wanted : stored_int8 ? TD_INT8 : TD_FLOAT32;
+    if (wanted > TD_FLOAT32 && td_parameters_products(&model->network.parameters) == 0)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: models of type %s run in float32 only", model->directory,
+                       model->network.architecture->model_type);
+    return TD_OK;
+}
+
+static td_status load_weights(td_model *model, int precision, td_error *error)
 {
     td_safetensors *file = NULL;
     TD_TRY(td_safetensors_open_directory(model->directory, &file, error));
-    td_status status = td_parameters_load(&model->network.parameters, file, error);
     describe_weights(model, file);
+    td_status status = choose_precision(model, precision, error);
+    if (status == TD_OK)
+        status = td_parameters_load_packed(&model->network.parameters, file, model->precision, error);
     td_safetensors_close(file);
     return status;
 }
@@ -107,14 +119,14 @@ static td_status load_frontend(td_model *model)
                    model->directory, width, model->network.feature_width);
 }
 
-static td_status load(td_model *model, td_error *error)
+static td_status load(td_model *model, int precision, td_error *error)
 {
     char *config_path = NULL;
     td_status status = load_json(model->directory, "config.json", &model->config, &config_path, error);
     if (status == TD_OK)
         status = td_network_configure(model->config, config_path, &model->network, error);
     if (status == TD_OK)
-        status = load_weights(model, error);
+        status = load_weights(model, precision, error);
     if (status == TD_OK)
         status = load_generation(model, config_path, error);
     td_release(config_path);
@@ -129,14 +141,14 @@ static td_status load(td_model *model, td_error *error)
     return list_languages(model, error);
 }
 
-td_status td_model_load(const char *directory, td_model **ret_model, td_error *error)
+td_status td_model_load(const char *directory, int precision, td_model **ret_model, td_error *error)
 {
     td_model *model = td_allocate_array(1, sizeof *model);
     if (!model)
         return td_fail_memory(error, sizeof *model);
     pthread_mutex_init(&model->mutex, NULL);
     model->directory = td_copy_string(directory);
-    td_status status = model->directory ? load(model, error) : td_fail_memory(error, strlen(directory));
+    td_status status = model->directory ? load(model, precision, error) : td_fail_memory(error, strlen(directory));
     if (status != TD_OK) {
         td_model_release(model);
         return status;

@@ -35,6 +35,7 @@ struct td_model {
     td_frontend frontend;     /* of sound and pictures; kind NULL for text, or when the directory has none */
     td_error frontend_error;  /* why there is none */
     td_stored_weights stored;
+    td_precision precision; /* of the packed weights */
     const char **languages; /* target languages, borrowed by `language_names`; NULL-terminated */
     td_buffer language_names;
     const char *default_language; /* in config, or NULL */
@@ -43,7 +44,8 @@ struct td_model {
     td_language_pair *pairs;
 };
 
-td_status td_model_load(const char *directory, td_model **ret_model, td_error *error);
+/* precision: a td_precision, or -1: int8 when the file holds int8, else float32 */
+td_status td_model_load(const char *directory, int precision, td_model **ret_model, td_error *error);
 void td_model_release(td_model *model); /* NULL is fine */
 /* The tokenizer for a pair of languages (either may be NULL); belongs to the model. */
 td_status td_model_tokenizer(td_model *model, const char *source, const char *target,

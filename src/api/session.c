@@ -5,13 +5,29 @@
 
 #include <string.h>
 
+static td_status read_precision(const char *name, int *ret_precision, td_error *error)
+{
+    static const char *const names[TD_PRECISIONS] = {"float32", "bfloat16", "int8"};
+    *ret_precision = -1;
+    for (int i = 0; name && i < TD_PRECISIONS; i++)
+        if (strcmp(name, names[i]) == 0)
+            *ret_precision = i;
+    if (name && *ret_precision < 0)
+        return td_fail(error, TD_ERROR_ARGUMENT, "precision \"%s\" is not one of float32, bfloat16, int8", name);
+    return TD_OK;
+}
+
 td_status td_model_open(const char *directory, const td_model_options *options, td_model **ret_model, td_error *error)
 {
     if (!directory || !ret_model)
         return td_fail(error, TD_ERROR_ARGUMENT, "td_model_open: directory and ret_model must not be NULL");
-    (void)options;
+    td_model_options given = TD_MODEL_OPTIONS_INIT;
+    if (options)
+        memcpy(&given, options, options->struct_size < sizeof given ? options->struct_size : sizeof given);
+    int precision;
+    TD_TRY(read_precision(given.precision, &precision, error));
     td_model *model = NULL;
-    TD_TRY(td_model_load(directory, &model, error));
+    TD_TRY(td_model_load(directory, precision, &model, error));
     td_status status = td_facts_collect(model, &model->facts, error);
     if (status != TD_OK) {
         td_model_close(model);

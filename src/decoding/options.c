@@ -48,6 +48,7 @@ static const field fields[] = {
     FIELD(IDS, eos_token_id),
     {"prefix_ids", IDS, offsetof(td_generation, prefix)},
     FIELD(FLAG, output_attentions),
+    FIELD(REAL, ctc_weight),
 };
 #define FIELD_COUNT (sizeof fields / sizeof *fields)
 
@@ -300,7 +301,9 @@ td_status td_generation_load(td_generation *generation, const json_t *object, co
     for (size_t i = 0; status == TD_OK && i < UNSUPPORTED_COUNT; i++)
         status = check_unsupported(i, json_object_get(object, unsupported[i].name), file, error);
     for (size_t i = 0; status == TD_OK && i < FIELD_COUNT; i++) {
-        const json_t *value = json_object_get(object, fields[i].name);
+        const json_t *own = json_object_get(object, "tandem"), *value = json_object_get(object, fields[i].name);
+        if (!value) /* where fields that transformers does not know are kept */
+            value = json_object_get(own, fields[i].name);
         if (value)
             status = set_field(&copy, &fields[i], value, file, error);
     }
@@ -375,6 +378,15 @@ static json_t *field_json(const td_generation *generation, const td_generation *
     }
 }
 
+/* Fields that transformers does not know go into an object of their own. */
+static int set_saved(json_t *object, const field *which, json_t *value)
+{
+    if (strcmp(which->name, "ctc_weight") != 0)
+        return json_object_set_new(object, which->name, value);
+    json_t *own = json_pack("{s:o}", which->name, value);
+    return own ? json_object_set_new(object, "tandem", own) : -1;
+}
+
 json_t *td_generation_save(const td_generation *generation)
 {
     td_generation usual = td_generation_default();
@@ -382,7 +394,7 @@ json_t *td_generation_save(const td_generation *generation)
     for (size_t i = 0; object && i < FIELD_COUNT; i++) {
         bool skip = false;
         json_t *value = field_json(generation, &usual, &fields[i], &skip);
-        if (!skip && json_object_set_new(object, fields[i].name, value) != 0) {
+        if (!skip && set_saved(object, &fields[i], value) != 0) {
             json_decref(object);
             return NULL;
         }

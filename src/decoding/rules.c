@@ -59,6 +59,10 @@ static td_status check_numbers(const td_generation *generation, td_error *error)
                        generation->temperature);
     if (generation->do_sample && !(generation->top_p >= 0 && generation->top_p <= 1))
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: top_p is %g; it must be 0 to 1", generation->top_p);
+    if (!(generation->ctc_weight >= 0 && generation->ctc_weight <= 1))
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: ctc_weight is %g; it must be 0 to 1", generation->ctc_weight);
+    if (generation->ctc_weight > 0 && generation->do_sample)
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: ctc_weight needs beam search; unset do_sample");
     if (generation->do_sample && !(generation->min_p >= 0 && generation->min_p <= 1))
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: min_p is %g; it must be 0 to 1", generation->min_p);
     return TD_OK;

@@ -144,6 +144,26 @@ void td_parameters_follow(td_parameters *parameters, const td_real *step)
         parameters->data[i] += tenth * (step[i] - parameters->data[i]);
 }
 
+void td_parameters_product(td_parameters *parameters)
+{
+    if (parameters->error.status == TD_OK)
+        parameters->entries[parameters->count - 1]->product = true;
+}
+
+/* Every weight is zero at first but those of products, which are filled whole and may never be: their pages stay untouched then. */
+static void clear(td_parameters *parameters)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_parameter_entry *entry = parameters->entries[i];
+        if (!entry->product)
+            continue;
+        memset(parameters->data + done, 0, (entry->parameter.offset - done) * sizeof(td_real));
+        done = entry->parameter.offset + entry->parameter.rows * entry->parameter.columns;
+    }
+    memset(parameters->data + done, 0, (parameters->size - done) * sizeof(td_real));
+}
+
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error)
 {
     if (parameters->error.status != TD_OK) {
@@ -161,8 +181,8 @@ td_status td_parameters_allocate(td_parameters *parameters, td_error *error)
     parameters->data = td_allocate_aligned(bytes);
     if (!parameters->data)
         return td_fail_memory(error, bytes);
-    memset(parameters->data, 0, bytes);
     parameters->size = size;
+    clear(parameters);
     for (size_t i = 0; i < parameters->count; i++)
         parameters->entries[i]->parameter.data = parameters->data + parameters->entries[i]->parameter.offset;
     return TD_OK;
@@ -233,24 +253,150 @@ static td_status fail_shape(const td_parameter *parameter, const td_stored_tenso
     return status;
 }
 
-static td_status load_one(td_parameter_entry *entry, const td_safetensors *file, td_error *error)
+/* The tensor of a weight and, when it holds integers, the scale of each of its rows; *ret_stored is NULL when it may be absent. */
+static td_status find_checked(const td_parameter_entry *entry, const td_safetensors *file, const td_stored_tensor **ret_stored,
+                              const td_stored_tensor **ret_scales, td_error *error)
 {
-    td_parameter *parameter = &entry->parameter;
-    const td_stored_tensor *stored = find_stored(entry, file);
-    if (!stored && entry->optional)
-        return TD_OK;
-    if (!stored)
+    const td_parameter *parameter = &entry->parameter;
+    const td_stored_tensor *stored = find_stored(entry, file), *scales = NULL;
+    if (!stored && !entry->optional)
         return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" is missing", parameter->name);
-    bool same = stored->rank == parameter->rank;
-    for (size_t i = 0; same && i < parameter->rank; i++)
+    bool same = !stored || stored->rank == parameter->rank;
+    for (size_t i = 0; stored && same && i < parameter->rank; i++)
         same = stored->shape[i] == parameter->shape[i];
     if (!same)
         return fail_shape(parameter, stored, error);
+    if (stored && stored->dtype == TD_I8) {
+        char name[512];
+        snprintf(name, sizeof name, "%s_scale", stored->name);
+        scales = td_safetensors_find(file, name);
+        if (!scales || scales->rank != 1 || scales->shape[0] != stored->shape[0] || stored->rank != 2)
+            return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" holds int8: it must be a matrix, and \"%s\" a scale for each row",
+                           stored->name, name);
+    }
+    *ret_stored = stored;
+    *ret_scales = scales;
+    return TD_OK;
+}
+
+/* Rows first .. first + count of a stored matrix as if they were stored alone. */
+static td_stored_tensor rows_of(const td_stored_tensor *stored, size_t first, size_t count)
+{
+    td_stored_tensor part = *stored;
+    size_t row = stored->shape[0] ? stored->bytes / stored->shape[0] : 0;
+    part.data = (const char *)stored->data + first * row;
+    part.bytes = count * row;
+    part.shape[0] = count;
+    return part;
+}
+
+static td_status read_real(const td_stored_tensor *stored, td_real *data, size_t count, td_error *error)
+{
 #ifdef TD_DOUBLE
-    return td_safetensors_read_double(stored, parameter->data, parameter->rows * parameter->columns, error);
+    return td_safetensors_read_double(stored, data, count, error);
 #else
-    return td_safetensors_read_float(stored, parameter->data, parameter->rows * parameter->columns, error);
+    return td_safetensors_read_float(stored, data, count, error);
 #endif
+}
+
+static td_status read_int8(const td_stored_tensor *stored, const td_stored_tensor *scales, td_real *data, td_error *error)
+{
+    const int8_t *values = stored->data;
+    for (size_t row = 0; row < stored->shape[0]; row++) {
+        td_stored_tensor one = rows_of(scales, row, 1);
+        td_real scale;
+        TD_TRY(read_real(&one, &scale, 1, error));
+        for (size_t i = 0; i < stored->shape[1]; i++)
+            *data++ = (td_real)*values++ * scale;
+    }
+    return TD_OK;
+}
+
+static td_status load_one(td_parameter_entry *entry, const td_safetensors *file, td_error *error)
+{
+    td_parameter *parameter = &entry->parameter;
+    const td_stored_tensor *stored, *scales;
+    TD_TRY(find_checked(entry, file, &stored, &scales, error));
+    if (!stored)
+        return TD_OK;
+    return scales ? read_int8(stored, scales, parameter->data, error)
+                  : read_real(stored, parameter->data, parameter->rows * parameter->columns, error);
+}
+
+/* A panel at a time, so that nothing is held twice. */
+static td_status pack_panel(td_packed *packed, const td_stored_tensor *stored, const td_stored_tensor *scales, size_t first,
+                            float *values, td_error *error)
+{
+    size_t count = packed->outputs - first < TD_PANEL ? packed->outputs - first : TD_PANEL;
+    float panel_scales[TD_PANEL];
+    td_stored_tensor part = rows_of(stored, first, count), part_scales;
+    if (scales) {
+        part_scales = rows_of(scales, first, count);
+        TD_TRY(td_safetensors_read_float(&part_scales, panel_scales, count, error));
+    }
+    if (scales && packed->precision == TD_INT8) {
+        td_packed_fill_int8(packed, first, count, part.data, panel_scales);
+        return TD_OK;
+    }
+    if (!scales)
+        TD_TRY(td_safetensors_read_float(&part, values, count * packed->inputs, error));
+    for (size_t row = 0; scales && row < count; row++)
+        for (size_t i = 0; i < packed->inputs; i++)
+            values[row * packed->inputs + i] = (float)((const int8_t *)part.data)[row * packed->inputs + i] * panel_scales[row];
+    td_packed_fill(packed, first, count, values);
+    return TD_OK;
+}
+
+static td_status load_packed(td_parameter_entry *entry, const td_safetensors *file, td_precision precision, td_error *error)
+{
+    td_parameter *parameter = &entry->parameter;
+    const td_stored_tensor *stored, *scales;
+    size_t count;
+    TD_TRY(find_checked(entry, file, &stored, &scales, error));
+    if (!stored)
+        return TD_OK;
+    if (td_multiply_overflows(parameter->columns, TD_PANEL, &count))
+        return td_fail_memory(error, SIZE_MAX);
+    float *values = td_resize_array(NULL, count, sizeof *values);
+    if (!values)
+        return td_fail_memory(error, count * sizeof *values);
+    td_packed_free(parameter->packed);
+    parameter->packed = NULL;
+    td_status status = td_packed_new(precision, parameter->rows, parameter->columns, &parameter->packed, error);
+    for (size_t first = 0; status == TD_OK && first < parameter->rows; first += TD_PANEL)
+        status = pack_panel(parameter->packed, stored, scales, first, values, error);
+    td_release(values);
+    return status;
+}
+
+td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision, td_error *error)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        td_parameter_entry *entry = parameters->entries[i];
+        if (entry->product)
+            TD_TRY(load_packed(entry, file, precision, error));
+        else if (!entry->parameter.constant || entry->kept || find_stored(entry, file))
+            TD_TRY(load_one(entry, file, error));
+    }
+    return TD_OK;
+}
+
+size_t td_parameters_products(const td_parameters *parameters)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < parameters->count; i++)
+        count += parameters->entries[i]->product;
+    return count;
+}
+
+size_t td_parameters_bytes(const td_parameters *parameters)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_parameter *parameter = &parameters->entries[i]->parameter;
+        bytes += parameter->packed ? td_packed_bytes(parameter->packed) : parameter->rows * parameter->columns * sizeof(td_real);
+    }
+    return bytes;
 }
 
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error)
@@ -301,6 +447,7 @@ void td_parameters_free(td_parameters *parameters)
         for (size_t k = 0; entry->aliases && entry->aliases[k]; k++)
             td_release(entry->aliases[k]);
         td_release(entry->aliases);
+        td_packed_free(entry->parameter.packed);
         td_release((void *)(uintptr_t)entry->parameter.name);
         td_release(entry);
     }

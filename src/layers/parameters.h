@@ -3,6 +3,7 @@
 #define TD_LAYERS_PARAMETERS_H
 
 #include "io/safetensors.h"
+#include "kernels/packed.h"
 #include "tensor/graph.h"
 
 typedef enum td_initialiser {
@@ -20,6 +21,7 @@ typedef struct td_parameter_entry {
     td_real spread;
     bool optional;  /* absent from a file: stays zero */
     bool kept;      /* not trained, but initialised, read and saved as if it were */
+    bool product;   /* read by td_linear and td_embedding alone */
     char **aliases; /* other names it may be stored under; NULL-terminated or NULL */
 } td_parameter_entry;
 
@@ -45,6 +47,9 @@ void td_parameters_keep(td_parameters *parameters);
 void td_parameters_statistic(td_parameters *parameters);
 /* The last declared weight may be absent from files. */
 void td_parameters_optional(td_parameters *parameters);
+/* The last declared weight, a matrix, is read by td_linear, td_linear_several and td_embedding alone, so that a model which is only
+ * run may hold it packed (td_parameters_load_packed) and its data stays empty. */
+void td_parameters_product(td_parameters *parameters);
 /* Lays out and allocates; call once after the last declaration. Reports any earlier failure. */
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error);
 /* The same numbers for the same seed on every machine. */
@@ -54,6 +59,10 @@ void td_parameters_follow(td_parameters *parameters, const td_real *step);
 /* Fills from a file: a missing tensor or another shape is an error naming both; tensors not declared are ignored.
  * A constant keeps its computed values unless the file holds it: a model trained in half precision saw the rounded ones. */
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error);
+/* As td_parameters_load, with the weights of products packed in `precision` as they are read and nowhere else: inference only. */
+td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision, td_error *error);
+size_t td_parameters_products(const td_parameters *parameters); /* how many weights could be packed */
+size_t td_parameters_bytes(const td_parameters *parameters);    /* of memory in use for weights, packed or not */
 /* Writes all but constants, as float32, in order of declaration. data: a buffer laid out as parameters->data (NULL: that one). */
 td_status td_parameters_save(const td_parameters *parameters, const td_real *data, const char *path, td_error *error);
 size_t td_parameters_trained_count(const td_parameters *parameters); /* elements, without alignment gaps */

@@ -32,7 +32,7 @@ static td_status read_speech(const json_t *config, const char *file, td_network 
     td_rnn_network *model = network->family;
     td_rnn_front *front = &model->front;
     td_recurrent_stack *encoder = &model->encoder;
-    TD_TRY(td_rnn_get_size(config, file, "feature_width", 0, 1 << 16, &network->feature_width, error));
+    TD_TRY(td_rnn_get_size(config, file, "feature_size", 0, 1 << 16, &network->feature_width, error));
     TD_TRY(read_strides(config, file, front, error));
     TD_TRY(td_rnn_get_size(config, file, "subsampling_channels", encoder->hidden, 1 << 16, &front->channels, error));
     TD_TRY(td_rnn_get_size(config, file, "subsampling_kernel", 3, 31, &front->kernel, error));
@@ -51,7 +51,7 @@ static td_status read_speech(const json_t *config, const char *file, td_network 
 static td_status read_image(const json_t *config, const char *file, td_network *network, td_error *error)
 {
     td_rnn_network *model = network->family;
-    TD_TRY(td_rnn_get_size(config, file, "feature_width", 0, 1 << 16, &network->feature_width, error));
+    TD_TRY(td_rnn_get_size(config, file, "feature_size", 0, 1 << 16, &network->feature_width, error));
     model->encoder.layers = 1; /* one vector is what the decoder starts from */
     return td_rnn_get_size(config, file, "memory_size", model->decoder.hidden, 1 << 16, &model->memory, error);
 }

@@ -30,7 +30,7 @@ typedef struct norm_layer {
     td_parameter *weight, *bias;
 } norm_layer;
 
-/* Query, key and value are declared one after the other, so that `fused` can span two or three of them: one product instead of three. */
+/* Query, key and value are declared one after the other, as td_linear_several wants them. */
 typedef struct attention_layer {
     td_parameter *weight[3], *bias[3]; /* k, v, q: the memory's two products first, so that [k v] and [k v q] are both spans */
     td_parameter *output_weight, *output_bias;
@@ -85,15 +85,23 @@ static norm_layer declare_norm(td_parameters *parameters, size_t width, const ch
     return norm;
 }
 
+/* A weight that products alone read. */
+static td_parameter *declare_matrix(td_parameters *parameters, size_t outputs, size_t inputs, double spread, const char *prefix, const char *name)
+{
+    td_parameter *weight = td_parameters_declare(parameters, outputs, inputs, TD_INIT_XAVIER, spread, "%s.%s.weight", prefix, name);
+    td_parameters_product(parameters);
+    return weight;
+}
+
 static attention_layer declare_attention(td_parameters *parameters, size_t width, const char *prefix)
 {
     static const char *const names[3] = {"k_proj", "v_proj", "q_proj"};
     attention_layer attention;
     for (size_t i = 0; i < 3; i++) /* spread: as if the three were one matrix (fairseq's 1/sqrt 2) */
-        attention.weight[i] = td_parameters_declare(parameters, width, width, TD_INIT_XAVIER, 0.70710678, "%s.%s.weight", prefix, names[i]);
+        attention.weight[i] = declare_matrix(parameters, width, width, 0.70710678, prefix, names[i]);
     for (size_t i = 0; i < 3; i++)
         attention.bias[i] = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names[i]);
-    attention.output_weight = td_parameters_declare(parameters, width, width, TD_INIT_XAVIER, 1, "%s.out_proj.weight", prefix);
+    attention.output_weight = declare_matrix(parameters, width, width, 1, prefix, "out_proj");
     attention.output_bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.out_proj.bias", prefix);
     char norm[256];
     snprintf(norm, sizeof norm, "%s_layer_norm", prefix);
@@ -111,9 +119,9 @@ static void declare_layer(td_parameters *parameters, const transformer *model, c
         snprintf(name, sizeof name, "%s.encoder_attn", prefix);
         layer->cross = declare_attention(parameters, model->width, name);
     }
-    layer->fc1_weight = td_parameters_declare(parameters, stack->feed_forward, model->width, TD_INIT_XAVIER, 1, "%s.fc1.weight", prefix);
+    layer->fc1_weight = declare_matrix(parameters, stack->feed_forward, model->width, 1, prefix, "fc1");
     layer->fc1_bias = td_parameters_declare(parameters, stack->feed_forward, 0, TD_INIT_ZERO, 0, "%s.fc1.bias", prefix);
-    layer->fc2_weight = td_parameters_declare(parameters, model->width, stack->feed_forward, TD_INIT_XAVIER, 1, "%s.fc2.weight", prefix);
+    layer->fc2_weight = declare_matrix(parameters, model->width, stack->feed_forward, 1, prefix, "fc2");
     layer->fc2_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "%s.fc2.bias", prefix);
     snprintf(name, sizeof name, "%s.final_layer_norm", prefix);
     layer->norm = declare_norm(parameters, model->width, name);
@@ -154,14 +162,17 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
     if (shared) {
         model->encoder.embedding = model->decoder.embedding =
             td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "model.shared.weight");
+        td_parameters_product(parameters);
         td_parameters_alias(parameters, "model.encoder.embed_tokens.weight");
         td_parameters_alias(parameters, "model.decoder.embed_tokens.weight");
     } else {
         model->encoder.embedding = td_parameters_declare(parameters, source_words, model->width, TD_INIT_NORMAL, spread,
                                                          "model.encoder.embed_tokens.weight");
+        td_parameters_product(parameters);
         td_parameters_alias(parameters, "model.shared.weight"); /* older files hold one table of two equal ones */
         model->decoder.embedding = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread,
                                                          "model.decoder.embed_tokens.weight");
+        td_parameters_product(parameters);
         td_parameters_alias(parameters, "model.shared.weight");
     }
     if (tied) {
@@ -169,6 +180,7 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
         model->logits_weight = model->decoder.embedding;
     } else {
         model->logits_weight = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "lm_head.weight");
+        td_parameters_product(parameters);
     }
     if (model->traits->logits_bias) {
         model->logits_bias = td_parameters_declare(parameters, 1, words, TD_INIT_ZERO, 0, "final_logits_bias");
@@ -345,17 +357,15 @@ static td_tensor *apply_norm(transformer_pass *pass, td_tensor *x, norm_layer no
                          (td_real)1e-5);
 }
 
-/* x times `count` weights that lie one after the other, from `first`, in one product. */
+/* x times `count` of the projections, from `first`, in one product. */
 static td_tensor *fused_linear(transformer_pass *pass, td_tensor *x, const attention_layer *attention, size_t first, size_t count)
 {
-    td_parameter *weight = td_graph_allocate(pass->graph, 2, sizeof *weight), *bias = weight + 1;
-    if (!weight)
-        return NULL;
-    *weight = *attention->weight[first];
-    *bias = *attention->bias[first];
-    weight->rows *= count;
-    bias->columns *= count;
-    return td_linear(pass->graph, x, td_graph_parameter(pass->graph, weight), td_graph_parameter(pass->graph, bias));
+    const td_parameter *weights[3], *biases[3];
+    for (size_t i = 0; i < count; i++) {
+        weights[i] = attention->weight[first + i];
+        biases[i] = attention->bias[first + i];
+    }
+    return td_linear_several(pass->graph, x, weights, biases, count);
 }
 
 static td_tensor *output_linear(transformer_pass *pass, td_tensor *x, const td_parameter *weight, const td_parameter *bias)
@@ -405,8 +415,9 @@ static td_tensor *cross_attention(transformer_pass *pass, const transformer_stac
 static td_tensor *feed_forward(transformer_pass *pass, const transformer_stack *stack, size_t index, td_tensor *x)
 {
     const transformer_layer *layer = &stack->layer[index];
-    td_tensor *hidden = output_linear(pass, x, layer->fc1_weight, layer->fc1_bias);
-    hidden = td_activate(pass->graph, hidden, pass->model->activation, pass->network->rates.activation);
+    td_tensor *hidden = td_linear_activate(pass->graph, x, td_graph_parameter(pass->graph, layer->fc1_weight),
+                                           td_graph_parameter(pass->graph, layer->fc1_bias), pass->model->activation,
+                                           pass->network->rates.activation);
     return output_linear(pass, hidden, layer->fc2_weight, layer->fc2_bias);
 }
 

@@ -1,4 +1,5 @@
 /* Rows of a table by id, and positions added to rows. Backward touches only the rows that were read. */
+#include "kernels/packed.h"
 #include "ops/ops.h"
 
 #include <string.h>
@@ -40,6 +41,20 @@ static bool ids_in_range(td_graph *graph, const char *what, const int32_t *ids, 
     return true;
 }
 
+static td_tensor *read_packed(td_graph *graph, const td_packed *packed, const int32_t *ids, td_real scale, td_tensor *y)
+{
+#ifdef TD_DOUBLE
+    (void)packed, (void)ids, (void)scale, (void)y;
+    return td_graph_fail(graph, TD_ERROR_INTERNAL, "weights are packed in single precision only");
+#else
+    if (graph->recording)
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "packed weights cannot be trained");
+    for (size_t i = 0; i < y->rows; i++)
+        td_packed_row(packed, (size_t)ids[i], scale, y->data + i * y->columns);
+    return y;
+#endif
+}
+
 td_tensor *td_embedding(td_graph *graph, td_tensor *table, const int32_t *ids, size_t count, td_real scale)
 {
     if (!table || !ids_in_range(graph, "token id", ids, count, table->rows))
@@ -47,6 +62,8 @@ td_tensor *td_embedding(td_graph *graph, td_tensor *table, const int32_t *ids, s
     td_tensor *y = td_tensor_new(graph, count, table->columns, td_needs_gradient(table));
     if (!y)
         return NULL;
+    if (table->parameter && table->parameter->packed)
+        return read_packed(graph, table->parameter->packed, ids, scale, y);
     for (size_t i = 0; i < count; i++) {
         const td_real *row = table->data + (size_t)ids[i] * table->columns;
         for (size_t column = 0; column < y->columns; column++)

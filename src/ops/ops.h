@@ -7,6 +7,13 @@
 
 /* x [T, I], weight [O, I], bias [1, O] or NULL -> x weight^T + bias [T, O]  (PyTorch's nn.Linear) */
 td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias);
+/* activation(x weight^T + bias), then dropout (0: none) */
+td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_activation activation,
+                              td_real dropout);
+/* x times `count` weights of one shape that were declared one after the other, and so were their biases (NULL: none), side by side:
+ * one product instead of several. */
+td_tensor *td_linear_several(td_graph *graph, td_tensor *x, const td_parameter *const *weights, const td_parameter *const *biases,
+                             size_t count);
 /* a [M, K], b [K, N] -> a b [M, N] */
 td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b);
 /* table [V, D], ids [count] -> scale * table[ids] [count, D]; an id outside 0..V-1 is an error */

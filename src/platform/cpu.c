@@ -4,6 +4,11 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static const char *const isa_names[TD_ISA_COUNT] = {"plain", "avx2", "avx512"};
 
@@ -33,6 +38,51 @@ td_isa td_cpu_isa(void)
         if (td_cpu_supports(isa))
             best = isa;
         if (ceiling && strcmp(ceiling, isa_names[isa]) == 0)
+            break;
+    }
+    return best;
+}
+
+static const char *const matrix_isa_names[TD_MATRIX_ISA_COUNT] = {"plain", "avx2", "avx512", "vnni", "amx"};
+
+const char *td_matrix_isa_name(td_matrix_isa isa)
+{
+    return matrix_isa_names[isa];
+}
+
+#if defined(__x86_64__)
+/* The system keeps a thread's tiles only for processes that have asked. */
+static bool tiles_granted(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return false;
+    bool bfloat16 = d >> 22 & 1, tile = d >> 24 & 1, int8 = d >> 25 & 1;
+    return bfloat16 && tile && int8 && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#endif
+
+bool td_cpu_supports_matrix(td_matrix_isa isa)
+{
+#if defined(__x86_64__)
+    bool vnni = td_cpu_supports(TD_ISA_AVX512) && __builtin_cpu_supports("avx512vnni");
+    if (isa == TD_MATRIX_AMX)
+        return vnni && tiles_granted();
+    if (isa == TD_MATRIX_VNNI)
+        return vnni;
+#endif
+    return isa <= TD_MATRIX_AVX512 && td_cpu_supports((td_isa)isa);
+}
+
+td_matrix_isa td_cpu_matrix_isa(void)
+{
+    td_matrix_isa best = TD_MATRIX_PLAIN;
+    const char *ceiling = getenv("TANDEM_ISA");
+    for (td_matrix_isa isa = TD_MATRIX_PLAIN; isa < TD_MATRIX_ISA_COUNT; isa++) {
+        if (td_cpu_supports_matrix(isa))
+            best = isa;
+        if (ceiling && strcmp(ceiling, matrix_isa_names[isa]) == 0)
             break;
     }
     return best;

@@ -1,12 +1,14 @@
 #include "tensor/graph.h"
 
+#include "kernels/packed.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 void td_graph_begin(td_graph *graph, td_arena *arena, bool recording)
 {
-    *graph = (td_graph){.arena = arena, .kernels = td_kernels_get(), .recording = recording};
+    *graph = (td_graph){.arena = arena, .kernels = td_kernels_get(), .packed_kernels = td_packed_kernels_get(), .recording = recording};
 }
 
 td_tensor *td_graph_fail(td_graph *graph, td_status status, const char *format, ...)

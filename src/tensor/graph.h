@@ -32,7 +32,7 @@ typedef struct td_parameter {
     size_t offset;             /* into the flat parameter, gradient and optimiser buffers */
     bool constant;             /* not trained */
     bool statistic;            /* constant, but follows the batches: see td_parameters_statistic */
-    struct td_packed *packed;  /* weights repacked for products, or NULL; see kernels/gemm.h */
+    struct td_packed *packed;  /* weights repacked for products, or NULL; see kernels/packed.h */
 } td_parameter;
 
 typedef struct td_tensor td_tensor;
@@ -57,6 +57,7 @@ typedef struct td_node {
 struct td_graph {
     td_arena *arena;
     const td_kernels *kernels;
+    const struct td_packed_kernels *packed_kernels; /* products with packed weights */
     bool recording; /* a tape is kept: backward is possible */
     bool training;  /* dropout is active */
     const struct td_rounded_weights *rounded_weights; /* the weights in bfloat16 already, or NULL */

@@ -83,6 +83,17 @@ static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *t
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 
+/* What makes a recurrent encoder's rows fewer than the frames. True on failure. */
+static bool add_thinning(const td_recipe_stack *encoder, json_t *config)
+{
+    json_t *strides = json_array();
+    bool failed = !strides;
+    for (size_t i = 0; i < encoder->subsampling.count; i++)
+        failed |= json_array_append_new(strides, json_integer(encoder->subsampling.items[i][0] - '0')) != 0;
+    failed |= json_object_set_new(config, "subsampling", strides) != 0;
+    return failed | (json_object_set_new(config, "pyramid_layers", json_integer((json_int_t)encoder->pyramid_layers)) != 0);
+}
+
 /* The same decoders behind an encoder of sound or pictures. */
 static td_status add_features(const td_recipe *recipe, size_t feature_width, json_t *config, td_error *error)
 {
@@ -90,6 +101,10 @@ static td_status add_features(const td_recipe *recipe, size_t feature_width, jso
     const char *type = sound ? transformer ? "speech_to_text" : "tandem-rnn-speech" : transformer ? "tandem-transformer-image" : "tandem-rnn-image";
     bool failed = json_object_set_new(config, "model_type", json_string(type)) != 0;
     failed |= json_object_set_new(config, sound && transformer ? "input_feat_per_channel" : "feature_size", json_integer((json_int_t)feature_width)) != 0;
+    if (sound && recipe->training.ctc_weight > 0)
+        failed |= json_object_set_new(config, "ctc", json_true()) != 0;
+    if (sound && !transformer)
+        failed |= add_thinning(&recipe->model.encoder, config);
     return failed ? td_fail_memory(error, 0) : TD_OK;
 }
 
@@ -120,7 +135,14 @@ td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer
                             "early_stopping", early, "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", pad,
                             "repetition_penalty", recipe->generation.repetition_penalty, "no_repeat_ngram_size",
                             (json_int_t)recipe->generation.no_repeat_ngram, "bad_words_ids", pad);
-    return *ret_config ? TD_OK : td_fail_memory(error, 0);
+    if (!*ret_config)
+        return td_fail_memory(error, 0);
+    double weight = recipe->generation.ctc_weight;
+    if (weight > 0 && json_object_set_new(*ret_config, "tandem", json_pack("{s:f}", "ctc_weight", weight)) != 0) {
+        json_decref(*ret_config);
+        return td_fail_memory(error, 0);
+    }
+    return TD_OK;
 }
 
 /* ---- front ends ---- */

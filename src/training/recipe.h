@@ -88,9 +88,11 @@ typedef struct td_recipe_corpus {
 
 typedef struct td_recipe_stack {
     int64_t layers, width, heads, feed_forward;
-    bool bidirectional; /* these three: encoder only */
+    bool bidirectional; /* from here on: encoder only */
     char *from;
     bool frozen;
+    td_string_list subsampling; /* strides */
+    int64_t pyramid_layers;
 } td_recipe_stack;
 
 #define TD_RECIPE_MAX_KEYS 192
@@ -137,7 +139,7 @@ typedef struct td_recipe {
         int schedule, optimizer, precision, validation_metric, validation_tokenize;
         double beta1, beta2, epsilon, momentum, weight_decay, clip_norm;
         double dropout, attention_dropout, activation_dropout, word_dropout;
-        double label_smoothing, r_drop, scheduled_sampling, ema;
+        double label_smoothing, r_drop, scheduled_sampling, ctc_weight, ema;
         struct {
             int64_t time_masks, time_width, frequency_masks, frequency_width;
         } spec_augment;
@@ -146,7 +148,7 @@ typedef struct td_recipe {
     } training;
     struct {
         int64_t beam, min_length, max_length, no_repeat_ngram;
-        double length_penalty, repetition_penalty;
+        double length_penalty, repetition_penalty, ctc_weight;
         int early_stopping;
     } generation; /* written to generation_config.json */
 

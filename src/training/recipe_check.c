@@ -89,6 +89,8 @@ static void fill_dependent(td_recipe *recipe)
         decoder->feed_forward = encoder->feed_forward;
     if (recipe->model.type != TD_RECIPE_TRANSFORMER && !given(recipe, "model.attention"))
         recipe->model.attention = TD_RECIPE_ATTENTION_ADDITIVE;
+    if (recipe->training.ctc_weight == 1 && !given(recipe, "generation.ctc_weight"))
+        recipe->generation.ctc_weight = 1;
     bool text_source = td_recipe_reads_text(recipe);
     if ((!recipe->data.vocabulary.shared || !text_source) && !given(recipe, "model.tie_embeddings"))
         recipe->model.tie_embeddings = TD_RECIPE_TIE_TWO_WAY;
@@ -96,9 +98,31 @@ static void fill_dependent(td_recipe *recipe)
         recipe->data.max_source_length = recipe->task == TD_TASK_TRANSCRIBE ? 6000 : INT32_MAX;
 }
 
+static td_status check_speech(const td_recipe *recipe, td_error *error)
+{
+    const td_recipe_stack *encoder = &recipe->model.encoder;
+    bool sound = recipe->task == TD_TASK_TRANSCRIBE;
+    if (recipe->training.ctc_weight > 0 && !sound)
+        return fail(recipe, "training.ctc_weight", error, "is for task: transcribe");
+    if (recipe->generation.ctc_weight > 0 && recipe->training.ctc_weight <= 0 && !*recipe->model.from)
+        return fail(recipe, "generation.ctc_weight", error, "needs training.ctc_weight");
+    if (recipe->training.ctc_weight == 1 && recipe->generation.ctc_weight < 1)
+        return fail(recipe, "generation.ctc_weight", error, "must be 1 where training.ctc_weight is: there is no trained decoder");
+    if ((encoder->subsampling.count || encoder->pyramid_layers) && !(sound && recipe->model.type != TD_RECIPE_TRANSFORMER))
+        return fail(recipe, encoder->pyramid_layers ? "model.encoder.pyramid_layers" : "model.encoder.subsampling", error,
+                    "is for task: transcribe with a recurrent model");
+    if (encoder->pyramid_layers && encoder->pyramid_layers >= encoder->layers)
+        return fail(recipe, "model.encoder.pyramid_layers", error, "must be below model.encoder.layers");
+    for (size_t i = 0; i < encoder->subsampling.count; i++)
+        if (encoder->subsampling.count > 4 || strlen(encoder->subsampling.items[i]) != 1 || !strchr("12345678", encoder->subsampling.items[i][0]))
+            return fail(recipe, "model.encoder.subsampling", error, "must be at most 4 strides from 1 to 8, like [2, 2]");
+    return TD_OK;
+}
+
 /* Keys that only one kind of source has. */
 static td_status check_source(const td_recipe *recipe, td_error *error)
 {
+    TD_TRY(check_speech(recipe, error));
     if (*recipe->model.encoder.from && recipe->task != TD_TASK_CAPTION)
         return fail(recipe, "model.encoder.from", error, "is for task: caption");
     if (recipe->training.spec_augment.time_masks + recipe->training.spec_augment.frequency_masks > 0 && recipe->task != TD_TASK_TRANSCRIBE)

@@ -3,7 +3,9 @@
 #include "kernels/gemm.h"
 #include "ops/ops.h"
 #include "ops/product.h"
+#include "training/ctc_share.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct step_worker {
@@ -36,6 +38,8 @@ struct td_stepper {
     size_t shard_count;
     uint64_t target_tokens;
     td_real *gradient;
+    double *ctc_losses; /* of each pair of the step */
+    size_t ctc_capacity;
 };
 
 static td_status worker_init(step_worker *worker, const td_step_options *options, td_error *error)
@@ -95,6 +99,7 @@ void td_stepper_free(td_stepper *stepper)
     }
     td_release(stepper->workers);
     td_release(stepper->shards);
+    td_release(stepper->ctc_losses);
     td_release(stepper->rounded);
     td_turns_free(stepper->turns);
     td_release(stepper);
@@ -292,7 +297,25 @@ static void mix_predictions(td_stepper *stepper, step_worker *worker, td_graph *
     }
 }
 
-static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph *graph, const step_sides *sides, size_t rows, td_step_result *result)
+/* Adds CTC's share to the result. */
+static bool add_ctc(td_stepper *stepper, td_graph *graph, const step_shard *shard, const td_memory *memory, const step_sides *sides,
+                    size_t rows, td_step_result *result)
+{
+    double weight = stepper->options.ctc_weight, *losses = td_graph_allocate(graph, rows, sizeof *losses);
+    td_ragged targets = {rows, sides->target_offsets};
+    td_tensor *loss = losses ? td_ctc_share(stepper->options.network, graph, memory, sides->target_out, targets,
+                                            weight / (double)stepper->target_tokens, losses)
+                             : NULL;
+    if (!loss)
+        return false;
+    memcpy(stepper->ctc_losses + shard->first, losses, shard->count * sizeof *losses); /* a second copy has the same lengths */
+    result->loss = weight * (double)loss->data[0];
+    result->nll = (double)loss->data[0]; /* the decoder's, where one is trained, takes its place */
+    return true;
+}
+
+static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph *graph, const step_shard *shard, const step_sides *sides,
+                             size_t rows, td_step_result *result)
 {
     const td_step_options *options = &stepper->options;
     const td_architecture *architecture = options->network->architecture;
@@ -300,24 +323,32 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
     td_batch target = {.ragged = {rows, sides->target_offsets}, .ids = sides->target_in};
     td_memory memory;
     td_tensor *hidden;
-    if (architecture->encode(options->network, graph, &source, &memory) != TD_OK ||
-        architecture->begin(options->network, graph, &memory, worker->state) != TD_OK ||
+    result->source_tokens = sides->source_length;
+    result->target_tokens = sides->target_length;
+    if (architecture->encode(options->network, graph, &source, &memory) != TD_OK)
+        return;
+    if (options->ctc_weight > 0 && !add_ctc(stepper, graph, shard, &memory, sides, rows, result))
+        return;
+    if (options->ctc_weight == 1) {
+        if (stepper->gradient)
+            td_backward(graph, NULL, 0, NULL);
+        return;
+    }
+    if (architecture->begin(options->network, graph, &memory, worker->state) != TD_OK ||
         architecture->decode(options->network, graph, worker->state, &target, &hidden, NULL) != TD_OK)
         return;
     td_projection projection = architecture->projection(options->network);
     if (projection.scale != 0 && projection.scale != 1)
         hidden = td_scale(graph, hidden, projection.scale);
     td_cross_entropy_options loss_options = {.label_smoothing = (td_real)options->label_smoothing,
-                                             .gradient_scale = (td_real)(1.0 / (double)stepper->target_tokens),
+                                             .gradient_scale = (td_real)((1 - options->ctc_weight) / (double)stepper->target_tokens),
                                              .r_drop = stepper->gradient ? (td_real)options->r_drop : 0};
     td_tensor *loss = td_projected_cross_entropy(graph, hidden, td_graph_parameter(graph, projection.weight),
                                                  projection.bias ? td_graph_parameter(graph, projection.bias) : NULL, sides->target_out,
                                                  &loss_options, &result->nll);
     if (!loss)
         return;
-    result->loss = (double)loss->data[0];
-    result->source_tokens = sides->source_length;
-    result->target_tokens = sides->target_length;
+    result->loss += (1 - options->ctc_weight) * (double)loss->data[0];
     if (stepper->gradient)
         td_backward(graph, NULL, 0, NULL);
 }
@@ -342,7 +373,7 @@ static void run_shard(void *context, size_t index, size_t thread)
     if (gather_shard(stepper, worker, &graph, shard, copies, &sides) == TD_OK)
         mix_predictions(stepper, worker, &graph, shard, &sides, shard->count * copies);
     if (td_graph_ok(&graph))
-        forward_backward(stepper, worker, &graph, &sides, shard->count * copies, &shard->result);
+        forward_backward(stepper, worker, &graph, shard, &sides, shard->count * copies, &shard->result);
     shard->error = graph.error;
     td_arena_reset(&worker->arena);
     if (!stepper->gradient)
@@ -387,6 +418,28 @@ static td_status cut_shards(td_stepper *stepper, size_t count, td_error *error)
     return TD_OK;
 }
 
+static td_status reserve_ctc(td_stepper *stepper, size_t count, td_error *error)
+{
+    if (stepper->options.ctc_weight <= 0 || count <= stepper->ctc_capacity)
+        return TD_OK;
+    double *losses = td_resize_array(stepper->ctc_losses, count, sizeof *losses);
+    if (!losses)
+        return td_fail_memory(error, count * sizeof *losses);
+    stepper->ctc_losses = losses;
+    stepper->ctc_capacity = count;
+    return TD_OK;
+}
+
+static void report_unaligned(const td_stepper *stepper, size_t count)
+{
+    const td_step_options *options = &stepper->options;
+    if (options->ctc_weight <= 0 || !options->unaligned || !stepper->gradient || stepper->step == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (stepper->ctc_losses[i] == INFINITY)
+            options->unaligned(options->unaligned_context, stepper->indices[i]);
+}
+
 td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
                          td_step_result *ret_result, td_error *error)
 {
@@ -394,6 +447,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     stepper->indices = indices;
     stepper->gradient = gradient;
     TD_TRY(cut_shards(stepper, count, error));
+    TD_TRY(reserve_ctc(stepper, count, error));
     if (gradient && stepper->options.r_drop > 0)
         stepper->target_tokens *= 2; /* both copies count */
     td_turns_reset(stepper->turns);
@@ -413,6 +467,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
         result.source_tokens += shard->result.source_tokens;
         result.target_tokens += shard->result.target_tokens;
     }
+    report_unaligned(stepper, count);
     *ret_result = result;
     return TD_OK;
 }

@@ -17,6 +17,10 @@ typedef struct td_step_options {
     double scheduled_sampling; /* probability at step `max_steps`, rising from 0; from the start when max_steps is 0 */
     int64_t max_steps;
     bool bfloat16;
+    double ctc_weight; /* of CTC's loss; the decoder's has the rest, and at 1 isn't run */
+    /* Called after a training step for every pair that CTC had to leave out: its target doesn't fit in its memory's rows. May be NULL. */
+    void (*unaligned)(void *context, uint64_t index);
+    void *unaligned_context;
 } td_step_options;
 
 typedef struct td_step_result {

@@ -42,6 +42,8 @@ typedef struct training_run {
     double last_rate, last_norm;
     td_buffer progress; /* the line in hand */
     int64_t first_step; /* where this process began */
+    bool *unaligned;    /* [pairs] those that CTC left out, and how many; NULL: none so far */
+    size_t unaligned_count;
 } training_run;
 
 static void say(const training_run *run, bool transient, const char *format, ...) TD_PRINTF(3, 4);
@@ -130,6 +132,25 @@ static td_status set_up_network(training_run *run, td_error *error)
     return load_starting_point(run, error);
 }
 
+/* Names each pair once. */
+static void name_unaligned(void *context, uint64_t index)
+{
+    enum { NAMED = 20 };
+    training_run *run = context;
+    if (!run->unaligned)
+        run->unaligned = td_allocate_array(run->data.train.count, sizeof *run->unaligned);
+    if (!run->unaligned || run->unaligned[index])
+        return; /* without memory for it: not named */
+    run->unaligned[index] = true;
+    td_pair pair = td_corpus_get(&run->data.train, index);
+    int length = pair.source_bytes < 300 ? (int)pair.source_bytes : 300;
+    if (++run->unaligned_count <= NAMED)
+        say(run, false, "CTC leaves out %.*s (%zu frames): its %zu target pieces do not fit in what the encoder leaves of them", length,
+            pair.source_text, pair.source_length, pair.target_length - 1);
+    if (run->unaligned_count == NAMED)
+        say(run, false, "further recordings that CTC leaves out are counted in log.jsonl (ctc_left_out) and not named");
+}
+
 static td_status set_up_steppers(training_run *run, td_error *error)
 {
     const td_recipe *recipe = run->recipe;
@@ -139,7 +160,8 @@ static td_status set_up_steppers(training_run *run, td_error *error)
                                .r_drop = recipe->training.r_drop, .bpe_dropout = recipe->data.bpe_dropout,
                                .word_dropout = recipe->training.word_dropout,
                                .scheduled_sampling = recipe->training.scheduled_sampling, .max_steps = recipe->training.max_steps,
-                               .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported()};
+                               .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported(),
+                               .ctc_weight = recipe->training.ctc_weight, .unaligned = name_unaligned, .unaligned_context = run};
     if (recipe->training.precision == TD_RECIPE_BFLOAT16 && !options.bfloat16)
         say(run, false, "this processor has no bfloat16 products: training in float32");
     TD_TRY(td_stepper_new(&options, run->pool, &run->stepper, error));
@@ -219,6 +241,7 @@ static void tear_down(training_run *run)
     td_stepper_free(run->validation_stepper);
     td_stepper_free(run->stepper);
     td_batches_free(run->batches);
+    td_release(run->unaligned);
     td_optimizer_free(&run->optimizer);
     td_release(run->gradient);
     td_release(run->spare);
@@ -355,11 +378,12 @@ static td_status report(training_run *run, td_error *error)
     double now = td_clock_seconds(), tokens = (double)run->state.window_tokens;
     double speed = (double)run->report_tokens / fmax(now - run->report_clock, 1e-9);
     show_progress(run, speed, false);
+    const char *left_out = run->recipe->training.ctc_weight > 0 ? "{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:I}" : "{s:I,s:I,s:f,s:f,s:f,s:f,s:f}";
     TD_TRY(log_numbers(run,
-                       json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f}", "step", (json_int_t)run->state.step, "epoch",
+                       json_pack(left_out, "step", (json_int_t)run->state.step, "epoch",
                                  (json_int_t)run->state.position.epoch, "loss", run->state.window_loss / tokens, "nll",
                                  run->state.window_nll / tokens, "tokens_per_second", speed, "learning_rate", run->last_rate,
-                                 "gradient_norm", run->last_norm),
+                                 "gradient_norm", run->last_norm, "ctc_left_out", (json_int_t)run->unaligned_count),
                        error));
     run->state.window_loss = run->state.window_nll = 0;
     run->state.window_tokens = run->report_tokens = 0;

@@ -27,6 +27,7 @@ static td_status set_generation(td_validator *validator, const td_recipe *recipe
     validator->generation = td_generation_default();
     validator->generation.num_beams = (size_t)recipe->training.validation_beam;
     validator->generation.length_penalty = recipe->generation.length_penalty;
+    validator->generation.ctc_weight = recipe->generation.ctc_weight;
     validator->generation.max_length = (size_t)recipe->generation.max_length;
     char never[64];
     snprintf(never, sizeof never, "bad_words_ids=[[%d]]", td_tokenizer_pad_id(validator->tokenizer));

@@ -200,7 +200,7 @@ static void models_are_pytorchs(void **state)
     json_decref(root);
 }
 
-#define SPEECH "{\"model_type\": \"tandem-rnn-speech\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"feature_width\": 3, "
+#define SPEECH "{\"model_type\": \"tandem-rnn-speech\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"feature_size\": 3, "
 
 static void unsupported_values_name_the_key(void **state)
 {
@@ -219,7 +219,7 @@ static void unsupported_values_name_the_key(void **state)
         {SPEECH "\"encoder_layers\": 2, \"pyramid_layers\": 2}", "pyramid_layers"},
         {SPEECH "\"ctc\": true}", "blank"},
         {SPEECH "\"tie_embeddings\": \"three-way\"}", "both sides"},
-        {"{\"model_type\": \"tandem-rnn-image\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4}", "feature_width"},
+        {"{\"model_type\": \"tandem-rnn-image\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4}", "feature_size"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *config = json_loads(cases[i][0], 0, NULL);

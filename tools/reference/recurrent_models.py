@@ -29,18 +29,18 @@ CASES = {
     "lstm concat": dict(cell="lstm", attention="concat", encoder_hidden_size=5),
     "lstm concat coverage feeding": dict(cell="lstm", attention="concat", input_feeding=True, coverage=True, tie_embeddings="three-way"),
     "rnn concat coverage": dict(cell="rnn", attention="concat", coverage=True),
-    "speech lstm": dict(model_type="tandem-rnn-speech", feature_width=5, cell="lstm", encoder_bidirectional=True, encoder_layers=2,
+    "speech lstm": dict(model_type="tandem-rnn-speech", feature_size=5, cell="lstm", encoder_bidirectional=True, encoder_layers=2,
                         attention="additive"),
-    "speech convolutions": dict(model_type="tandem-rnn-speech", feature_width=3, cell="gru", encoder_bidirectional=True,
+    "speech convolutions": dict(model_type="tandem-rnn-speech", feature_size=3, cell="gru", encoder_bidirectional=True,
                                 subsampling=[2, 2], attention="general", input_feeding=True, subsampling_channels=4, ctc=True),
-    "speech pyramid": dict(model_type="tandem-rnn-speech", feature_width=4, cell="lstm", encoder_layers=3, pyramid_layers=2,
+    "speech pyramid": dict(model_type="tandem-rnn-speech", feature_size=4, cell="lstm", encoder_layers=3, pyramid_layers=2,
                            encoder_bidirectional=True, attention="concat", decoder_layers=2, tie_embeddings="two-way"),
-    "speech both": dict(model_type="tandem-rnn-speech", feature_width=2, cell="gru", encoder_layers=2, pyramid_layers=1,
+    "speech both": dict(model_type="tandem-rnn-speech", feature_size=2, cell="gru", encoder_layers=2, pyramid_layers=1,
                         subsampling=[3], subsampling_kernel=5, attention="dot"),
-    "picture lstm": dict(model_type="tandem-rnn-image", feature_width=5, cell="lstm"),
-    "picture attention": dict(model_type="tandem-rnn-image", feature_width=4, cell="lstm", attention="additive", memory_size=7,
+    "picture lstm": dict(model_type="tandem-rnn-image", feature_size=5, cell="lstm"),
+    "picture attention": dict(model_type="tandem-rnn-image", feature_size=4, cell="lstm", attention="additive", memory_size=7,
                               decoder_layers=2),
-    "picture gru": dict(model_type="tandem-rnn-image", feature_width=3, cell="gru", attention="general", memory_size=4,
+    "picture gru": dict(model_type="tandem-rnn-image", feature_size=3, cell="gru", attention="general", memory_size=4,
                         tie_embeddings="two-way", embedding_size=5),
 }
 
@@ -121,7 +121,7 @@ def run(config):
     feed = M if attention == "additive" or c.get("context_feeding") else R if c.get("input_feeding") else 0
     decoder = recurrent(w, "decoder.rnn.", kind, E + feed, H, L, False)
     hiddens, attentions = [], []
-    for source, target in zip(features(c["feature_width"]) if source_kind else SOURCE, TARGET):
+    for source, target in zip(features(c["feature_size"]) if source_kind else SOURCE, TARGET):
         x = convolve(w, c, source) if source_kind else w.get(names[0], 10, E)[torch.tensor(source)]
         if c.get("reverse_source"):
             x = x.flip(0)

@@ -1,0 +1,259 @@
+/* The one body of the products with packed weights. The including file defines TD_PACKED_TABLE and TD_PACKED_ISA, and before that
+ * may define its own int8_tile or bfloat16_tile with TD_PACKED_INT8 and TD_PACKED_BFLOAT16 to say so. */
+#include "kernels/packed.h"
+#include "kernels/rows_vector.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t loose_integers __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+
+enum {
+    TILE_ROWS = VECTOR_BYTES == 64 ? 6 : 4,
+    TILE_VECTORS = VECTOR_BYTES == 64 ? 4 : 2,
+    TILE_OUTPUTS = TILE_VECTORS * (int)WIDTH,
+};
+
+/* Bias and activation while the sums are in the first cache. */
+INLINE void finish(const td_packed_job *job, size_t panel, size_t row, size_t rows, float (*sums)[TD_PANEL])
+{
+    size_t at = panel * TD_PANEL, left = job->weights->outputs - at, count = left < TD_PANEL ? left : TD_PANEL;
+    float *y = job->y + row * job->ldy + (at - job->first * TD_PANEL);
+    for (size_t r = 0; r < rows; r++, y += job->ldy) {
+        float *sum = sums[r];
+        if (job->bias && count == TD_PANEL) {
+            const float *bias = job->bias + at;
+            for (size_t i = 0; i < TD_PANEL; i += WIDTH)
+                store(sum + i, load(sum + i) + load(bias + i));
+        } else if (job->bias) {
+            for (size_t i = 0; i < count; i++)
+                sum[i] += job->bias[at + i];
+        }
+        if (job->activate)
+            job->activate(job->activation, sum, sum, TD_PANEL);
+        if (count == TD_PANEL)
+            for (size_t i = 0; i < TD_PANEL; i += WIDTH)
+                store(y + i, load(sum + i));
+        else
+            memcpy(y, sum, count * sizeof *y);
+    }
+}
+
+/* ---- float32 ---- */
+
+INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first, float (*y)[TD_PANEL])
+{
+    const float *x = job->input.values + row * job->input.stride;
+    size_t stride = job->input.stride, depth = job->weights->depth;
+    vector sums[TILE_ROWS][TILE_VECTORS];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < TILE_VECTORS; v++)
+            sums[r][v] = (vector){0};
+    for (size_t k = 0; k < depth; k++) {
+        vector weights[TILE_VECTORS];
+#pragma GCC unroll 4
+        for (size_t v = 0; v < TILE_VECTORS; v++)
+            weights[v] = load(w + k * TD_PANEL + first + v * WIDTH);
+#pragma GCC unroll 6
+        for (size_t r = 0; r < rows; r++) {
+            float value = x[r * stride + k];
+#pragma GCC unroll 4
+            for (size_t v = 0; v < TILE_VECTORS; v++)
+                sums[r][v] += value * weights[v];
+        }
+    }
+#pragma GCC unroll 6
+    for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (size_t v = 0; v < TILE_VECTORS; v++)
+            store(y[r] + first + v * WIDTH, sums[r][v]);
+}
+
+/* ---- bfloat16 ---- */
+
+#ifndef TD_PACKED_BFLOAT16
+/* Widened to float32; the even input of a pair is added before the odd one. */
+INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, float (*y)[TD_PANEL])
+{
+    const uint16_t *x = job->input.rounded + row * job->input.stride;
+    size_t stride = job->input.stride, depth = job->weights->depth;
+    vector sums[TILE_ROWS][TILE_VECTORS];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < TILE_VECTORS; v++)
+            sums[r][v] = (vector){0};
+    for (size_t k = 0; k < depth; k += 2) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < TILE_VECTORS; v++) {
+            integers pairs = *(const loose_integers *)(w + k * TD_PANEL + 2 * (first + v * WIDTH));
+            vector even = (vector)(pairs << 16), odd = (vector)(pairs & (int32_t)0xffff0000);
+#pragma GCC unroll 6
+            for (size_t r = 0; r < rows; r++) {
+                integers both = (integers){0} + (int32_t)(x[r * stride + k] | (uint32_t)x[r * stride + k + 1] << 16);
+                sums[r][v] += (vector)(both << 16) * even;
+                sums[r][v] += (vector)(both & (int32_t)0xffff0000) * odd;
+            }
+        }
+    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < TILE_VECTORS; v++)
+            store(y[r] + first + v * WIDTH, sums[r][v]);
+}
+#endif
+
+/* ---- int8 ---- */
+
+#ifndef TD_PACKED_INT8
+/* Exact in integers: |sum| <= inputs * 255 * 127, which 32 bits hold up to 66,000 inputs. */
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, int32_t (*y)[TD_PANEL])
+{
+    const uint8_t *x = job->input.shifted + row * job->input.stride;
+    size_t stride = job->input.stride, depth = job->weights->depth;
+#if defined(__AVX2__)
+    /* Pairs of products side by side: bytes multiplied as bytes would saturate. Each vector holds two sums of 4 outputs. */
+    for (size_t at = first; at < first + TILE_OUTPUTS; at += 4) {
+        __m256i sums[TILE_ROWS];
+        for (size_t r = 0; r < rows; r++)
+            sums[r] = _mm256_setzero_si256();
+        for (size_t k = 0; k < depth; k += 4) {
+            __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(w + k * TD_PANEL + 4 * at)));
+            for (size_t r = 0; r < rows; r++) {
+                int32_t four;
+                memcpy(&four, x + r * stride + k, sizeof four);
+                __m256i values = _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
+                sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(values, weights));
+            }
+        }
+        for (size_t r = 0; r < rows; r++) {
+            int32_t pairs[8];
+            _mm256_storeu_si256((__m256i *)pairs, sums[r]);
+            for (size_t i = 0; i < 4; i++)
+                y[r][at + i] = pairs[2 * i] + pairs[2 * i + 1];
+        }
+    }
+#else
+    for (size_t r = 0; r < rows; r++)
+        memset(y[r] + first, 0, TILE_OUTPUTS * sizeof **y);
+    for (size_t k = 0; k < depth; k += 4)
+        for (size_t r = 0; r < rows; r++)
+            for (size_t i = first; i < first + TILE_OUTPUTS; i++)
+                for (size_t g = 0; g < 4; g++)
+                    y[r][i] += x[r * stride + k + g] * w[k * TD_PANEL + 4 * i + g];
+#endif
+}
+#endif
+
+/* Integers to values, in place. */
+INLINE void restore_values(const td_packed_job *job, size_t panel, size_t row, size_t rows, int32_t (*sums)[TD_PANEL])
+{
+    const float *scales = job->weights->scales + panel * TD_PANEL;
+    const int32_t *offsets = job->weights->offsets + panel * TD_PANEL;
+    for (size_t r = 0; r < rows; r++) {
+        float scale = job->input.scales[row + r];
+        for (size_t i = 0; i < TD_PANEL; i += WIDTH) {
+            integers sum = *(const loose_integers *)(sums[r] + i) + *(const loose_integers *)(offsets + i);
+            vector value = __builtin_convertvector(sum, vector) * (load(scales + i) * scale);
+            *(loose_vector *)(void *)(sums[r] + i) = value;
+        }
+    }
+}
+
+/* ---- all rows with one panel after the other ---- */
+
+INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t rows)
+{
+    const td_packed *packed = job->weights;
+    union {
+        float values[TILE_ROWS][TD_PANEL];
+        int32_t integers[TILE_ROWS][TD_PANEL];
+    } sums;
+    size_t start = panel * TD_PANEL * packed->depth;
+    for (size_t first = 0; first < TD_PANEL; first += TILE_OUTPUTS) {
+        if (packed->precision == TD_FLOAT32)
+            float_tile(job, (const float *)packed->data + start, row, rows, first, sums.values);
+        else if (packed->precision == TD_BFLOAT16)
+            bfloat16_tile(job, (const uint16_t *)packed->data + start, row, rows, first, sums.values);
+        else
+            int8_tile(job, (const int8_t *)packed->data + start, row, rows, first, sums.integers);
+    }
+    if (packed->precision == TD_INT8)
+        restore_values(job, panel, row, rows, sums.integers);
+    finish(job, panel, row, rows, sums.values);
+}
+
+INLINE void product(const td_packed_job *job, td_precision precision)
+{
+    if (job->weights->precision != precision) /* tells the compiler which tile is meant */
+        return;
+    for (size_t panel = job->first; panel < job->last; panel++) {
+        size_t row = 0;
+        for (; row + TILE_ROWS <= job->input.rows; row += TILE_ROWS)
+            rows_of(job, panel, row, TILE_ROWS);
+        switch (job->input.rows - row) {
+        case 5:
+            rows_of(job, panel, row, 5 < TILE_ROWS ? 5 : TILE_ROWS);
+            break;
+        case 4:
+            rows_of(job, panel, row, 4);
+            break;
+        case 3:
+            rows_of(job, panel, row, 3);
+            break;
+        case 2:
+            rows_of(job, panel, row, 2);
+            break;
+        case 1:
+            rows_of(job, panel, row, 1);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static void product_float32(const td_packed_job *job)
+{
+    product(job, TD_FLOAT32);
+}
+
+#ifndef TD_PACKED_TILES
+static void product_bfloat16(const td_packed_job *job)
+{
+    product(job, TD_BFLOAT16);
+}
+
+static void product_int8(const td_packed_job *job)
+{
+    product(job, TD_INT8);
+}
+#endif
+
+static void quantise(const float *x, size_t ldx, size_t rows, size_t inputs, size_t depth, uint8_t *shifted, float *scales)
+{
+    for (size_t row = 0; row < rows; row++, x += ldx, shifted += depth) {
+        float largest = 0, finite = 0;
+#pragma omp simd reduction(max : largest) reduction(+ : finite)
+        for (size_t i = 0; i < inputs; i++) {
+            float size = __builtin_fabsf(x[i]);
+            largest = size > largest ? size : largest;
+            finite += x[i] * 0.0f; /* NaN when any is */
+        }
+        float inverse = largest > 0 ? TD_INT8_LIMIT / largest : 0;
+        scales[row] = largest * (1.0f / TD_INT8_LIMIT) + finite;
+#pragma omp simd
+        for (size_t i = 0; i < inputs; i++) {
+            float magic = x[i] * inverse + 12582912.0f; /* 1.5 * 2^23: the integer is in the last bits */
+            int32_t bits;
+            memcpy(&bits, &magic, sizeof bits);
+            shifted[i] = (uint8_t)(bits - 0x4b400000 + 128);
+        }
+        if (depth > inputs)
+            memset(shifted + inputs, 0, depth - inputs);
+    }
+}
+
+const td_packed_kernels TD_PACKED_TABLE = {
+    .isa = TD_PACKED_ISA,
+    .product = {[TD_FLOAT32] = product_float32, [TD_BFLOAT16] = product_bfloat16, [TD_INT8] = product_int8},
+    .quantise = quantise,
+};
