@@ -35,7 +35,7 @@ static td_status fail_unknown(const uint8_t *bytes, size_t length, const char *n
     return status;
 }
 
-td_status td_picture_allocate(size_t height, size_t width, const char *name, td_picture *ret_picture, td_error *error)
+td_status td_picture_check_size(size_t height, size_t width, const char *name, td_error *error)
 {
     size_t pixels;
     if (height == 0 || width == 0)
@@ -43,9 +43,15 @@ td_status td_picture_allocate(size_t height, size_t width, const char *name, td_
     if (td_multiply_overflows(height, width, &pixels) || pixels > TD_PICTURE_MAX_PIXELS)
         return td_fail(error, TD_ERROR_LIMIT, "%s: %zu x %zu pixels; at most %zu in all are taken", name, width, height,
                        TD_PICTURE_MAX_PIXELS);
-    uint8_t *memory = td_allocate(pixels * 3);
+    return TD_OK;
+}
+
+td_status td_picture_allocate(size_t height, size_t width, const char *name, td_picture *ret_picture, td_error *error)
+{
+    TD_TRY(td_picture_check_size(height, width, name, error));
+    uint8_t *memory = td_allocate(height * width * 3);
     if (!memory)
-        return td_fail_memory(error, pixels * 3);
+        return td_fail_memory(error, height * width * 3);
     *ret_picture = (td_picture){memory, height, width};
     return TD_OK;
 }

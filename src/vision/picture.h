@@ -21,7 +21,9 @@ td_status td_picture_decode(const void *bytes, size_t length, const char *name, 
 td_status td_picture_read(const char *path, td_picture *ret_picture, td_error *error);
 /* What the content is by its first bytes, such as "image/png"; NULL when it is nothing known here. */
 const char *td_picture_media_type(const void *bytes, size_t length);
-/* Uninitialised pixels; fails when there would be none or more than TD_PICTURE_MAX_PIXELS. */
+/* Fails when there would be no pixels, or more than TD_PICTURE_MAX_PIXELS. */
+td_status td_picture_check_size(size_t height, size_t width, const char *name, td_error *error);
+/* Uninitialised pixels of a size that passes this check. */
 td_status td_picture_allocate(size_t height, size_t width, const char *name, td_picture *ret_picture, td_error *error);
 void td_picture_free(td_picture *picture);
 

@@ -78,10 +78,13 @@ static void find_orientation(jpeg_job *job)
 static void check_size(jpeg_job *job)
 {
     size_t width = job->info.image_width, height = job->info.image_height;
+    td_status status = td_picture_check_size(height, width, job->name, job->error);
+    if (status != TD_OK)
+        escape(job, status);
     if (!job->info.arith_code && width * height / (64 * 8 * 4) > job->length)
         escape(job, td_fail(job->error, TD_ERROR_FORMAT, "%s: %zu bytes cannot hold a JPEG picture of %zu x %zu pixels", job->name,
                             job->length, width, height));
-    td_status status = td_picture_allocate(height, width, job->name, &job->picture, job->error);
+    status = td_picture_allocate(height, width, job->name, &job->picture, job->error);
     if (status != TD_OK)
         escape(job, status);
 }

@@ -65,10 +65,13 @@ static void on_read(png_structp png, png_bytep to, size_t count)
 static void check_size(png_job *job, size_t height, size_t width)
 {
     size_t packed;
+    td_status status = td_picture_check_size(height, width, job->name, job->error);
+    if (status != TD_OK)
+        escape(job, status);
     if (td_multiply_overflows(png_get_rowbytes(job->png, job->info), height, &packed) || packed / 1040 > job->length)
         escape(job, td_fail(job->error, TD_ERROR_FORMAT, "%s: %zu bytes cannot hold a PNG picture of %zu x %zu pixels", job->name, job->length,
                             width, height));
-    td_status status = td_picture_allocate(height, width, job->name, &job->picture, job->error);
+    status = td_picture_allocate(height, width, job->name, &job->picture, job->error);
     if (status != TD_OK)
         escape(job, status);
 }

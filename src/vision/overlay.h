@@ -1,0 +1,12 @@
+/* Where a model looked: an SVG with one panel a word, the picture bright where the word's attention was (Xu et al. 2015, figure 2). */
+#ifndef TD_VISION_OVERLAY_H
+#define TD_VISION_OVERLAY_H
+
+#include "base/error.h"
+
+/* weights [count, rows * columns], not negative: of each word over a grid that covers the picture, from the top left. The picture's own
+ * bytes are embedded, so the file stands alone. */
+td_status td_overlay_write(const char *path, const char *picture_path, const char *const *words, const float *weights, size_t count,
+                           size_t rows, size_t columns, td_error *error);
+
+#endif
