@@ -11,6 +11,9 @@
 /* Units are SVG pixels. */
 enum { PANEL_WIDTH = 220, GAP = 12, TEXT = 26, PANELS_A_ROW = 5 };
 
+/* Of a cell: wide enough to hide the grid, narrow enough that a single cell keeps most of its light. */
+static const double BLUR = 0.35;
+
 typedef struct overlay {
     td_buffer svg;
     double height, cell_width, cell_height; /* of a panel and of a cell of the grid */
@@ -59,7 +62,7 @@ static void append_definitions(overlay *it, const char *media_type, const td_buf
                      "<clipPath id=\"panel\"><rect width=\"%d\" height=\"%.1f\"/></clipPath>\n"
                      "<image id=\"picture\" width=\"%d\" height=\"%.1f\" preserveAspectRatio=\"none\" href=\"data:%s;base64,",
                      -it->cell_width, -it->cell_height, PANEL_WIDTH + 2 * it->cell_width, it->height + 2 * it->cell_height,
-                     it->cell_width * 0.5, it->cell_height * 0.5, PANEL_WIDTH, it->height, PANEL_WIDTH, it->height, media_type);
+                     it->cell_width * BLUR, it->cell_height * BLUR, PANEL_WIDTH, it->height, PANEL_WIDTH, it->height, media_type);
     append_base64(&it->svg, (const uint8_t *)bytes->data, bytes->length);
     td_buffer_text_append(&it->svg, "\"/>\n</defs>\n");
 }
