@@ -48,7 +48,8 @@ static bool give_text(td_generate_call *call, bool last)
     const td_generate_options *options = &call->request->options;
     td_stream *stream = &call->stream;
     td_buffer_clear(&stream->text);
-    if (td_model_spell(call->request->model, stream->ids.data, stream->ids.length, &stream->text, NULL) != TD_OK)
+    if (td_model_spell(call->request->model, &call->result->inputs[0].local, stream->ids.data, stream->ids.length,
+                       &stream->text, NULL) != TD_OK)
         return true;
     if ((!last && ends_with_replacement(&stream->text)) || stream->text.length <= stream->given)
         return true;

@@ -261,24 +261,27 @@ static td_status encode_ids(const td_request *request, const char *text, td_ids 
     }
 }
 
-static td_status append_piece(const td_request *request, const char *piece, size_t length, td_ids *ids, td_error *error)
+static td_status append_piece(const td_request *request, const char *piece, size_t length, td_local_pieces *local,
+                              td_ids *ids, td_error *error)
 {
     char *copy = td_copy_bytes(piece, length);
     if (!copy)
         return td_fail_memory(error, length);
     int32_t id = td_tokenizer_id(request->tokenizer, copy), unknown = td_tokenizer_unknown_id(request->tokenizer);
     td_status status = TD_OK;
-    if (id >= 0 || unknown >= 0)
+    if (id < 0 && local)
+        status = td_local_pieces_id(local, piece, length, &id, error);
+    if (status == TD_OK && (id >= 0 || unknown >= 0))
         td_ids_append(ids, id >= 0 ? id : unknown);
-    else
+    else if (status == TD_OK)
         status =
             td_fail(error, TD_ERROR_ARGUMENT, "\"%s\" is no piece of the vocabulary, which has no unknown token", copy);
     td_release(copy);
     return status;
 }
 
-static td_status encode_pieces(const td_request *request, td_text_side side, const char *text, td_ids *ids,
-                               td_error *error)
+static td_status encode_pieces(const td_request *request, td_text_side side, const char *text, td_local_pieces *local,
+                               td_ids *ids, td_error *error)
 {
     for (size_t i = 0; side == TD_SOURCE && i < request->before; i++)
         td_ids_append(ids, request->around.data[i]);
@@ -287,7 +290,7 @@ static td_status encode_pieces(const td_request *request, td_text_side side, con
         size_t length = strcspn(at, " \t");
         if (length == 0)
             break;
-        TD_TRY(append_piece(request, at, length, ids, error));
+        TD_TRY(append_piece(request, at, length, local, ids, error));
         at += length;
     }
     if (side == TD_TARGET) {
@@ -300,9 +303,14 @@ static td_status encode_pieces(const td_request *request, td_text_side side, con
     return TD_OK;
 }
 
-td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_ids *ids,
-                            td_error *error)
+td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_local_pieces *local,
+                            td_ids *ids, td_error *error)
 {
+    const td_network *network = &request->model->network;
+    if (!network->copies)
+        local = NULL;
+    else
+        *local = (td_local_pieces){(int32_t)network->vocabulary, side == TD_TARGET, local->pieces, local->count, local->capacity};
     size_t length = strlen(input), valid = td_utf8_valid_prefix(input, length);
     if (valid < length)
         return td_fail(error, TD_ERROR_FORMAT, "line is not UTF-8 (byte %zu)", valid + 1);
@@ -311,10 +319,10 @@ td_status td_request_encode(const td_request *request, td_text_side side, const 
         TD_TRY(encode_ids(request, input, ids, error));
         break;
     case TD_INPUT_PIECES:
-        TD_TRY(encode_pieces(request, side, input, ids, error));
+        TD_TRY(encode_pieces(request, side, input, local, ids, error));
         break;
     case TD_INPUT_TEXT:
-        TD_TRY(td_tokenizer_encode(request->tokenizer, side, input, length, ids, error));
+        TD_TRY(td_tokenizer_encode_local(request->tokenizer, side, input, length, 0, NULL, local, ids, error));
     }
     return td_ids_ok(ids) ? TD_OK : td_fail_memory(error, ids->length * sizeof *ids->data);
 }
@@ -350,7 +358,8 @@ td_status td_request_source(const td_request *request, const char *input, td_res
         return frontend->kind->read(frontend->state, input, NULL, 0, &result->inputs[index].features, error);
     }
     td_ids ids = TD_IDS_INIT;
-    td_status status = td_request_encode(request, TD_SOURCE, input, &ids, error);
+    td_result_input *slot = &result->inputs[index];
+    td_status status = td_request_encode(request, TD_SOURCE, input, &slot->local, &ids, error);
     size_t length = ids.length, limit = request->model->network.max_positions;
     if (status == TD_OK && length == 0)
         status = td_fail(error, TD_ERROR_ARGUMENT, "there is no token to read");
@@ -360,7 +369,6 @@ td_status td_request_source(const td_request *request, const char *input, td_res
         td_ids_free(&ids);
         return status;
     }
-    td_result_input *slot = &result->inputs[index];
     slot->truncated = truncate_source(request, &ids);
     slot->source_ids = ids.data;
     slot->source_count = ids.length;

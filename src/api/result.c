@@ -31,12 +31,14 @@ void td_result_free(td_result *result)
         td_release(input->outputs);
         td_release(input->source_ids);
         td_features_free(&input->features);
+        td_local_pieces_free(&input->local);
     }
     td_release(result->inputs);
     td_release(result);
 }
 
-td_status td_model_spell(const td_model *model, const int32_t *ids, size_t count, td_buffer *text, td_error *error)
+td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count,
+                         td_buffer *text, td_error *error)
 {
     if (!model->tokenizer)
         return TD_OK;
@@ -45,9 +47,9 @@ td_status td_model_spell(const td_model *model, const int32_t *ids, size_t count
         return td_fail_memory(error, count * sizeof *known);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) /* a projection may be wider than the vocabulary */
-        if (td_tokenizer_piece(model->tokenizer, ids[i]))
+        if (td_tokenizer_piece(model->tokenizer, ids[i]) || td_local_pieces_find(local, ids[i]))
             known[kept++] = ids[i];
-    td_status status = td_tokenizer_decode(model->tokenizer, known, kept, true, text, error);
+    td_status status = td_tokenizer_decode_local(model->tokenizer, local, known, kept, true, text, error);
     td_release(known);
     return status;
 }
@@ -68,19 +70,19 @@ static float *copy_reals(const td_real *from, size_t count)
     return to;
 }
 
-static td_status fill_output(const td_model *model, const td_hypothesis *hypothesis, size_t source_count,
+static td_status fill_output(const td_model *model, const td_result_input *input, const td_hypothesis *hypothesis,
                              td_result_output *output, td_error *error)
 {
     size_t count = hypothesis->count;
     td_buffer text = TD_BUFFER_INIT;
-    td_status status = td_model_spell(model, hypothesis->ids, count, &text, error);
+    td_status status = td_model_spell(model, &input->local, hypothesis->ids, count, &text, error);
     output->text = status == TD_OK ? td_copy_string(td_buffer_text(&text)) : NULL;
     td_buffer_free(&text);
     TD_TRY(status);
     output->ids = td_allocate_array(count, sizeof *output->ids);
     output->logprobs = copy_reals(hypothesis->logprobs, count);
     if (hypothesis->attention)
-        output->attention = copy_reals(hypothesis->attention, count * source_count);
+        output->attention = copy_reals(hypothesis->attention, count * input->memory_length);
     if (!output->text || !output->ids || !output->logprobs || (hypothesis->attention && !output->attention))
         return td_fail_memory(error, count * sizeof *output->ids);
     if (count)
@@ -100,7 +102,7 @@ td_status td_result_fill(td_result *result, size_t index, const td_output *outpu
         return td_fail_memory(error, output->count * sizeof *input->outputs);
     input->output_count = output->count;
     for (size_t i = 0; i < output->count; i++)
-        TD_TRY(fill_output(result->model, &output->hypotheses[i], input->memory_length, &input->outputs[i], error));
+        TD_TRY(fill_output(result->model, input, &output->hypotheses[i], &input->outputs[i], error));
     return TD_OK;
 }
 
@@ -115,9 +117,10 @@ static const td_result_output *find_output(const td_result *result, size_t input
     return found && output < found->output_count ? &found->outputs[output] : NULL;
 }
 
-static const char *piece_of(const td_result *result, int32_t id)
+static const char *piece_of(const td_result *result, size_t input, int32_t id)
 {
-    return result->model->tokenizer ? td_tokenizer_piece(result->model->tokenizer, id) : NULL;
+    const char *piece = result->model->tokenizer ? td_tokenizer_piece(result->model->tokenizer, id) : NULL;
+    return piece ? piece : td_local_pieces_find(&result->inputs[input].local, id);
 }
 
 size_t td_result_inputs(const td_result *result)
@@ -148,7 +151,7 @@ const int32_t *td_result_ids(const td_result *result, size_t input, size_t outpu
 const char *td_result_piece(const td_result *result, size_t input, size_t output, size_t position)
 {
     const td_result_output *found = find_output(result, input, output);
-    return found && position < found->count ? piece_of(result, found->ids[position]) : NULL;
+    return found && position < found->count ? piece_of(result, input, found->ids[position]) : NULL;
 }
 
 double td_result_score(const td_result *result, size_t input, size_t output)
@@ -188,7 +191,7 @@ const int32_t *td_result_source_ids(const td_result *result, size_t input, size_
 const char *td_result_source_piece(const td_result *result, size_t input, size_t position)
 {
     const td_result_input *found = find_input(result, input);
-    return found && position < found->source_count ? piece_of(result, found->source_ids[position]) : NULL;
+    return found && position < found->source_count ? piece_of(result, input, found->source_ids[position]) : NULL;
 }
 
 size_t td_result_truncated(const td_result *result, size_t input)

@@ -3,6 +3,7 @@
 #define TD_API_RESULT_H
 
 #include "api/model.h"
+#include "text/local_pieces.h"
 #include "tandem/tandem.h"
 
 typedef struct td_result_output {
@@ -19,6 +20,7 @@ typedef struct td_result_input {
     size_t source_count, truncated;
     td_features features;  /* of sound and pictures; given up once read */
     size_t memory_length;  /* rows the encoder made of the source: columns of attention */
+    td_local_pieces local; /* of a copying model: source pieces outside the vocabulary */
     td_result_output *outputs;
     size_t output_count;
 } td_result_input;
@@ -34,7 +36,8 @@ td_status td_result_new(const td_model *model, size_t count, td_result **ret_res
 td_source td_result_source(const td_result *result, size_t input);
 /* Copies the outputs of a search into input `input`. */
 td_status td_result_fill(td_result *result, size_t input, const td_output *output, td_error *error);
-/* Appends the text of ids, special tokens and ids without a token left out. */
-td_status td_model_spell(const td_model *model, const int32_t *ids, size_t count, td_buffer *text, td_error *error);
+/* Appends the text of ids, special tokens and ids without a token left out. local: of the input, or NULL. */
+td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count,
+                         td_buffer *text, td_error *error);
 
 #endif

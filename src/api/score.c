@@ -3,6 +3,7 @@
 #include "api/session.h"
 
 #include "kernels/gemm.h"
+#include "models/copying.h"
 
 enum { GROUP = 16 }; /* pairs scored together */
 
@@ -17,11 +18,15 @@ static td_status begin_pair(const td_request *request, const char *source, const
         return td_fail_memory(error, sizeof *input->outputs);
     input->output_count = 1;
     td_ids ids = TD_IDS_INIT;
-    td_status status = td_request_encode(request, TD_TARGET, target, &ids, error);
+    td_status status = td_request_encode(request, TD_TARGET, target, &input->local, &ids, error);
     input->outputs[0].ids = ids.data;
     input->outputs[0].count = ids.length;
     if (status != TD_OK)
         return td_error_prefix(error, "target");
+    const td_network *network = &request->model->network;
+    if (network->copies)
+        td_forget_absent(input->source_ids, input->source_count, ids.data, ids.length, (int32_t)network->vocabulary,
+                         network->unknown_id);
     size_t limit = request->model->network.max_positions;
     if (ids.length == 0)
         return td_fail(error, TD_ERROR_ARGUMENT, "target: there is no token to score");
@@ -29,7 +34,7 @@ static td_status begin_pair(const td_request *request, const char *source, const
         return td_fail(error, TD_ERROR_LIMIT, "target has %zu tokens; the model takes %zu", ids.length, limit);
     input->outputs[0].logprobs = td_allocate_array(ids.length, sizeof(float));
     td_buffer text = TD_BUFFER_INIT;
-    status = td_model_spell(request->model, ids.data, ids.length, &text, error);
+    status = td_model_spell(request->model, &input->local, ids.data, ids.length, &text, error);
     input->outputs[0].text = status == TD_OK ? td_copy_string(td_buffer_text(&text)) : NULL;
     td_buffer_free(&text);
     TD_TRY(status);

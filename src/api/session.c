@@ -91,6 +91,7 @@ void td_session_free(td_session *session)
     if (session->state)
         session->model->network.architecture->state_free(session->state);
     td_search_free(session->search);
+    td_ids_free(&session->source);
     td_arena_free(&session->arena);
     td_arena_free(&session->encoder_arena);
     td_release(session);

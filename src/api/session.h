@@ -10,6 +10,7 @@ struct td_session {
     /* For td_encode_ids and what follows; made when first used. */
     td_arena arena, encoder_arena;
     td_decoder_state *state;
+    td_ids source; /* what was encoded, for models that copy from it */
 };
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 #include "kernels/gemm.h"
+#include "models/copying.h"
 
 #include <string.h>
 
@@ -63,7 +64,26 @@ td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, s
     if (status == TD_OK && td_graph_ok(&graph))
         status = network->architecture->begin(network, &graph, &memory, session->state);
     TD_TRY(graph_status(&graph, status, error));
+    td_ids_clear(&session->source);
+    for (size_t i = 0; i < count; i++)
+        td_ids_append(&session->source, ids[i]);
+    if (!td_ids_ok(&session->source))
+        return td_fail_memory(error, count * sizeof *ids);
     return rows > 1 ? repeat_row(session, rows, error) : TD_OK;
+}
+
+/* Of every row: logits, or of a copying model log-probabilities. */
+static td_tensor *next_scores(const td_session *session, td_graph *graph, td_tensor *hidden, size_t rows)
+{
+    const td_network *network = &session->model->network;
+    td_copying copying = td_network_copying(network, session->state);
+    int32_t *index = td_graph_allocate(graph, rows, sizeof *index);
+    td_copy_source *sources = td_graph_allocate(graph, rows, sizeof *sources);
+    for (size_t i = 0; index && sources && i < rows; i++) {
+        index[i] = (int32_t)i;
+        sources[i] = (td_copy_source){session->source.data, session->source.length};
+    }
+    return index && sources ? td_next_scores(network, graph, hidden, &copying, index, rows, sources, 0) : NULL;
 }
 
 td_status td_decode_step(td_session *session, const int32_t *ids, const float **ret_logits, td_error *error)
@@ -89,7 +109,7 @@ td_status td_decode_step(td_session *session, const int32_t *ids, const float **
         td_batch targets = {.ragged = {rows, offsets}, .ids = ids};
         status = network->architecture->decode(network, &graph, session->state, &targets, &hidden, NULL);
         if (status == TD_OK)
-            logits = td_project(network, &graph, hidden);
+            logits = next_scores(session, &graph, hidden, rows);
     }
     TD_TRY(graph_status(&graph, status, error));
     *ret_logits = (const float *)logits->data;
@@ -152,7 +172,7 @@ td_status td_model_detokenize(const td_model *model, const int32_t *ids, size_t 
     if (!model->tokenizer)
         return td_fail(error, model->tokenizer_error.status, "%s", model->tokenizer_error.message);
     td_buffer spelt = TD_BUFFER_INIT;
-    td_status status = td_model_spell(model, ids, count, &spelt, error);
+    td_status status = td_model_spell(model, NULL, ids, count, &spelt, error);
     if (status == TD_OK && !td_buffer_ok(&spelt))
         status = td_fail_memory(error, spelt.length);
     if (status == TD_OK && capacity) {

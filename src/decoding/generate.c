@@ -16,8 +16,7 @@ static td_status size_candidates(td_search *search, td_error *error)
     size_t kept = (search->rules.eos_count > 1 ? 1 + search->rules.eos_count : 2) * generation->num_beams;
     size_t wanted = kept;
     if (generation->do_sample) {
-        wanted = generation->top_k > 0 && generation->top_k < search->rules.vocabulary ? generation->top_k
-                                                                                       : search->rules.vocabulary;
+        wanted = generation->top_k > 0 && generation->top_k < search->widest ? generation->top_k : search->widest;
         wanted = wanted > kept ? wanted : kept;
     }
     wanted += kept; /* a row's after those merged */
@@ -68,10 +67,13 @@ static td_status take_sentence(td_search *search, size_t index, const td_source 
     }
     /* Of features, encoders make fewer rows by far. */
     size_t length = source->features ? FEATURES_COST : source->length > SHORTEST_COST ? source->length : SHORTEST_COST;
+    td_copy_source copied = td_search_copied(source);
+    sentence->ids = search->network->vocabulary + td_extended_count(search->network, &copied);
     sentence->cost = length * sentence->width;
     search->cost += sentence->cost;
     search->live[search->live_count++] = sentence;
-    return TD_OK;
+    TD_TRY(td_search_widen(search, sentence->ids, error));
+    return size_candidates(search, error);
 }
 
 /* Takes waiting sources once a quarter of the budget is free: encoding few at a time would cost more than the wait. */
@@ -109,6 +111,7 @@ static td_status refill(td_search *search, td_error *error)
 typedef struct step_rows {
     size_t count;
     td_sentence **sentences;
+    td_copy_source *sources;
     int32_t *last; /* row of hidden */
     td_batch targets;
 } step_rows;
@@ -127,7 +130,8 @@ static td_status feed(td_search *search, step_rows *ret_rows, td_error *error)
     int32_t *ids = td_arena_allocate_array(arena, total, sizeof *ids),
             *last = td_arena_allocate_array(arena, count, sizeof *last);
     td_sentence **sentences = td_arena_allocate_array(arena, count, sizeof(td_sentence *));
-    if (!offsets || !ids || !last || !sentences)
+    td_copy_source *sources = td_arena_allocate_array(arena, count, sizeof *sources);
+    if (!offsets || !ids || !last || !sentences || !sources)
         return td_fail_memory(error, total * sizeof *ids);
     size_t row = 0;
     int32_t at = 0;
@@ -140,10 +144,11 @@ static td_status feed(td_search *search, step_rows *ret_rows, td_error *error)
                 ids[at++] = path->tokens[i].id;
             last[row] = at - 1;
             sentences[row] = sentence;
+            sources[row] = td_search_copied(&sentence->source);
         }
     }
     offsets[count] = at;
-    *ret_rows = (step_rows){count, sentences, last, {.ragged = {count, offsets}, .ids = ids}};
+    *ret_rows = (step_rows){count, sentences, sources, last, {.ragged = {count, offsets}, .ids = ids}};
     return TD_OK;
 }
 
@@ -330,13 +335,14 @@ static td_status advance(td_search *search, const step_rows *rows, td_tensor *hi
     for (size_t start = 0; start < rows->count; start += TD_PROJECTED_ROWS) {
         size_t count = rows->count - start < TD_PROJECTED_ROWS ? rows->count - start : TD_PROJECTED_ROWS;
         td_arena_mark mark = td_arena_get_mark(&search->arena);
-        td_tensor *logits = td_search_project(search, hidden, rows->last + start, count);
+        td_tensor *logits = td_search_scores(search, hidden, rows->last + start, count, rows->sources + start);
         if (!logits)
             return td_search_failure(search, TD_OK, "output layer", error);
         for (size_t r = 0; r < count; r++) {
             td_sentence *sentence = rows->sentences[start + r];
             td_real *row = logits->data + r * logits->stride;
             size_t sentence_rows = sentence->rows;
+            search->rules.vocabulary = sentence->ids; /* its own, whatever its company has */
             if (search->rules.beams)
                 TD_TRY(beam_row(search, sentence, local, row, &merged, error));
             else

@@ -74,7 +74,9 @@ td_status td_rules_init(td_rules *rules, const td_generation *generation, const 
     TD_TRY(check_ids(generation, network->vocabulary, error));
     uint32_t *stamps = rules->stamps;
     uint32_t stamp = rules->stamp;
+    size_t stamp_count = rules->stamp_count;
     *rules = (td_rules){.generation = generation, .vocabulary = network->vocabulary, .stamps = stamps, .stamp = stamp};
+    rules->stamp_count = stamp_count;
     rules->eos = generation->eos_token_id.ids;
     rules->eos_count = generation->eos_token_id.count;
     rules->default_eos = network->eos_id;
@@ -141,7 +143,7 @@ static void penalise_repetition(td_rules *rules, const td_token *tokens, size_t 
 {
     td_real penalty = (td_real)rules->generation->repetition_penalty;
     if (++rules->stamp == 0) {
-        for (size_t i = 0; i < rules->vocabulary; i++)
+        for (size_t i = 0; i < rules->stamp_count; i++)
             rules->stamps[i] = 0;
         rules->stamp = 1;
     }

@@ -19,12 +19,13 @@ typedef struct td_rules {
     size_t eos_count;
     int32_t default_eos; /* storage behind `eos` when it is the network's */
     int32_t start;
-    size_t vocabulary;
+    size_t vocabulary; /* ids of the row in hand: with what its source extends the vocabulary by */
     size_t max_positions;
     bool beams;       /* scores are log-probabilities, not logits */
     bool active;      /* some row may be changed */
-    uint32_t *stamps; /* [vocabulary]: ids already seen in this pass; owned by the search */
+    uint32_t *stamps; /* [stamp_count]: ids already seen in this pass; owned by the search */
     uint32_t stamp;
+    size_t stamp_count;
 } td_rules;
 
 /* Lengths of one sentence, all counting the start token. */

@@ -8,10 +8,12 @@ static td_status check_request(const td_search *search, const td_score_request *
     if (request->source.length == 0 || request->source.length > INT32_MAX)
         return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements",
                        index);
+    td_copy_source copied = td_search_copied(&request->source);
+    size_t ids = search->network->vocabulary + td_extended_count(search->network, &copied);
     for (size_t i = 0; i < request->target_count; i++)
-        if (request->target[i] < 0 || (size_t)request->target[i] >= search->network->vocabulary)
+        if (request->target[i] < 0 || (size_t)request->target[i] >= ids)
             return td_fail(error, TD_ERROR_ARGUMENT, "target %zu: %d is no id of this model; ids are 0 to %zu", index,
-                           (int)request->target[i], search->network->vocabulary - 1);
+                           (int)request->target[i], ids - 1);
     return TD_OK;
 }
 
@@ -58,13 +60,18 @@ static td_status join_targets(td_search *search, const td_score_request *request
 static td_status score_target(td_search *search, td_tensor *hidden, size_t first, const td_score_request *request,
                               td_error *error)
 {
+    td_copy_source sources[TD_PROJECTED_ROWS];
+    for (size_t i = 0; i < TD_PROJECTED_ROWS; i++)
+        sources[i] = td_search_copied(&request->source);
+    search->rules.vocabulary = search->network->vocabulary + td_extended_count(search->network, &sources[0]);
+    TD_TRY(td_search_widen(search, search->rules.vocabulary, error));
     for (size_t start = 0; start < request->target_count; start += TD_PROJECTED_ROWS) {
         size_t left = request->target_count - start, count = left < TD_PROJECTED_ROWS ? left : TD_PROJECTED_ROWS;
         int32_t index[TD_PROJECTED_ROWS];
         for (size_t i = 0; i < count; i++)
             index[i] = (int32_t)(first + start + i);
         td_arena_mark mark = td_arena_get_mark(&search->arena);
-        td_tensor *logits = td_search_project(search, hidden, index, count);
+        td_tensor *logits = td_search_scores(search, hidden, index, count, sources);
         if (!logits)
             return td_search_failure(search, TD_OK, "output layer", error);
         for (size_t i = 0; i < count; i++) {

@@ -19,18 +19,29 @@ td_status td_search_new(const td_network *network, const td_search_options *opti
     if (search->options.batch_tokens == 0)
         search->options.batch_tokens = DEFAULT_BATCH_TOKENS;
     td_arena_init(&search->arena);
-    search->row = td_allocate_array(network->vocabulary, sizeof *search->row);
-    search->rules.stamps = td_allocate_array(network->vocabulary, sizeof *search->rules.stamps);
-    td_status status = TD_OK;
-    if (!search->row || !search->rules.stamps)
-        status = td_fail_memory(error, network->vocabulary * 2 * sizeof *search->row);
-    else
+    td_status status = td_search_widen(search, network->vocabulary, error);
+    if (status == TD_OK)
         status = network->architecture->state_new(network, &search->state, error);
     if (status != TD_OK) {
         td_search_free(search);
         return status;
     }
     *ret_search = search;
+    return TD_OK;
+}
+
+td_status td_search_widen(td_search *search, size_t width, td_error *error)
+{
+    if (width <= search->widest)
+        return TD_OK;
+    td_real *row = td_resize_array(search->row, width, sizeof *row);
+    search->row = row ? row : search->row;
+    uint32_t *stamps = td_resize_array(search->rules.stamps, width, sizeof *stamps);
+    search->rules.stamps = stamps ? stamps : search->rules.stamps;
+    if (!row || !stamps)
+        return td_fail_memory(error, width * 2 * sizeof *row);
+    memset(stamps + search->widest, 0, (width - search->widest) * sizeof *stamps);
+    search->widest = search->rules.stamp_count = width;
     return TD_OK;
 }
 
@@ -138,28 +149,23 @@ td_status td_search_admit(td_search *search, const td_source *const *sources, si
     return TD_OK;
 }
 
-td_tensor *td_search_project(td_search *search, td_tensor *hidden, const int32_t *index, size_t count)
+td_tensor *td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count,
+                            const td_copy_source *sources)
 {
-    bool together = hidden->stride == hidden->columns;
-    for (size_t i = 1; i < count; i++)
-        together = together && index[i] == index[0] + (int32_t)i;
-    td_real *rows = hidden->data + (size_t)index[0] * hidden->stride;
-    if (!together) {
-        rows = td_graph_allocate(&search->graph, count * hidden->columns, sizeof *rows);
-        for (size_t i = 0; rows && i < count; i++)
-            memcpy(rows + i * hidden->columns, hidden->data + (size_t)index[i] * hidden->stride,
-                   hidden->columns * sizeof *rows);
+    td_copying copying = td_network_copying(search->network, search->state);
+    size_t extended = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t own = td_extended_count(search->network, &sources[i]);
+        extended = own > extended ? own : extended;
     }
-    if (!rows)
-        return NULL;
-    return td_project(search->network, &search->graph, td_tensor_of(&search->graph, rows, count, hidden->columns));
+    return td_next_scores(search->network, &search->graph, hidden, &copying, index, count, sources, extended);
 }
 
 td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum,
                                td_error *error)
 {
     const td_kernels *kernels = search->graph.kernels;
-    size_t n = search->network->vocabulary;
+    size_t n = search->rules.vocabulary;
     td_real maximum = kernels->maximum(row, n);
     td_real sum = kernels->exp_sum(search->row, row, maximum, n);
     if (!isfinite(maximum) || !isfinite(sum) || !(sum > 0))

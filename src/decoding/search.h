@@ -3,6 +3,7 @@
 #define TD_DECODING_SEARCH_H
 
 #include "decoding/sentence.h"
+#include "models/copying.h"
 
 struct td_search {
     const td_network *network;
@@ -15,7 +16,8 @@ struct td_search {
     size_t live_count, spare_count, capacity;
     size_t cost; /* of the live */
     const td_generate_callbacks *callbacks;
-    td_real *row;             /* [vocabulary] scratch */
+    size_t widest;            /* ids a row of scores may hold: the vocabulary's and those a source extends it by */
+    td_real *row;             /* [widest] scratch */
     td_candidate *candidates; /* [candidate_capacity]: of one row, then of one sentence */
     td_candidate *merged;
     int32_t *merged_parents;
@@ -38,9 +40,17 @@ td_status td_search_admit(td_search *search, const td_source *const *sources, si
                           td_error *error);
 /* Turns a failed call on the graph into an error that says which. */
 td_status td_search_failure(td_search *search, td_status status, const char *what, td_error *error);
-/* Logits of hidden rows index[0..count) (count <= TD_PROJECTED_ROWS), in the arena. */
-td_tensor *td_search_project(td_search *search, td_tensor *hidden, const int32_t *index, size_t count);
-/* log sum exp of a row; fails when it isn't finite. */
+/* Makes room for rows of `width` scores. */
+td_status td_search_widen(td_search *search, size_t width, td_error *error);
+/* Scores (td_next_scores) of hidden rows index[0..count) (count <= TD_PROJECTED_ROWS), in the arena. sources: each
+ * row's. */
+td_tensor *td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count,
+                            const td_copy_source *sources);
+static inline td_copy_source td_search_copied(const td_source *source)
+{
+    return (td_copy_source){source->ids, source->length};
+}
+/* log sum exp of a row [rules.vocabulary]; fails when it isn't finite. */
 td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum,
                                td_error *error);
 

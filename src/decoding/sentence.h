@@ -22,6 +22,7 @@ typedef struct td_sentence {
     td_lengths lengths;
     size_t width;         /* paths at most: beams, or samples */
     size_t rows;          /* of the decoder state; 1 at first, then one for each running path */
+    size_t ids;           /* the network's, and those its source extends them by */
     size_t memory_length; /* rows that attention runs over */
     size_t cost;          /* share of the batch's budget */
     bool fresh;           /* its prompt was not read yet */

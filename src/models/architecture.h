@@ -48,10 +48,18 @@ typedef struct td_network {
     size_t max_positions;     /* 0: unlimited */
     size_t feature_width;     /* columns of the source's features; 0: the source is ids */
     size_t frozen_width;      /* columns of `frozen`'s result; 0: the family has no such part */
+    bool copies;              /* from the source: see models/copying.h */
+    int32_t unknown_id;       /* when copying: what ids from `vocabulary` on are read as */
 } td_network;
 
 /* The decoder's memory between calls: one row per hypothesis. Owned by a session; `rows` counts. */
 typedef struct td_decoder_state td_decoder_state;
+
+/* What decode left for copying from the source (See 2017). Lives in the graph's arena. */
+typedef struct td_copying {
+    td_tensor *weights; /* [T, longest source]: each hidden row's attention over its source, zeros after it; NULL: not kept */
+    td_tensor *gate;    /* [T, 1]: logit of the probability of generating rather than copying; NULL: the network does not copy */
+} td_copying;
 
 typedef struct td_architecture {
     const char *model_type; /* in config.json */
@@ -83,6 +91,8 @@ typedef struct td_architecture {
     /* The product in front of connectionist temporal classification (Graves 2006): memory states -> logits over the target vocabulary,
      * whose blank is pad_id. NULL when the family has none, or weight NULL when this network has none. */
     td_projection (*ctc)(const td_network *network);
+    /* Of the last decode; NULL when the family never copies. */
+    td_copying (*copying)(const td_decoder_state *state);
 } td_architecture;
 
 /* The table; NULL when no row has that name. */

@@ -6,7 +6,7 @@
 td_status td_cache_init(td_key_value_cache *cache, size_t layers, size_t width, td_error *error)
 {
     (void)error;
-    *cache = (td_key_value_cache){.layers = layers, .width = width};
+    *cache = (td_key_value_cache){.layers = layers, .memory_layers = layers, .width = width};
     return TD_OK;
 }
 
@@ -117,7 +117,7 @@ static bool size_group(td_memory_group *group, size_t layers, size_t width, td_r
 td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged)
 {
     td_memory_group *group = take_group(cache);
-    if (!group || !size_group(group, cache->layers, cache->width, ragged) || !grow_rows(cache, cache->rows + ragged.count, 1)) {
+    if (!group || !size_group(group, cache->memory_layers, cache->width, ragged) || !grow_rows(cache, cache->rows + ragged.count, 1)) {
         td_graph_fail(graph, TD_ERROR_MEMORY, "out of memory for the keys and values of %zu sources", ragged.count);
         return NULL;
     }
@@ -199,7 +199,7 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
     return td_graph_ok(graph) ? mixed : NULL;
 }
 
-static size_t memory_length(const td_key_value_cache *cache, size_t row)
+size_t td_cache_memory_length(const td_key_value_cache *cache, size_t row)
 {
     const int32_t *offsets = cache->groups[cache->row[row].group].offsets + cache->row[row].sequence;
     return (size_t)(offsets[1] - offsets[0]);
@@ -220,7 +220,7 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
         return NULL;
     size_t width = cache->width, head_width = width / heads, longest = 0, most = 0, total = 0;
     for (size_t row = 0; row < cache->rows; row++) {
-        size_t length = memory_length(cache, row), pairs = length * td_ragged_length(tokens, row);
+        size_t length = td_cache_memory_length(cache, row), pairs = length * td_ragged_length(tokens, row);
         longest = length > longest ? length : longest;
         most = pairs > most ? pairs : most;
         total += pairs;
@@ -233,7 +233,7 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
     td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
     for (size_t row = 0; mixed && scratch && weights && row < cache->rows; row++) {
         const td_memory_group *group = &cache->groups[cache->row[row].group];
-        size_t start = (size_t)group->offsets[cache->row[row].sequence], length = memory_length(cache, row);
+        size_t start = (size_t)group->offsets[cache->row[row].sequence], length = td_cache_memory_length(cache, row);
         const td_real *kv = group->kv + (layer * group->total + start) * 2 * width;
         size_t first = (size_t)tokens.offsets[row], count = td_ragged_length(tokens, row);
         for (size_t head = 0; head < heads; head++)

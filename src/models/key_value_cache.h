@@ -21,6 +21,7 @@ typedef struct td_cache_row {
 
 typedef struct td_key_value_cache {
     size_t layers, width;
+    size_t memory_layers;   /* that read the memory: `layers` unless raised before the first memory */
     td_real scale;          /* of scores; 0: 1 / sqrt(width of a head) */
     td_attention_bias bias; /* of self-attention, for the present call of decode; must reach over the longest row */
     size_t rows, row_capacity;
@@ -39,6 +40,8 @@ td_status td_cache_init(td_key_value_cache *cache, size_t layers, size_t width, 
 void td_cache_free(td_key_value_cache *cache);
 /* Appends one row per sequence; NULL after a failure (noted in the graph). Valid until the next call. */
 td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged);
+/* Rows of the memory that a row of the cache attends to. */
+size_t td_cache_memory_length(const td_key_value_cache *cache, size_t row);
 void td_cache_set_memory(td_memory_group *group, size_t layer, const td_tensor *kv);
 /* Takes slots for the tokens about to be read and advances the rows; `past` then holds where they were. */
 bool td_cache_extend(td_key_value_cache *cache, td_graph *graph, td_ragged tokens);

@@ -27,7 +27,8 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
     td_tensor **finals = td_graph_allocate(graph, 2 * count, sizeof *finals);
     if (!finals)
         return graph->error.status;
-    td_tensor *x = td_rnn_embed(network, graph, model->source_embedding, source->ids, td_ragged_total(source->ragged));
+    td_tensor *x = td_rnn_embed(network, graph, model->source_embedding, 
+                               td_known_ids(network, graph, source->ids, td_ragged_total(source->ragged)), td_ragged_total(source->ragged));
     td_memory memory = {.ragged = source->ragged, .source_ids = source->ids};
     memory.states = td_recurrent_stack_apply(graph, &model->encoder, x, source->ragged, network->rates.dropout, NULL, NULL, finals,
                                              finals + count);
@@ -93,6 +94,11 @@ size_t td_rnn_state_rows(const td_decoder_state *state)
     return state->rows;
 }
 
+td_copying td_rnn_copying(const td_decoder_state *state)
+{
+    return state->copying;
+}
+
 extern const td_architecture td_architecture_tandem_rnn;
 const td_architecture td_architecture_tandem_rnn = {
     .model_type = "tandem-rnn",
@@ -107,4 +113,5 @@ const td_architecture td_architecture_tandem_rnn = {
     .decode = td_rnn_decode,
     .reorder = td_rnn_state_reorder,
     .state_rows = td_rnn_state_rows,
+    .copying = td_rnn_copying,
 };

@@ -3,7 +3,7 @@
 #define TD_MODELS_RECURRENT_H
 
 #include "layers/recurrent.h"
-#include "models/architecture.h"
+#include "models/copying.h"
 
 typedef enum td_rnn_attention {
     TD_RNN_NONE,     /* one fixed vector (Sutskever 2014; Cho 2014 with context_feeding) */
@@ -41,6 +41,7 @@ typedef struct td_rnn_network {
     const td_parameter *concat;         /* [A, H + M], whose columns are query and key of "concat" */
     const td_parameter *v, *coverage_weight;
     td_rnn_linear readout; /* [R, H + M (+ E for additive)] */
+    td_rnn_linear gate;    /* of copying [1, as the readout]; absent without */
     td_rnn_linear reduce;  /* to the embedding's width when the output is tied and the decoder is wider */
     td_projection projection;
     td_rnn_front front;
@@ -70,6 +71,7 @@ struct td_decoder_state {
     size_t longest, coverage_capacity; /* of a memory among the rows; elements of the two above */
     td_rnn_memory *memories;
     size_t memory_count;
+    td_copying copying; /* of the last decode */
     /* While recording. */
     td_tensor *recorded, *recorded_coverage, *keys, *memory_values;
 };
@@ -97,6 +99,7 @@ td_tensor *td_rnn_state_values(td_decoder_state *state, td_graph *graph);
 td_tensor *td_rnn_state_coverage(td_decoder_state *state, td_graph *graph);
 void td_rnn_state_store(td_decoder_state *state, td_graph *graph, td_tensor *values, td_tensor *coverage);
 td_status td_rnn_state_reorder(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error);
+td_copying td_rnn_copying(const td_decoder_state *state);
 
 /* x weight^T + bias */
 td_tensor *td_rnn_apply(td_graph *graph, td_rnn_linear linear, td_tensor *x);

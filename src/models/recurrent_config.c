@@ -177,6 +177,8 @@ static void declare_output(td_network *network, td_rnn_network *model, int tie)
         model->readout = td_rnn_declare_linear(parameters, model->readout_width, hidden + model->memory + model->embedding, "readout");
     else if (model->attention != TD_RNN_NONE)
         model->readout = td_rnn_declare_linear(parameters, model->readout_width, hidden + model->memory, "readout");
+    if (network->copies)
+        model->gate = td_rnn_declare_linear(parameters, 1, model->readout.weight->columns, "copy.gate");
     if (model->attention != TD_RNN_NONE)
         width = model->readout_width;
     if (tie != TIE_NONE && width != model->embedding) {
@@ -202,6 +204,9 @@ static td_status declare_weights(const json_t *config, const char *file, td_netw
                        file);
     if (tie == TIE_THREE_WAY && network->architecture->source != TD_TEXT)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"tie_embeddings\": three-way needs words on both sides (two-way or none)", file);
+    TD_TRY(td_copying_configure(config, file, words, network, error));
+    if (network->copies && model->attention == TD_RNN_NONE)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"copy\" needs \"attention\" other than none", file);
     bool additive = model->attention == TD_RNN_ADDITIVE;
     model->readout_width = additive ? model->embedding : model->decoder.hidden;
     model->feed = additive || model->context_feeding ? model->memory : model->input_feeding ? model->readout_width : 0;

@@ -14,6 +14,8 @@ typedef struct decoder_pass {
     td_ragged targets;
     const int32_t *ids;
     size_t total;
+    td_tensor *kept;         /* [total, longest] attention of all rows, where the state is asked for it */
+    td_tensor *gate;         /* [total, 1] of a network that copies */
     const td_real **weights; /* [total] where each target row's attention lies; NULL when nobody asks */
 } decoder_pass;
 
@@ -92,9 +94,12 @@ static td_tensor *attend_whole(decoder_pass *pass, td_tensor *y)
     td_step_linear *projection = query_projection(pass, pass->total);
     td_tensor *query = projection ? td_step_linear_apply(graph, projection, y, NULL) : y, *weights = NULL;
     td_tensor *parts[2] = {y, attend(pass, query, segments, NULL, &weights)};
+    pass->kept = weights;
     for (size_t i = 0; pass->weights && weights && i < pass->total; i++)
         pass->weights[i] = weights->data + i * weights->stride;
-    td_tensor *readout = td_rnn_apply(graph, pass->model->readout, td_concatenate(graph, parts, 2));
+    td_tensor *inputs = td_concatenate(graph, parts, 2), *readout = td_rnn_apply(graph, pass->model->readout, inputs);
+    if (pass->model->gate.weight)
+        pass->gate = td_rnn_apply(graph, pass->model->gate, inputs);
     return td_activate(graph, readout, TD_TANH, pass->network->rates.dropout);
 }
 
@@ -135,7 +140,7 @@ typedef struct step_loop {
     size_t parts;
     td_tensor **part;              /* present h of each layer, c of each layer */
     td_tensor *fed, *coverage;
-    td_tensor **tops, **contexts, **outputs; /* per step */
+    td_tensor **tops, **contexts, **outputs, **weights; /* per step */
     td_tensor **ended;             /* [steps, parts + 2]: states of the rows whose last position a step was */
 } step_loop;
 
@@ -151,6 +156,7 @@ static bool allocate_loop(decoder_pass *pass, step_loop *loop)
     loop->tops = td_graph_allocate(graph, steps, sizeof *loop->tops);
     loop->contexts = td_graph_allocate(graph, steps, sizeof *loop->contexts);
     loop->outputs = td_graph_allocate(graph, steps, sizeof *loop->outputs);
+    loop->weights = td_graph_allocate(graph, steps, sizeof *loop->weights);
     loop->ended = td_graph_allocate(graph, steps * (loop->parts + 2), sizeof *loop->ended);
     return td_graph_ok(graph);
 }
@@ -214,6 +220,7 @@ static td_tensor *step_attention(decoder_pass *pass, step_loop *loop, size_t t, 
         return NULL;
     if (loop->coverage)
         loop->coverage = td_add(pass->graph, loop->coverage, weights);
+    loop->weights[t] = weights;
     const int32_t *rows = loop->packing.rows + loop->packing.starts[t];
     for (size_t r = 0; pass->weights && r < weights->rows; r++)
         pass->weights[rows[r]] = weights->data + r * weights->stride;
@@ -309,11 +316,23 @@ static td_tensor *end_outputs(decoder_pass *pass, step_loop *loop)
 {
     td_graph *graph = pass->graph;
     size_t steps = loop->packing.steps;
-    if (pass->model->attention != TD_RNN_ADDITIVE)
+    bool additive = pass->model->attention == TD_RNN_ADDITIVE;
+    if (!additive && !pass->model->gate.weight)
         return td_stack_rows(graph, loop->outputs, steps);
     td_tensor *parts[3] = {td_stack_rows(graph, loop->tops, steps), td_stack_rows(graph, loop->contexts, steps), loop->embedded};
-    td_tensor *readout = td_rnn_apply(graph, pass->model->readout, td_concatenate(graph, parts, 3));
+    td_tensor *inputs = td_concatenate(graph, parts, additive ? 3 : 2);
+    if (pass->model->gate.weight)
+        pass->gate = td_gather_rows(graph, td_rnn_apply(graph, pass->model->gate, inputs), loop->packing.places, pass->total);
+    if (!additive)
+        return td_stack_rows(graph, loop->outputs, steps);
+    td_tensor *readout = td_rnn_apply(graph, pass->model->readout, inputs);
     return td_activate(graph, readout, TD_TANH, pass->network->rates.dropout);
+}
+
+/* For copying, or for the coverage loss. */
+static bool keeps_weights(const decoder_pass *pass)
+{
+    return pass->network->copies || (pass->model->coverage && pass->graph->recording);
 }
 
 static td_tensor *decode_steps(decoder_pass *pass)
@@ -329,6 +348,8 @@ static td_tensor *decode_steps(decoder_pass *pass)
     if (!td_graph_ok(pass->graph))
         return NULL;
     end_state(pass, &loop);
+    if (keeps_weights(pass))
+        pass->kept = td_gather_rows(pass->graph, td_stack_rows(pass->graph, loop.weights, loop.packing.steps), loop.packing.places, pass->total);
     return td_gather_rows(pass->graph, end_outputs(pass, &loop), loop.packing.places, pass->total);
 }
 
@@ -365,7 +386,9 @@ td_status td_rnn_decode(const td_network *network, td_graph *graph, td_decoder_s
     const td_rnn_network *model = network->family;
     if (!check_targets(graph, state, targets))
         return graph->error.status;
-    decoder_pass pass = {network, model, graph, state, targets->ragged, targets->ids, td_ragged_total(targets->ragged), NULL};
+    decoder_pass pass = {.network = network, .model = model, .graph = graph, .state = state, .targets = targets->ragged};
+    pass.total = td_ragged_total(targets->ragged);
+    pass.ids = td_known_ids(network, graph, targets->ids, pass.total);
     bool weights = ret_attention && model->attention != TD_RNN_NONE;
     if (weights)
         pass.weights = td_graph_allocate(graph, pass.total, sizeof *pass.weights);
@@ -376,6 +399,7 @@ td_status td_rnn_decode(const td_network *network, td_graph *graph, td_decoder_s
     const td_real *joined = weights && td_graph_ok(graph) ? join_weights(&pass) : NULL;
     if (!td_graph_ok(graph))
         return graph->error.status;
+    state->copying = (td_copying){keeps_weights(&pass) ? pass.kept : NULL, pass.gate};
     *ret_hidden = hidden;
     if (ret_attention)
         *ret_attention = joined;

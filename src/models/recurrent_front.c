@@ -182,6 +182,7 @@ static td_projection ctc(const td_network *network)
         .decode = td_rnn_decode,                                        \
         .reorder = td_rnn_state_reorder,                                \
         .state_rows = td_rnn_state_rows,                                \
+        .copying = td_rnn_copying,                                      \
         .ctc = ctc_projection,                                          \
     };
 

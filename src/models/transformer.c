@@ -1,9 +1,10 @@
 /* Encoder-decoder Transformers of the BART line: Marian, BART, mBART, Pegasus, M2M-100. They differ in where the norms are, how
  * positions are made and which tables are tied; a row of traits says so, the layers are the same. */
 #include "io/json.h"
-#include "models/architecture.h"
+#include "models/copying.h"
 #include "models/key_value_cache.h"
 #include "ops/ops.h"
+#include "ops/recurrent.h"
 
 #include <math.h>
 #include <string.h>
@@ -50,6 +51,12 @@ typedef struct transformer_stack {
     norm_layer embedding_norm, final_norm;
 } transformer_stack;
 
+/* Copying reads the source with a head of its own on top of the decoder; its attention is the distribution over source positions. */
+typedef struct copy_layer {
+    td_parameter *query_weight, *query_bias, *key_weight, *key_bias;
+    td_parameter *gate_weight, *gate_bias; /* [1, 2 D]: of the decoder's state and what the head read */
+} copy_layer;
+
 typedef struct transformer {
     const transformer_traits *traits;
     size_t width, position_offset;
@@ -57,12 +64,14 @@ typedef struct transformer {
     td_real embedding_scale;
     transformer_stack encoder, decoder;
     td_parameter *logits_weight, *logits_bias;
+    copy_layer copy; /* of a network that copies */
 } transformer;
 
 struct td_decoder_state {
     td_key_value_cache cache;
     td_memory memory; /* while recording: the memory of this step */
     size_t recorded_rows;
+    td_copying copying; /* of the last decode */
 };
 
 /* What one pass over a batch needs. */
@@ -188,6 +197,17 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
     }
 }
 
+static void declare_copying(td_parameters *parameters, transformer *model)
+{
+    copy_layer *copy = &model->copy;
+    copy->query_weight = td_parameters_declare(parameters, model->width, model->width, TD_INIT_XAVIER, 1, "tandem.copy.query.weight");
+    copy->query_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "tandem.copy.query.bias");
+    copy->key_weight = td_parameters_declare(parameters, model->width, model->width, TD_INIT_XAVIER, 1, "tandem.copy.key.weight");
+    copy->key_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "tandem.copy.key.bias");
+    copy->gate_weight = td_parameters_declare(parameters, 1, 2 * model->width, TD_INIT_XAVIER, 1, "tandem.copy.gate.weight");
+    copy->gate_bias = td_parameters_declare(parameters, 1, 0, TD_INIT_ZERO, 0, "tandem.copy.gate.bias");
+}
+
 /* A size from the configuration: `key` must be there and within 1..limit. */
 static td_status get_size(const json_t *config, const char *file, const char *key, size_t limit, size_t *ret_size, td_error *error)
 {
@@ -288,6 +308,7 @@ static td_status configure_embeddings(const json_t *config, const char *file, td
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_vocab_size\" %zu differs from \"vocab_size\" %zu though embeddings are shared",
                        file, network->vocabulary, source_words);
     TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
+    TD_TRY(td_copying_configure(config, file, source_words, network, error));
     declare_embeddings(network, model, source_words, shared && tied, tied);
     return TD_OK;
 }
@@ -308,7 +329,10 @@ static td_status configure(const transformer_traits *traits, const json_t *confi
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file, network->pad_id);
     TD_TRY(configure_embeddings(config, file, network, model, error));
     TD_TRY(declare_stack(network, model, &model->encoder, "encoder", error));
-    return declare_stack(network, model, &model->decoder, "decoder", error);
+    TD_TRY(declare_stack(network, model, &model->decoder, "decoder", error));
+    if (network->copies)
+        declare_copying(&network->parameters, model);
+    return TD_OK;
 }
 
 /* Row p: sin(p f_0) .. sin(p f_h-1), cos(p f_0) .. cos(p f_h-1), f_j = 10000^(-j / h) (Vaswani 2017, 3.5), not interleaved. */
@@ -438,6 +462,7 @@ static td_tensor *embed(transformer_pass *pass, const transformer_stack *stack, 
     size_t count = td_ragged_total(pass->ragged);
     for (size_t i = 0; i < count; i++)
         positions[i] += (int32_t)pass->model->position_offset;
+    ids = td_known_ids(pass->network, pass->graph, ids, count);
     td_tensor *x = td_embedding(pass->graph, td_graph_parameter(pass->graph, stack->embedding), ids, count, pass->model->embedding_scale);
     x = td_add_positions(pass->graph, x, td_graph_parameter(pass->graph, stack->positions), positions);
     if (pass->model->traits->embedding_norm)
@@ -491,6 +516,7 @@ static td_status state_new(const td_network *network, td_decoder_state **ret_sta
         td_release(state);
         return status;
     }
+    state->cache.memory_layers += network->copies;
     *ret_state = state;
     return TD_OK;
 }
@@ -500,6 +526,11 @@ static void state_free(td_decoder_state *state)
     if (state)
         td_cache_free(&state->cache);
     td_release(state);
+}
+
+static td_tensor *copy_keys(transformer_pass *pass, td_tensor *states)
+{
+    return output_linear(pass, states, pass->model->copy.key_weight, pass->model->copy.key_bias);
 }
 
 static td_status begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
@@ -520,7 +551,63 @@ static td_status begin(const td_network *network, td_graph *graph, const td_memo
         td_cache_set_memory(group, i, kv);
         td_arena_release_to(graph->arena, mark);
     }
+    if (group && network->copies) {
+        td_tensor *parts[2] = {copy_keys(&pass, memory->states), memory->states};
+        td_cache_set_memory(group, model->decoder.layers, td_concatenate(graph, parts, 2));
+    }
     return finish(graph);
+}
+
+/* Rows of each its memory's length, end to end -> [T, longest], zeros after. */
+static td_tensor *spread_weights(transformer_pass *pass, const td_real *joined)
+{
+    size_t longest = 0;
+    for (size_t row = 0; row < pass->ragged.count; row++) {
+        size_t length = td_cache_memory_length(&pass->state->cache, row);
+        longest = length > longest ? length : longest;
+    }
+    td_tensor *weights = td_tensor_zeroed(pass->graph, td_ragged_total(pass->ragged), longest, false);
+    for (size_t row = 0; weights && joined && row < pass->ragged.count; row++) {
+        size_t length = td_cache_memory_length(&pass->state->cache, row);
+        for (int32_t i = pass->ragged.offsets[row]; i < pass->ragged.offsets[row + 1]; i++, joined += length)
+            memcpy(weights->data + (size_t)i * weights->stride, joined, length * sizeof *joined);
+    }
+    return weights;
+}
+
+/* query [T, D] over the memory of this step -> what was read [T, D] */
+static td_tensor *recorded_copy_attention(transformer_pass *pass, td_tensor *query, td_tensor **ret_weights)
+{
+    td_memory *memory = &pass->state->memory;
+    td_tensor *keys = copy_keys(pass, memory->states), *values = memory->states;
+    td_memory_segment *segments = td_graph_allocate(pass->graph, td_ragged_total(pass->ragged), sizeof *segments);
+    if (!segments || !keys || !values)
+        return NULL;
+    td_recurrent_attention_options options = {.key_stride = keys->stride, .value_stride = values->stride, .value_width = values->columns};
+    for (size_t row = 0; row < pass->ragged.count; row++) {
+        size_t first = (size_t)memory->ragged.offsets[row], length = td_ragged_length(memory->ragged, row);
+        options.longest = length > options.longest ? length : options.longest;
+        for (int32_t i = pass->ragged.offsets[row]; i < pass->ragged.offsets[row + 1]; i++)
+            segments[i] = (td_memory_segment){keys->data + first * keys->stride, values->data + first * values->stride, length};
+    }
+    query = td_scale(pass->graph, query, (td_real)(1 / sqrt((double)pass->model->width)));
+    return td_recurrent_attention(pass->graph, query, segments, &options, keys, values, NULL, NULL, NULL, ret_weights);
+}
+
+static td_copying copy_attention(transformer_pass *pass, td_tensor *x)
+{
+    const copy_layer *copy = &pass->model->copy;
+    td_copying copying = {0};
+    td_tensor *query = output_linear(pass, x, copy->query_weight, copy->query_bias), *read;
+    if (pass->graph->recording) {
+        read = recorded_copy_attention(pass, query, &copying.weights);
+    } else {
+        read = td_cache_cross_attention(&pass->state->cache, pass->graph, pass->model->decoder.layers, 1, pass->ragged, query, &pass->attention);
+        copying.weights = spread_weights(pass, pass->attention);
+    }
+    td_tensor *parts[2] = {x, read};
+    copying.gate = output_linear(pass, td_concatenate(pass->graph, parts, 2), copy->gate_weight, copy->gate_bias);
+    return copying;
 }
 
 static td_status decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
@@ -547,6 +634,7 @@ static td_status decode(const td_network *network, td_graph *graph, td_decoder_s
     }
     if (model->traits->pre_norm)
         x = apply_norm(&pass, x, stack->final_norm);
+    state->copying = network->copies ? copy_attention(&pass, x) : (td_copying){0};
     *ret_hidden = x;
     if (ret_attention)
         *ret_attention = pass.attention;
@@ -563,6 +651,11 @@ static size_t state_rows(const td_decoder_state *state)
     return state->cache.rows;
 }
 
+static td_copying copying(const td_decoder_state *state)
+{
+    return state->copying;
+}
+
 /* ---- the rows of the table ---- */
 
 #define TRANSFORMER_ROW(symbol, name, ...)                                                                                       \
@@ -572,8 +665,11 @@ static size_t state_rows(const td_decoder_state *state)
         return configure(&traits_##symbol, config, file, network, error);                                                         \
     }                                                                                                                             \
     extern const td_architecture td_architecture_##symbol;                                                                        \
-    const td_architecture td_architecture_##symbol = {name, TD_TEXT, configure_##symbol, fill_constants, release, projection,     \
-                                                      encode, state_new, state_free, begin, decode, reorder, state_rows};
+    const td_architecture td_architecture_##symbol = {.model_type = name, .source = TD_TEXT, .configure = configure_##symbol,     \
+                                                      .fill_constants = fill_constants, .release = release,                       \
+                                                      .projection = projection, .encode = encode, .state_new = state_new,         \
+                                                      .state_free = state_free, .begin = begin, .decode = decode,                 \
+                                                      .reorder = reorder, .state_rows = state_rows, .copying = copying};
 
 /*              symbol   model_type  pre-norm  embedding norm  positions        offset  logits bias  two vocabularies  scale  activation */
 TRANSFORMER_ROW(marian, "marian", false, false, POSITIONS_SINUSOIDAL, 0, true, true, false, "gelu")

@@ -17,7 +17,7 @@ typedef struct loss_operation {
     td_real *logits;   /* [BLOCK_ROWS, V] */
     td_real *scratch;  /* [2, V] */
     uint16_t *rounded; /* [BLOCK_ROWS, V] or NULL */
-    td_real *dhidden, *dweight, *dbias;
+    td_real *dhidden, *dweight, *dbias, *dcopy_weights, *dgate;
     double loss, nll;
 } loss_operation;
 
@@ -53,6 +53,74 @@ static void block_backward(const loss_operation *op, size_t first, size_t rows, 
                             op->dweight, width);
     for (size_t row = 0; op->dbias && row < rows; row++)
         op->graph->kernels->add(op->dbias, dlogits + row * words, words);
+}
+
+/* log(exp(a) + exp(b)) */
+static double log_add(double a, double b)
+{
+    double most = a > b ? a : b, least = a > b ? b : a;
+    return isinf(most) ? most : most + log1p(exp(least - most));
+}
+
+/* log(sigmoid(x)) */
+static double log_sigmoid(double x)
+{
+    return x < 0 ? x - log1p(exp(x)) : -log1p(exp(-x));
+}
+
+/* log of the attention on source positions that hold `target`. One that is there has a chance, even where float32 has none left. */
+static double log_copied(const td_copy_source *source, const td_real *weights, int32_t target)
+{
+    double sum = 0;
+    bool found = false;
+    for (size_t i = 0; i < source->length; i++)
+        if (source->ids[i] == target) {
+            sum += (double)weights[i];
+            found = true;
+        }
+    return found ? log(sum > 1e-30 ? sum : 1e-30) : -INFINITY;
+}
+
+/* A row whose target may be copied: P = g p(y) + (1 - g) c(y). With r = g p(y) / P, the generated share, the gradients of log P are
+ * r ([i = y] - p_i) for logit i, r - g for the gate, and (1 - g) / P for the weight of every source position that holds y. */
+static void copy_row(loss_operation *op, size_t row, td_real *logits)
+{
+    const td_copy_loss *copy = op->options.copy;
+    const td_copy_source *source = &copy->sources[row];
+    size_t n = op->weight->rows;
+    int32_t target = op->targets[row];
+    double s = (double)op->options.label_smoothing, scale = (double)op->options.gradient_scale, sum = 0;
+    bool known = (size_t)target < n;
+    const td_real *weights = copy->weights->data + row * copy->weights->stride;
+    double gate = (double)copy->gate->data[row * copy->gate->stride], log_generate = log_sigmoid(gate), log_copy = log_sigmoid(-gate);
+    td_real shift = op->graph->kernels->maximum(logits, n), total = op->graph->kernels->exp_sum(op->scratch, logits, shift, n);
+    double log_total = (double)shift + log((double)total);
+    double generated = known ? log_generate + (double)logits[target] - log_total : -INFINITY;
+    double log_p = log_add(generated, log_copy + log_copied(source, weights, target)), share = exp(generated - log_p);
+    for (size_t i = 0; s > 0 && i < n; i++)
+        sum += (double)logits[i];
+    op->nll -= log_p;
+    op->loss += s * (log_total - sum / (double)n) - (1 - s) * log_p;
+    td_real factor = (td_real)(scale * ((1 - s) * share + s) / (double)total), even = (td_real)(scale * s / (double)n);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        logits[i] = op->scratch[i] * factor - even;
+    if (known)
+        logits[target] -= (td_real)(scale * (1 - s) * share);
+    if (op->dgate)
+        op->dgate[row * copy->gate->stride] -= (td_real)(scale * (1 - s) * (share - exp(log_generate)));
+    double steep = log_copy - log_p < 60 ? exp(log_copy - log_p) : exp(60); /* float32 holds no more than exp(88) */
+    for (size_t i = 0; op->dcopy_weights && i < source->length; i++)
+        if (source->ids[i] == target)
+            op->dcopy_weights[row * copy->weights->stride + i] -= (td_real)(scale * (1 - s) * steep);
+}
+
+static void block_copy_loss(loss_operation *op, size_t first, size_t rows)
+{
+    block_logits(op, first, rows, op->logits);
+    for (size_t row = 0; row < rows; row++)
+        copy_row(op, first + row, op->logits + row * op->weight->rows);
+    block_backward(op, first, rows, op->logits);
 }
 
 static void block_loss(loss_operation *op, size_t first, size_t rows)
@@ -125,17 +193,37 @@ static void block_pair_loss(loss_operation *op, size_t first, size_t rows)
     block_backward(op, half + first, rows, b);
 }
 
-static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_tensor *weight, const td_tensor *bias,
-                          const int32_t *targets, bool pairs)
+static bool is_copied(const td_copy_loss *copy, size_t row, int32_t target)
 {
+    for (size_t i = 0; copy && i < copy->sources[row].length; i++)
+        if (copy->sources[row].ids[i] == target)
+            return true;
+    return false;
+}
+
+static void check_copying(td_graph *graph, const td_tensor *hidden, const td_copy_loss *copy, bool pairs)
+{
+    bool fit = !pairs && copy->weights && copy->gate && copy->weights->rows == hidden->rows && copy->gate->rows == hidden->rows;
+    for (size_t i = 0; fit && i < hidden->rows; i++)
+        fit = copy->sources[i].length <= copy->weights->columns;
+    if (!fit)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: weights and gate for copying do not fit %zu rows", hidden->rows);
+}
+
+static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_tensor *weight, const td_tensor *bias,
+                          const int32_t *targets, const td_cross_entropy_options *options)
+{
+    bool pairs = options->r_drop > 0;
     if (hidden->columns != weight->columns || hidden->stride != hidden->columns || weight->stride != weight->columns ||
         (bias && bias->columns != weight->rows))
         td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: hidden of %zu, weight [%zu, %zu], bias of %zu", hidden->columns,
                       weight->rows, weight->columns, bias ? bias->columns : 0);
     if (pairs && hidden->rows % 2)
         td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: %zu rows are not two halves", hidden->rows);
-    for (size_t i = 0; i < hidden->rows; i++)
-        if (targets[i] < 0 || (size_t)targets[i] >= weight->rows)
+    if (options->copy)
+        check_copying(graph, hidden, options->copy, pairs);
+    for (size_t i = 0; td_graph_ok(graph) && i < hidden->rows; i++)
+        if (targets[i] < 0 || ((size_t)targets[i] >= weight->rows && !is_copied(options->copy, i, targets[i])))
             td_graph_fail(graph, TD_ERROR_ARGUMENT, "target id %d is outside 0 to %zu", targets[i], weight->rows - 1);
     return td_graph_ok(graph);
 }
@@ -143,11 +231,15 @@ static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_ten
 td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
                                       const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll)
 {
-    if (!hidden || !weight || !arguments_fit(graph, hidden, weight, bias, targets, options->r_drop > 0))
+    if (!hidden || !weight || !arguments_fit(graph, hidden, weight, bias, targets, options))
         return NULL;
     loss_operation op = {.graph = graph, .hidden = hidden, .weight = weight, .bias = bias, .targets = targets,
                          .options = *options, .dhidden = td_gradient(graph, hidden), .dweight = td_gradient(graph, weight),
                          .dbias = td_gradient(graph, bias)};
+    if (options->copy) {
+        op.dcopy_weights = td_gradient(graph, options->copy->weights);
+        op.dgate = td_gradient(graph, options->copy->gate);
+    }
     td_tensor *loss = td_tensor_new(graph, 1, 1, false);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     op.hidden_operand = td_operand_of(graph, hidden->data, hidden->rows, hidden->columns, hidden->stride);
@@ -160,7 +252,7 @@ td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_ten
     bool pairs = options->r_drop > 0;
     size_t count = pairs ? hidden->rows / 2 : hidden->rows, block = pairs ? BLOCK_ROWS / 2 : BLOCK_ROWS;
     for (size_t first = 0; first < count; first += block)
-        (pairs ? block_pair_loss : block_loss)(&op, first, count - first < block ? count - first : block);
+        (pairs ? block_pair_loss : options->copy ? block_copy_loss : block_loss)(&op, first, count - first < block ? count - first : block);
     td_arena_release_to(graph->arena, mark);
     loss->data[0] = (td_real)op.loss;
     if (ret_nll)

@@ -88,14 +88,32 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
  * (1 - s) * nll(target) + s * mean over V of nll   (label smoothing as PyTorch and fairseq have it).
  * The gradients with respect to hidden, weight and bias are formed here, times `gradient_scale`; backward only passes them on
  * (the seed of td_backward is ignored). ret_nll (may be NULL): sum of plain nll. */
+/* What a row may copy instead of generating: one of `ids`, of which those from V on are no ids of the vocabulary. */
+typedef struct td_copy_source {
+    const int32_t *ids;
+    size_t length;
+} td_copy_source;
+/* The probability of id w is then g softmax(logits)(w) + (1 - g) * sum of the weights of source positions whose id is w, g = sigmoid(gate)
+ * (See 2017, equation 9); targets may be ids of the row's source. Label smoothing spreads over the vocabulary's softmax alone. */
+typedef struct td_copy_loss {
+    td_tensor *weights;            /* [T, columns >= every source's length]: attention, each row sums to 1 over its source */
+    td_tensor *gate;               /* [T, 1] */
+    const td_copy_source *sources; /* [T] */
+} td_copy_loss;
 typedef struct td_cross_entropy_options {
     td_real label_smoothing;
     td_real gradient_scale; /* usually 1 / target tokens of the whole step */
     td_real r_drop;         /* > 0: rows i and i + T/2 are the same positions under two dropout masks; adds
                                r_drop * (KL(p|q) + KL(q|p)) / 2 to each pair's loss (Liang 2021) */
+    const td_copy_loss *copy; /* NULL: targets are generated. Not with r_drop */
 } td_cross_entropy_options;
 td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
                                       const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll);
+
+/* Coverage loss (See 2017, equation 12): for every row of a sequence the sum over i of min(weights_i, earlier rows' weights_i), the total over
+ * all sequences [1, 1]. weights [T, ...], targets: the sequences. The gradient, times `gradient_scale`, is formed here as in
+ * td_projected_cross_entropy. */
+td_tensor *td_coverage_loss(td_graph *graph, td_tensor *weights, td_ragged targets, td_real gradient_scale);
 
 /* Recurrent layers: see ops/recurrent.h; pictures: ops/picture.h */
 #endif

@@ -299,13 +299,42 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
 
 td_status td_tokenizer_encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, td_ids *ids, td_error *error)
 {
-    return encode(tokenizer, side, text, length, &(td_sampling){0, NULL}, ids, error);
+    return encode(tokenizer, side, text, length, &(td_sampling){0}, ids, error);
 }
 
 td_status td_tokenizer_encode_sampled(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout, td_random *random, td_ids *ids,
                                       td_error *error)
 {
-    return encode(tokenizer, side, text, length, &(td_sampling){dropout, random}, ids, error);
+    return encode(tokenizer, side, text, length, &(td_sampling){dropout, random, NULL}, ids, error);
+}
+
+td_status td_tokenizer_encode_local(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout, td_random *random,
+                                    td_local_pieces *local, td_ids *ids, td_error *error)
+{
+    return encode(tokenizer, side, text, length, &(td_sampling){dropout, random, local}, ids, error);
+}
+
+td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids, td_error *error)
+{
+    int32_t id = -1;
+    if (local)
+        TD_TRY(td_local_pieces_id(local, piece, length, &id, error));
+    td_ids_append(ids, id >= 0 ? id : tokenizer->unknown);
+    return TD_OK;
+}
+
+const char *td_tokenizer_piece_here(const td_tokenizer *tokenizer, int32_t id)
+{
+    const char *piece = td_vocabulary_piece(&tokenizer->vocabulary, id);
+    return piece ? piece : td_local_pieces_find(tokenizer->local, id);
+}
+
+td_status td_tokenizer_decode_local(const td_tokenizer *tokenizer, const td_local_pieces *local, const int32_t *ids, size_t count, bool skip_special, td_buffer *text,
+                                    td_error *error)
+{
+    td_tokenizer here = *tokenizer; /* borrows everything */
+    here.local = local;
+    return td_tokenizer_decode(&here, ids, count, skip_special, text, error);
 }
 
 td_status td_tokenizer_decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, td_buffer *text, td_error *error)
@@ -316,7 +345,7 @@ td_status td_tokenizer_decode(const td_tokenizer *tokenizer, const int32_t *ids,
     size_t kept_count = 0;
     td_status status = TD_OK;
     for (size_t i = 0; status == TD_OK && i < count; i++) {
-        if (!td_vocabulary_piece(&tokenizer->vocabulary, ids[i]))
+        if (!td_tokenizer_piece_here(tokenizer, ids[i]))
             status = td_fail(error, TD_ERROR_ARGUMENT, "id %d is no token of this model (0 to %zu)", ids[i], tokenizer->vocabulary.size - 1);
         else if (!skip_special || !td_tokenizer_is_special(tokenizer, ids[i]))
             kept[kept_count++] = ids[i];
@@ -358,7 +387,7 @@ td_status td_tokenizer_join_pieces(const td_tokenizer *tokenizer, const td_sente
     size_t run = 0;
     for (size_t i = 0; status == TD_OK && i <= count; i++) {
         if (i < count && !td_tokenizer_is_special(tokenizer, ids[i])) {
-            pieces[run++] = td_vocabulary_piece(&tokenizer->vocabulary, ids[i]);
+            pieces[run++] = td_tokenizer_piece_here(tokenizer, ids[i]);
             continue;
         }
         size_t start = text->length;

@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/random.h"
 #include "text/ids.h"
+#include "text/local_pieces.h"
 #include "text/sentencepiece.h"
 
 /* Which language's rules: some directories have one model for each side. */
@@ -25,8 +26,16 @@ td_status td_tokenizer_encode(const td_tokenizer *tokenizer, td_text_side side, 
 /* Draws a segmentation (td_sentencepiece_sample has the meaning of `dropout`); `random` alone decides which. 0 is td_tokenizer_encode. */
 td_status td_tokenizer_encode_sampled(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout, td_random *random, td_ids *ids,
                                       td_error *error);
+/* As td_tokenizer_encode_sampled (random may be NULL when dropout is 0); pieces outside the vocabulary get the ids of `local` instead of the
+ * unknown one. */
+td_status td_tokenizer_encode_local(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout, td_random *random,
+                                    td_local_pieces *local, td_ids *ids, td_error *error);
 /* Appends the text of target ids. Ids without a token are an error. */
 td_status td_tokenizer_decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, td_buffer *text, td_error *error);
+
+/* As td_tokenizer_decode; the ids of `local` (may be NULL) are spelt as its pieces. */
+td_status td_tokenizer_decode_local(const td_tokenizer *tokenizer, const td_local_pieces *local, const int32_t *ids, size_t count, bool skip_special, td_buffer *text,
+                                    td_error *error);
 
 size_t td_tokenizer_size(const td_tokenizer *tokenizer);                       /* highest id + 1 */
 const char *td_tokenizer_piece(const td_tokenizer *tokenizer, int32_t id);     /* NULL when the id has no token */

@@ -8,6 +8,7 @@
 typedef struct td_sampling {
     double dropout;
     td_random *random;
+    td_local_pieces *local; /* for pieces outside the vocabulary, or NULL */
 } td_sampling;
 
 typedef struct td_tokenizer_kind {
@@ -50,6 +51,7 @@ struct td_tokenizer {
     int32_t language_begin, language_end; /* ids of languages, where they follow one another */
     bool keeps_last_space;
     bool raw; /* text reaches the models as it stands, but for its whitespace */
+    const td_local_pieces *local; /* while ids of one text are spelt */
     void *state; /* the kind's own */
 };
 
@@ -58,6 +60,10 @@ td_status td_tokenizer_add_special(td_tokenizer *tokenizer, const char *text, in
 /* Reads a named token ("eos_token") from the directory's special_tokens_map.json or tokenizer_config.json, else takes `fallback` (may be
  * NULL), looks it up in the vocabulary and declares it. *ret_id is -1 when there is none. */
 td_status td_tokenizer_named_special(td_tokenizer *tokenizer, const char *directory, const char *name, const char *fallback, bool strip, int32_t *ret_id, td_error *error);
+/* The piece of an id, also of one that stands for this text alone. */
+const char *td_tokenizer_piece_here(const td_tokenizer *tokenizer, int32_t id);
+/* Appends the id of a piece that the vocabulary lacks. */
+td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids, td_error *error);
 /* True when the directory holds all the files, whose names are separated by spaces. */
 bool td_directory_holds(const char *directory, const char *files);
 td_status td_tokenizer_open_model(const char *directory, const char *name, td_sentencepiece **ret_model, td_error *error);

@@ -32,15 +32,17 @@ static td_status open(td_tokenizer *tokenizer, const char *directory, td_error *
 typedef struct encoding {
     const td_tokenizer *tokenizer;
     td_ids *ids;
+    td_local_pieces *local;
 } encoding;
 
 static td_status visit_piece(void *context, const char *piece, size_t length, int32_t model_id, td_error *error)
 {
     (void)model_id;
-    (void)error;
     encoding *state = context;
     int32_t id = td_vocabulary_find(&state->tokenizer->vocabulary, piece, length);
-    td_ids_append(state->ids, id >= 0 ? id : state->tokenizer->unknown);
+    if (id < 0)
+        return td_tokenizer_append_unknown(state->tokenizer, state->local, piece, length, state->ids, error);
+    td_ids_append(state->ids, id);
     return TD_OK;
 }
 
@@ -71,7 +73,7 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
         text += used;
         length -= used;
     }
-    encoding state = {tokenizer, ids};
+    encoding state = {tokenizer, ids, sampling->local};
     return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, visit_piece, &state, error);
 }
 

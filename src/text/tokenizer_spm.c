@@ -41,17 +41,19 @@ static td_status end_with(td_tokenizer *tokenizer, int32_t id, td_error *error)
 typedef struct encoding {
     const td_tokenizer *tokenizer;
     td_ids *ids;
+    td_local_pieces *local;
 } encoding;
 
 static td_status visit_piece(void *context, const char *piece, size_t length, int32_t model_id, td_error *error)
 {
-    (void)error;
     encoding *state = context;
     const td_tokenizer *tokenizer = state->tokenizer;
     /* Text that happens to spell an unknown or control piece is not that piece. */
     bool plain = !td_sentencepiece_is_unknown(tokenizer->models[0], model_id) && !td_sentencepiece_is_control(tokenizer->models[0], model_id);
     int32_t id = plain ? td_vocabulary_find(&tokenizer->vocabulary, piece, length) : -1;
-    td_ids_append(state->ids, id >= 0 ? id : tokenizer->unknown);
+    if (id < 0)
+        return td_tokenizer_append_unknown(tokenizer, state->local, piece, length, state->ids, error);
+    td_ids_append(state->ids, id);
     return TD_OK;
 }
 
@@ -79,7 +81,7 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
                         td_error *error)
 {
     (void)first;
-    encoding state = {tokenizer, ids};
+    encoding state = {tokenizer, ids, sampling->local};
     td_buffer spaced = TD_BUFFER_INIT;
     if (tokenizer->raw) {
         append_spaced(&spaced, text, length);

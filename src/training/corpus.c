@@ -1,5 +1,6 @@
 #include "training/corpus.h"
 
+#include "training/copy_labels.h"
 #include "training/pairs.h"
 
 #include <errno.h>
@@ -41,6 +42,7 @@ typedef struct corpus_builder {
     const td_tokenizer *tokenizer;
     td_output_file records, index;
     td_ids source, target;
+    td_local_pieces local;
     td_buffer prefixed; /* source text with its language token */
     uint64_t offset;
     td_corpus *corpus;
@@ -113,6 +115,19 @@ static bool is_blank(const char *text, size_t length)
     return true;
 }
 
+static td_status encode_pair(corpus_builder *builder, const char *text, size_t length, const td_text_pair *pair, size_t *ret_cut, td_error *error)
+{
+    const td_corpus_options *options = builder->options;
+    size_t limit = options->cut_sources ? options->max_source_length : 0;
+    if (options->copy)
+        return td_copy_encode_pair(builder->tokenizer, text, length, pair->target, pair->target_bytes, 0, NULL, &builder->local, limit,
+                                   &builder->source, &builder->target, ret_cut, error);
+    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_SOURCE, text, length, &builder->source, error));
+    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair->target, pair->target_bytes, &builder->target, error));
+    *ret_cut = td_cut_source(&builder->source, limit);
+    return TD_OK;
+}
+
 static td_status add_pair(corpus_builder *builder, const td_text_pair *pair, td_error *error)
 {
     builder->report.read++;
@@ -133,13 +148,14 @@ static td_status add_pair(corpus_builder *builder, const td_text_pair *pair, td_
     }
     td_ids_clear(&builder->source);
     td_ids_clear(&builder->target);
-    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_SOURCE, text, length, &builder->source, error));
-    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair->target, pair->target_bytes, &builder->target, error));
+    size_t cut = 0;
+    TD_TRY(encode_pair(builder, text, length, pair, &cut, error));
     uint64_t *fault = fault_of(builder, builder->source.length);
     if (fault) {
         ++*fault;
         return TD_OK;
     }
+    builder->report.cut += cut > 0;
     return write_pair(builder, pair, text, length, error);
 }
 
@@ -366,6 +382,7 @@ td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *
     td_ids_free(&builder.source);
     td_ids_free(&builder.target);
     td_buffer_free(&builder.prefixed);
+    td_local_pieces_free(&builder.local);
     if (status == TD_OK) {
         *ret_corpus = corpus;
         *ret_report = builder.report;

@@ -19,6 +19,7 @@ typedef struct td_corpus {
 /* Why pairs were left out. */
 typedef struct td_corpus_report {
     uint64_t read, kept, empty, too_long, bad_ratio;
+    uint64_t cut; /* sources made shorter; these were kept */
 } td_corpus_report;
 
 typedef struct td_pair {
@@ -48,6 +49,8 @@ typedef struct td_corpus_options {
     const char *folder;                  /* that names are relative to; "": that of the file they stand in */
     size_t max_source_length, max_target_length;
     double max_length_ratio; /* 0: off */
+    bool cut_sources;        /* to max_source_length, instead of leaving their pairs out */
+    bool copy;               /* pieces outside the vocabulary get ids, see models/copying.h */
     bool keep_text;          /* for sampled segmentation and for references */
 } td_corpus_options;
 

@@ -53,8 +53,8 @@ static void add_vocabulary(td_buffer *text, const char *model_directory)
 /* All that a corpus follows from, as text. */
 static void describe(const td_corpus_options *options, const char *model_directory, td_buffer *text)
 {
-    td_buffer_format(text, "version %d\nlimits %zu %zu %.17g\ntext %d\nkeys %s %s\nlanguages", VERSION, options->max_source_length,
-                     options->max_target_length, options->max_length_ratio, options->keep_text, options->source_key, options->target_key);
+    td_buffer_format(text, "version %d\nlimits %zu %zu %.17g\ncut %d\ncopy %d\ntext %d\nkeys %s %s\nlanguages", VERSION, options->max_source_length,
+                     options->max_target_length, options->max_length_ratio, options->cut_sources, options->copy, options->keep_text, options->source_key, options->target_key);
     for (size_t i = 0; options->languages && i < options->languages->count; i++)
         td_buffer_format(text, " %s", options->languages->items[i]);
     td_buffer_text_append(text, "\n");
@@ -83,10 +83,11 @@ td_status td_manifest_save(const td_corpus_options *options, const char *model_d
     describe(options, model_directory, &made_from);
     char *path = manifest_path(directory, name);
     json_t *object = path && td_buffer_ok(&made_from)
-                         ? json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "made_from", td_buffer_text(&made_from), "records",
+                         ? json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "made_from", td_buffer_text(&made_from), "records",
                                      (json_int_t)corpus->records.size, "index", (json_int_t)corpus->index.size, "read",
                                      (json_int_t)report->read, "kept", (json_int_t)report->kept, "empty", (json_int_t)report->empty,
-                                     "too_long", (json_int_t)report->too_long, "bad_ratio", (json_int_t)report->bad_ratio)
+                                     "too_long", (json_int_t)report->too_long, "bad_ratio", (json_int_t)report->bad_ratio, "cut",
+                                     (json_int_t)report->cut)
                          : NULL;
     td_status status = object ? td_json_save_file(path, object, error) : td_fail_memory(error, made_from.length);
     json_decref(object);
@@ -115,6 +116,7 @@ static td_status open_described(const json_t *object, const char *path, const ch
     TD_TRY(read_count(object, path, "empty", &report.empty, error));
     TD_TRY(read_count(object, path, "too_long", &report.too_long, error));
     TD_TRY(read_count(object, path, "bad_ratio", &report.bad_ratio, error));
+    TD_TRY(read_count(object, path, "cut", &report.cut, error));
     td_corpus corpus;
     td_status status = td_corpus_open(directory, name, feature_width, &corpus, error);
     if (status == TD_ERROR_IO)

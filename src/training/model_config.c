@@ -55,13 +55,25 @@ static td_status transformer_config(const td_recipe *recipe, const td_tokenizer 
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 
-/* What the published layouts have no key for: the language to write when nobody says. */
-static td_status add_own_keys(const td_recipe *recipe, json_t *config, td_error *error)
+static bool set_own(json_t *own, const char *key, json_t *value)
 {
-    if (!recipe->data.languages.count)
-        return TD_OK;
-    json_t *own = json_pack("{s:s}", "target_language", recipe->data.languages.items[0]);
-    return own && json_object_set_new(config, "tandem", own) == 0 ? TD_OK : td_fail_memory(error, 0);
+    return value && json_object_set_new(own, key, value) == 0;
+}
+
+/* What the published layouts have no key for: the language to write when nobody says, and copying. */
+static td_status add_own_keys(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t *config, td_error *error)
+{
+    json_t *own = json_object();
+    bool made = own != NULL;
+    if (made && recipe->data.languages.count)
+        made = set_own(own, "target_language", json_string(recipe->data.languages.items[0]));
+    if (made && recipe->model.copy)
+        made = set_own(own, "copy", json_true()) && set_own(own, "unk_token_id", json_integer(td_tokenizer_unknown_id(tokenizer)));
+    bool empty = made && !json_object_size(own);
+    if (!made || empty || json_object_set(config, "tandem", own) != 0)
+        made = empty;
+    json_decref(own);
+    return made ? TD_OK : td_fail_memory(error, 0);
 }
 
 /* Keys of models/recurrent.c */
@@ -70,13 +82,15 @@ static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *t
     int64_t embedding = recipe->model.embedding_width ? recipe->model.embedding_width : recipe->model.encoder.width;
     json_int_t pad = td_tokenizer_pad_id(tokenizer), eos = td_tokenizer_eos_id(tokenizer);
     *ret_config = json_pack(
-        "{s:s,s:b,s:s,s:s,s:I,s:b,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:f}", "model_type", "tandem-rnn",
+        "{s:s,s:b,s:s,s:s,s:I,s:b,s:I,s:I,s:I,s:I,s:s,s:I,s:b,s:b,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:f}", "model_type", "tandem-rnn",
         "is_encoder_decoder", true, "cell", td_recipe_choice("model.type", recipe->model.type), "nonlinearity",
         td_recipe_choice("model.nonlinearity", recipe->model.nonlinearity), "encoder_layers", (json_int_t)recipe->model.encoder.layers,
         "encoder_bidirectional", recipe->model.encoder.bidirectional, "decoder_layers", (json_int_t)recipe->model.decoder.layers,
         "hidden_size", (json_int_t)recipe->model.decoder.width, "encoder_hidden_size", (json_int_t)recipe->model.encoder.width,
         "embedding_size", (json_int_t)embedding, "attention",
-        td_recipe_choice("model.attention", recipe->model.attention), "input_feeding", recipe->model.input_feeding, "coverage",
+        td_recipe_choice("model.attention", recipe->model.attention), "attention_size",
+        (json_int_t)(recipe->model.attention_size ? recipe->model.attention_size : recipe->model.decoder.width), "context_feeding",
+        recipe->model.context_feeding, "input_feeding", recipe->model.input_feeding, "coverage",
         recipe->model.coverage, "reverse_source", recipe->model.reverse_source, "tie_embeddings",
         td_recipe_choice("model.tie_embeddings", recipe->model.tie_embeddings), "vocab_size", (json_int_t)td_tokenizer_size(tokenizer),
         "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", pad, "dropout", recipe->training.dropout);
@@ -113,7 +127,7 @@ td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer
     json_t *config = NULL;
     bool transformer = recipe->model.type == TD_RECIPE_TRANSFORMER;
     TD_TRY((transformer ? transformer_config : recurrent_config)(recipe, tokenizer, &config, error));
-    td_status status = add_own_keys(recipe, config, error);
+    td_status status = add_own_keys(recipe, tokenizer, config, error);
     if (status == TD_OK && feature_width)
         status = add_features(recipe, feature_width, config, error);
     if (status == TD_OK)

@@ -259,6 +259,8 @@ static td_status draw(const run_log *run, const char *title, const char *svg_pat
     char score[80] = "validation score";
     if (strcmp(run->score, "validation_bleu") == 0)
         snprintf(score, sizeof score, "validation BLEU");
+    else if (strcmp(run->score, "validation_rouge") == 0)
+        snprintf(score, sizeof score, "validation ROUGE (mean of 1, 2, L)");
     else if (*run->score)
         snprintf(score, sizeof score, "validation %s", run->score + 11);
     const td_chart_panel panels[] = {

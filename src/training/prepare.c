@@ -116,6 +116,8 @@ static td_corpus_options corpus_options(const td_recipe *recipe, bool validation
                                  .target_key = recipe->data.keys.target, .max_source_length = (size_t)recipe->data.max_source_length,
                                  .max_target_length = (size_t)recipe->data.max_target_length,
                                  .max_length_ratio = validation ? 0 : recipe->data.max_length_ratio,
+                                 .cut_sources = recipe->data.truncate_source,
+                                 .copy = recipe->model.copy,
                                  .keep_text = validation || recipe->data.bpe_dropout > 0 || features,
                                  .features = features, .folder = recipe->data.folder};
     return options;
@@ -265,6 +267,10 @@ static td_status build_corpus(const preparation *work, const td_corpus_options *
              name, report.kept, report.read, ret_corpus->source_tokens, ret_corpus->target_tokens, report.empty, report.too_long,
              report.bad_ratio);
     say(work, line);
+    if (report.cut) {
+        snprintf(line, sizeof line, "%s: %" PRIu64 " sources cut to %zu tokens", name, report.cut, options->max_source_length);
+        say(work, line);
+    }
     return TD_OK;
 }
 

@@ -124,12 +124,14 @@ typedef struct td_recipe {
         } image;
         td_string_list languages; /* of train, one per corpus; empty: none */
         int64_t max_source_length, max_target_length, shuffle_window;
+        bool truncate_source;
         double max_length_ratio, bpe_dropout;
     } data;
     struct {
         int type, attention, norm, positions, activation, tie_embeddings, nonlinearity;
         td_recipe_stack encoder, decoder;
-        bool scale_embedding, reverse_source, input_feeding, coverage;
+        bool scale_embedding, reverse_source, input_feeding, coverage, context_feeding, copy;
+        int64_t attention_size;  /* 0: the decoder's width */
         int64_t embedding_width; /* 0: the encoder's or decoder's width */
         char *from;
     } model;
@@ -137,7 +139,7 @@ typedef struct td_recipe {
         int64_t batch_tokens, shards, accumulation, max_steps, max_epochs, patience, warmup_steps;
         double max_minutes, learning_rate, minimum_learning_rate;
         int schedule, optimizer, precision, validation_metric, validation_tokenize;
-        double beta1, beta2, epsilon, momentum, weight_decay, clip_norm;
+        double coverage_loss, beta1, beta2, epsilon, momentum, weight_decay, clip_norm;
         double dropout, attention_dropout, activation_dropout, word_dropout;
         double label_smoothing, r_drop, scheduled_sampling, ctc_weight, ema;
         struct {

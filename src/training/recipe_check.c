@@ -151,6 +151,10 @@ static td_status check_transformer(const td_recipe *recipe, td_error *error)
         return fail(recipe, "model.coverage", error, "is for recurrent models");
     if (recipe->model.input_feeding)
         return fail(recipe, "model.input_feeding", error, "is for recurrent models");
+    if (recipe->model.context_feeding)
+        return fail(recipe, "model.context_feeding", error, "is for recurrent models");
+    if (recipe->model.attention_size)
+        return fail(recipe, "model.attention_size", error, "is for recurrent models");
     return TD_OK;
 }
 
@@ -160,6 +164,8 @@ static td_status check_model(const td_recipe *recipe, td_error *error)
         return TD_OK; /* the model's own configuration counts */
     if (recipe->model.tie_embeddings == TD_RECIPE_TIE_THREE_WAY && !recipe->data.vocabulary.shared)
         return fail(recipe, "model.tie_embeddings", error, "three-way needs data.vocabulary.shared: true");
+    if (recipe->model.copy && !recipe->data.vocabulary.shared)
+        return fail(recipe, "model.copy", error, "needs data.vocabulary.shared: true, so that a source piece has an id in the target");
     if (recipe->model.type == TD_RECIPE_TRANSFORMER)
         return check_transformer(recipe, error);
     if (recipe->model.attention == TD_RECIPE_ATTENTION_MULTI_HEAD)
@@ -170,6 +176,10 @@ static td_status check_model(const td_recipe *recipe, td_error *error)
         return fail(recipe, "model.coverage", error, "needs attention; set model.attention");
     if (recipe->model.input_feeding && !attends)
         return fail(recipe, "model.input_feeding", error, "needs attention; set model.attention");
+    if (recipe->model.copy && !attends)
+        return fail(recipe, "model.copy", error, "needs attention; set model.attention");
+    if (recipe->model.context_feeding && attends)
+        return fail(recipe, "model.context_feeding", error, "is for model.attention: none; attention feeds its own context");
     if (recipe->model.encoder.bidirectional && recipe->model.encoder.width % 2 != 0)
         return fail(recipe, "model.encoder.width", error, "must be even for a bidirectional encoder");
     return TD_OK;
@@ -187,6 +197,10 @@ static td_status check_training(const td_recipe *recipe, td_error *error)
         return fail(recipe, "training.schedule", error, "linear and cosine need training.max_steps");
     if (recipe->training.minimum_learning_rate > recipe->training.learning_rate)
         return fail(recipe, "training.minimum_learning_rate", error, "is above training.learning_rate");
+    if (recipe->training.coverage_loss > 0 && !recipe->model.copy && !recipe->model.coverage && !*recipe->model.from)
+        return fail(recipe, "training.coverage_loss", error, "needs model.copy or model.coverage");
+    if (recipe->training.r_drop > 0 && recipe->model.copy)
+        return fail(recipe, "training.r_drop", error, "does not go with model.copy");
     if (recipe->generation.min_length > recipe->generation.max_length)
         return fail(recipe, "generation.min_length", error, "is above generation.max_length");
     return TD_OK;

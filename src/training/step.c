@@ -3,6 +3,7 @@
 #include "kernels/gemm.h"
 #include "ops/ops.h"
 #include "ops/product.h"
+#include "training/copy_labels.h"
 #include "training/ctc_share.h"
 
 #include <math.h>
@@ -13,7 +14,8 @@ typedef struct step_worker {
     td_decoder_state *state;
     td_gemm_cache *products;
     td_real *gradient; /* [trained_size] of the shard in hand */
-    td_ids sampled;
+    td_ids sampled, sampled_target;
+    td_local_pieces local; /* of a copying model's pair in hand */
 } step_worker;
 
 typedef struct step_shard {
@@ -68,10 +70,14 @@ td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepp
     if (!stepper)
         return td_fail_memory(error, sizeof *stepper);
     stepper->options = *options;
+    bool fits = !options->network->copies || td_tokenizer_size(options->tokenizer) == options->network->vocabulary;
     stepper->pool = pool;
     stepper->threads = td_pool_threads(pool);
     stepper->workers = td_allocate_array(stepper->threads, sizeof *stepper->workers);
     td_status status = stepper->workers ? td_turns_new(&stepper->turns, error) : td_fail_memory(error, sizeof(step_worker));
+    if (status == TD_OK && !fits)
+        status = td_fail(error, TD_ERROR_ARGUMENT, "a copying model of %zu words has a tokenizer of %zu", options->network->vocabulary,
+                         td_tokenizer_size(options->tokenizer));
     for (size_t i = 0; status == TD_OK && i < stepper->threads; i++)
         status = worker_init(&stepper->workers[i], options, error);
     if (status == TD_OK && options->bfloat16)
@@ -96,6 +102,8 @@ void td_stepper_free(td_stepper *stepper)
         td_gemm_cache_free(worker->products);
         td_release(worker->gradient);
         td_ids_free(&worker->sampled);
+        td_ids_free(&worker->sampled_target);
+        td_local_pieces_free(&worker->local);
     }
     td_release(stepper->workers);
     td_release(stepper->shards);
@@ -119,6 +127,7 @@ typedef struct step_sides {
     int32_t *source_offsets, *target_offsets;
     int32_t *source, *target_in, *target_out;
     td_real *features; /* in the place of source, for sound and pictures */
+    int32_t *copied;   /* `source` before words were dropped */
     size_t source_length, target_length, width;
 } step_sides;
 
@@ -134,6 +143,20 @@ static size_t bound_of(size_t length, size_t bytes)
     return length + bytes + 2;
 }
 
+static td_status sample_pair(const td_step_options *options, step_worker *worker, const td_pair *pair, td_random *random, td_error *error)
+{
+    size_t limit = options->max_source_length, cut;
+    if (options->network->copies)
+        return td_copy_encode_pair(options->tokenizer, pair->source_text, pair->source_bytes, pair->target_text, pair->target_bytes,
+                                   options->bpe_dropout, random, &worker->local, limit, &worker->sampled, &worker->sampled_target, &cut, error);
+    if (!pair->features)
+        TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_SOURCE, pair->source_text, pair->source_bytes, options->bpe_dropout,
+                                           random, &worker->sampled, error));
+    td_cut_source(&worker->sampled, limit);
+    return td_tokenizer_encode_sampled(options->tokenizer, TD_TARGET, pair->target_text, pair->target_bytes, options->bpe_dropout, random,
+                                       &worker->sampled_target, error);
+}
+
 /* The ids of a pair, segmented anew when sampling is on. */
 static td_status pair_ids(td_stepper *stepper, step_worker *worker, uint64_t index, td_pair *pair, td_error *error)
 {
@@ -143,20 +166,16 @@ static td_status pair_ids(td_stepper *stepper, step_worker *worker, uint64_t ind
         return TD_OK;
     td_random random = {td_random_key(options->seed, (uint64_t)stepper->step, td_mix64(index)), 0};
     td_ids_clear(&worker->sampled);
-    if (!pair->features)
-        TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_SOURCE, pair->source_text, pair->source_bytes, options->bpe_dropout,
-                                           &random, &worker->sampled, error));
-    size_t source = worker->sampled.length;
-    TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_TARGET, pair->target_text, pair->target_bytes, options->bpe_dropout,
-                                       &random, &worker->sampled, error));
-    size_t target = worker->sampled.length - source, limit = options->network->max_positions;
+    td_ids_clear(&worker->sampled_target);
+    TD_TRY(sample_pair(options, worker, pair, &random, error));
+    size_t source = worker->sampled.length, target = worker->sampled_target.length, limit = options->network->max_positions;
     bool fits = source <= bound_of(pair->source_length, pair->source_bytes) && target <= bound_of(pair->target_length, pair->target_bytes);
     if (fits && (!limit || (source <= limit && target <= limit))) { /* else keep the plain segmentation */
         if (!pair->features) {
             pair->source = worker->sampled.data;
             pair->source_length = source;
         }
-        pair->target = worker->sampled.data + source;
+        pair->target = worker->sampled_target.data;
         pair->target_length = target;
     }
     return TD_OK;
@@ -185,6 +204,8 @@ static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t 
         append_features(&pair, sides);
     else
         memcpy(sides->source + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
+    if (sides->copied)
+        memcpy(sides->copied + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
     if (!pair.features && stepper->gradient && stepper->options.word_dropout > 0)
         drop_words(stepper, index, sides->source + sides->source_length, pair.source_length);
     sides->target_in[sides->target_length] = stepper->options.network->decoder_start_id;
@@ -219,6 +240,8 @@ static td_status gather_shard(td_stepper *stepper, step_worker *worker, td_graph
         sides->features = td_graph_allocate(graph, source * copies, sides->width * sizeof(td_real));
     else
         sides->source = td_graph_allocate(graph, source * copies, sizeof(int32_t));
+    if (stepper->options.network->copies)
+        sides->copied = td_graph_allocate(graph, source * copies, sizeof(int32_t));
     sides->target_in = td_graph_allocate(graph, target * copies, sizeof(int32_t));
     sides->target_out = td_graph_allocate(graph, target * copies, sizeof(int32_t));
     if (!td_graph_ok(graph))
@@ -249,7 +272,8 @@ static void choose_best(const td_tensor *logits, int32_t *best)
 }
 
 /* The most probable token at every target position, the targets given: a pass without dropout or gradients. */
-static void predict(td_stepper *stepper, step_worker *worker, td_graph *graph, const td_batch *source, const td_batch *target, int32_t *best)
+static void predict(td_stepper *stepper, step_worker *worker, td_graph *graph, const td_batch *source, const td_batch *target,
+                    const td_copy_source *rows, int32_t *best)
 {
     enum { BLOCK = 128 };
     const td_network *network = stepper->options.network;
@@ -259,10 +283,17 @@ static void predict(td_stepper *stepper, step_worker *worker, td_graph *graph, c
     if (architecture->encode(network, graph, source, &memory) != TD_OK || architecture->begin(network, graph, &memory, worker->state) != TD_OK ||
         architecture->decode(network, graph, worker->state, target, &hidden, NULL) != TD_OK)
         return;
+    td_copying copying = td_network_copying(network, worker->state);
     for (size_t first = 0; first < hidden->rows; first += BLOCK) {
         td_arena_mark mark = td_arena_get_mark(graph->arena);
-        size_t rows = hidden->rows - first < BLOCK ? hidden->rows - first : BLOCK;
-        td_tensor *logits = td_project(network, graph, td_tensor_of(graph, hidden->data + first * hidden->stride, rows, hidden->columns));
+        size_t count = hidden->rows - first < BLOCK ? hidden->rows - first : BLOCK, extended = 0;
+        int32_t index[BLOCK];
+        for (size_t i = 0; i < count; i++) {
+            index[i] = (int32_t)(first + i);
+            size_t own = rows ? td_extended_count(network, &rows[first + i]) : 0;
+            extended = own > extended ? own : extended;
+        }
+        td_tensor *logits = td_next_scores(network, graph, hidden, &copying, index, count, rows ? rows + first : NULL, extended);
         if (!logits)
             return;
         choose_best(logits, best + first);
@@ -285,7 +316,8 @@ static void mix_predictions(td_stepper *stepper, step_worker *worker, td_graph *
     td_graph_begin(&first_pass, graph->arena, true); /* recording, so that the decoder keeps no cache; no gradient is asked for */
     first_pass.products = graph->products;
     first_pass.rounded_weights = graph->rounded_weights;
-    predict(stepper, worker, &first_pass, &source, &target, best);
+    td_copy_source *copied = sides->copied ? td_copy_rows(&first_pass, sides->copied, source.ragged, target.ragged) : NULL;
+    predict(stepper, worker, &first_pass, &source, &target, copied, best);
     graph->error = first_pass.error;
     td_arena_release_to(graph->arena, mark);
     for (size_t row = 0; td_graph_ok(graph) && row < rows; row++) {
@@ -343,12 +375,21 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
     td_cross_entropy_options loss_options = {.label_smoothing = (td_real)options->label_smoothing,
                                              .gradient_scale = (td_real)((1 - options->ctc_weight) / (double)stepper->target_tokens),
                                              .r_drop = stepper->gradient ? (td_real)options->r_drop : 0};
+    td_copying copying = td_network_copying(options->network, worker->state);
+    td_copy_loss copy = {copying.weights, copying.gate, NULL};
+    if (sides->copied) {
+        copy.sources = td_copy_rows(graph, sides->copied, source.ragged, target.ragged);
+        loss_options.copy = &copy;
+    }
+    td_tensor *overlap = NULL;
+    if (stepper->gradient && options->coverage_loss > 0)
+        overlap = td_coverage_loss(graph, copying.weights, target.ragged, (td_real)options->coverage_loss * loss_options.gradient_scale);
     td_tensor *loss = td_projected_cross_entropy(graph, hidden, td_graph_parameter(graph, projection.weight),
                                                  projection.bias ? td_graph_parameter(graph, projection.bias) : NULL, sides->target_out,
                                                  &loss_options, &result->nll);
     if (!loss)
         return;
-    result->loss += (1 - options->ctc_weight) * (double)loss->data[0];
+    result->loss += (1 - options->ctc_weight) * ((double)loss->data[0] + (overlap ? options->coverage_loss * (double)overlap->data[0] : 0));
     if (stepper->gradient)
         td_backward(graph, NULL, 0, NULL);
 }

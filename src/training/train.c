@@ -127,6 +127,8 @@ static td_status set_up_network(training_run *run, td_error *error)
         status = write_config(run, config, error);
     json_decref(config);
     TD_TRY(status);
+    if (run->network.copies != run->recipe->model.copy)
+        return td_fail(error, TD_ERROR_ARGUMENT, "model.copy: must be %s as in model.from", run->network.copies ? "true" : "false");
     run->network.rates = (td_dropout_rates){(td_real)run->recipe->training.dropout, (td_real)run->recipe->training.attention_dropout,
                                             (td_real)run->recipe->training.activation_dropout, (td_real)run->recipe->training.word_dropout};
     return load_starting_point(run, error);
@@ -157,7 +159,8 @@ static td_status set_up_steppers(training_run *run, td_error *error)
     td_step_options options = {.network = &run->network, .tokenizer = run->data.tokenizer, .corpus = &run->data.train,
                                .shards = (size_t)(recipe->training.shards * recipe->training.accumulation),
                                .seed = (uint64_t)recipe->training.seed, .label_smoothing = recipe->training.label_smoothing,
-                               .r_drop = recipe->training.r_drop, .bpe_dropout = recipe->data.bpe_dropout,
+                               .r_drop = recipe->training.r_drop, .coverage_loss = recipe->training.coverage_loss,
+                               .max_source_length = recipe->data.truncate_source ? (size_t)recipe->data.max_source_length : 0, .bpe_dropout = recipe->data.bpe_dropout,
                                .word_dropout = recipe->training.word_dropout,
                                .scheduled_sampling = recipe->training.scheduled_sampling, .max_steps = recipe->training.max_steps,
                                .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported(),
@@ -418,7 +421,7 @@ static void swap_back(training_run *run, const td_real *weights)
 /* Scores the weights in place; saves them as the model when they are the best so far. */
 static td_status try_weights(training_run *run, size_t averaged, td_error *error)
 {
-    td_validation validation = {0, NAN};
+    td_validation validation = {.score = NAN};
     if (!run->validator)
         return save_model(run, error);
     TD_TRY(td_validator_run(run->validator, &validation, error));

@@ -1,5 +1,7 @@
 #include "training/validate.h"
 
+#include "training/copy_labels.h"
+
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -29,6 +31,7 @@ static td_status set_generation(td_validator *validator, const td_recipe *recipe
     validator->generation.length_penalty = recipe->generation.length_penalty;
     validator->generation.ctc_weight = recipe->generation.ctc_weight;
     validator->generation.max_length = (size_t)recipe->generation.max_length;
+    validator->generation.no_repeat_ngram_size = (size_t)recipe->generation.no_repeat_ngram;
     char never[64];
     snprintf(never, sizeof never, "bad_words_ids=[[%d]]", td_tokenizer_pad_id(validator->tokenizer));
     return td_generation_set(&validator->generation, never, error);
@@ -163,11 +166,26 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
     return TD_OK;
 }
 
+/* The source's pieces outside the vocabulary, for their text. */
+static td_status local_pieces(const td_validator *validator, size_t index, td_local_pieces *local, td_error *error)
+{
+    td_pair pair = td_corpus_get(validator->corpus, (size_t)validator->pairs[index]);
+    td_ids ids = TD_IDS_INIT;
+    local->first = (int32_t)td_tokenizer_size(validator->tokenizer);
+    td_status status = td_tokenizer_encode_local(validator->tokenizer, TD_SOURCE, pair.source_text, pair.source_bytes, 0, NULL, local, &ids, error);
+    td_ids_free(&ids);
+    return status;
+}
+
 static td_status keep_output(void *context, size_t index, const td_output *output, td_error *error)
 {
     td_validator *validator = context;
     td_buffer text = TD_BUFFER_INIT;
-    td_status status = td_tokenizer_decode(validator->tokenizer, output->hypotheses[0].ids, output->hypotheses[0].count, true, &text, error);
+    td_local_pieces local = {0};
+    td_status status = validator->recipe->model.copy ? local_pieces(validator, index, &local, error) : TD_OK;
+    if (status == TD_OK)
+        status = td_tokenizer_decode_local(validator->tokenizer, &local, output->hypotheses[0].ids, output->hypotheses[0].count, true, &text, error);
+    td_local_pieces_free(&local);
     if (status == TD_OK && !text.data)
         td_buffer_text_append(&text, "");
     if (status == TD_OK && !td_buffer_ok(&text))
@@ -229,7 +247,7 @@ static td_status run_loss(td_validator *validator, double *ret_loss, td_error *e
 
 td_status td_validator_run(td_validator *validator, td_validation *ret_validation, td_error *error)
 {
-    td_validation validation = {0, NAN};
+    td_validation validation = {.score = NAN};
     TD_TRY(run_loss(validator, &validation.loss, error));
     const td_metric *metric = td_metric_find(validator->recipe->training.validation_metric);
     if (metric)
