@@ -338,7 +338,7 @@ static td_tensor *cross_entropy(run *it)
     size_t period = it->test->r_drop > 0 ? hidden->rows / 2 : hidden->rows; /* r_drop: both halves are the same positions */
     for (size_t i = 0; i < hidden->rows; i++)
         targets[i] = (int32_t)((i % period * 5 + 2) % weight->rows);
-    td_cross_entropy_options options = {it->test->smoothing, 0.25, it->test->r_drop};
+    td_cross_entropy_options options = {it->test->smoothing, 0.25, it->test->r_drop, NULL};
     double nll;
     td_tensor *loss = td_projected_cross_entropy(&it->graph, hidden, weight, input(it, 2), targets, &options, &nll);
     if (loss) {
