@@ -19,7 +19,7 @@ BEGIN {
     allow("ops", "base platform kernels tensor")
     allow("layers", "base platform kernels tensor ops io")
     allow("models", "base platform kernels tensor ops layers io")
-    beside = "base platform kernels tensor models/architecture.h "
+    beside = "base platform kernels tensor models/architecture.h models/copying.h "
     allow("io", "base platform tensor/dtype.h")
     allow("text", beside "io")
     allow("audio", beside "io frontend/kind.h")
