@@ -190,10 +190,15 @@ static void drop_words(const td_stepper *stepper, uint64_t index, int32_t *ids, 
             ids[i] = unknown;
 }
 
-static void append_features(const td_pair *pair, step_sides *sides)
+static td_status append_features(td_stepper *stepper, uint64_t index, const td_pair *pair, step_sides *sides, td_error *error)
 {
-    td_real *rows = sides->features + sides->source_length * sides->width;
-    memcpy(rows, pair->features, pair->source_length * sides->width * sizeof *rows);
+    const td_mask_policy *masks = &stepper->options.masks;
+    td_features rows = {sides->features + sides->source_length * sides->width, pair->source_length, sides->width};
+    memcpy(rows.data, pair->features, rows.rows * rows.width * sizeof *rows.data);
+    if (!stepper->gradient || masks->time_masks + masks->frequency_masks == 0)
+        return TD_OK;
+    td_random random = {td_random_key(stepper->options.seed ^ 0x57ec, (uint64_t)stepper->step, index), 0};
+    return td_mask_features(masks, &random, &rows, error);
 }
 
 static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t index, size_t row, step_sides *sides, td_error *error)
@@ -201,7 +206,7 @@ static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t 
     td_pair pair;
     TD_TRY(pair_ids(stepper, worker, index, &pair, error));
     if (pair.features)
-        append_features(&pair, sides);
+        TD_TRY(append_features(stepper, index, &pair, sides, error));
     else
         memcpy(sides->source + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
     if (sides->copied)

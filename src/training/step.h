@@ -3,6 +3,7 @@
 #ifndef TD_TRAINING_STEP_H
 #define TD_TRAINING_STEP_H
 
+#include "audio/augment.h"
 #include "models/architecture.h"
 #include "platform/thread.h"
 #include "training/corpus.h"
@@ -18,6 +19,7 @@ typedef struct td_step_options {
     double scheduled_sampling; /* probability at step `max_steps`, rising from 0; from the start when max_steps is 0 */
     int64_t max_steps;
     size_t max_source_length; /* sampled sources are cut to it; 0: none are */
+    td_mask_policy masks; /* of features */
     bool bfloat16;
     double ctc_weight; /* of CTC's loss; the decoder's has the rest, and at 1 isn't run */
     /* Called after a training step for every pair that CTC had to leave out: its target doesn't fit in its memory's rows. May be NULL. */

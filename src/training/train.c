@@ -153,6 +153,14 @@ static void name_unaligned(void *context, uint64_t index)
         say(run, false, "further recordings that CTC leaves out are counted in log.jsonl (ctc_left_out) and not named");
 }
 
+static td_mask_policy masks(const td_recipe *recipe)
+{
+    return (td_mask_policy){.time_masks = (size_t)recipe->training.spec_augment.time_masks,
+                            .time_width = (size_t)recipe->training.spec_augment.time_width,
+                            .frequency_masks = (size_t)recipe->training.spec_augment.frequency_masks,
+                            .frequency_width = (size_t)recipe->training.spec_augment.frequency_width};
+}
+
 static td_status set_up_steppers(training_run *run, td_error *error)
 {
     const td_recipe *recipe = run->recipe;
@@ -163,6 +171,7 @@ static td_status set_up_steppers(training_run *run, td_error *error)
                                .max_source_length = recipe->data.truncate_source ? (size_t)recipe->data.max_source_length : 0, .bpe_dropout = recipe->data.bpe_dropout,
                                .word_dropout = recipe->training.word_dropout,
                                .scheduled_sampling = recipe->training.scheduled_sampling, .max_steps = recipe->training.max_steps,
+                               .masks = masks(recipe),
                                .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported(),
                                .ctc_weight = recipe->training.ctc_weight, .unaligned = name_unaligned, .unaligned_context = run};
     if (recipe->training.precision == TD_RECIPE_BFLOAT16 && !options.bfloat16)
