@@ -1,7 +1,7 @@
 /* The batch that is never full of the dead: sentences enter when the budget allows, each step reads one token for every
  * open path, and the state's rows follow the paths that go on. Everything a sentence needs is its own, so its company
  * cannot matter. */
-#include "decoding/search.h"
+#include "decoding/ctc_joint.h"
 
 #include <math.h>
 #include <string.h>
@@ -100,11 +100,11 @@ static td_status refill(td_search *search, td_error *error)
         return td_fail_memory(error, count * sizeof *sources);
     for (size_t i = 0; i < count; i++)
         sources[i] = &search->live[first + i]->source;
-    td_ragged memory;
+    td_memory memory;
     TD_TRY(td_search_admit(search, sources, count, &memory, error));
     for (size_t i = 0; i < count; i++)
-        search->live[first + i]->memory_length = td_ragged_length(memory, i);
-    return TD_OK;
+        search->live[first + i]->memory_length = td_ragged_length(memory.ragged, i);
+    return td_ctc_joint_admit(search, first, &memory, error);
 }
 
 /* One row of the state: whose it is and which of the fed positions gives its scores. */
@@ -262,6 +262,7 @@ static td_status beam_row(td_search *search, td_sentence *sentence, size_t local
     td_real maximum, log_sum;
     TD_TRY(td_search_normaliser(search, row, &maximum, &log_sum, error));
     subtract(row, maximum, log_sum, n);
+    td_ctc_joint_row(search, sentence, local, row);
     const td_path *path = &sentence->running[local];
     if (search->rules.active)
         td_rules_apply(&search->rules, &sentence->lengths, &sentence->source, path->tokens, path->count, row);
@@ -350,11 +351,13 @@ static td_status advance(td_search *search, const step_rows *rows, td_tensor *hi
             if (++local < sentence_rows)
                 continue;
             int32_t *place = parents + new_rows;
-            if (search->rules.beams)
+            if (search->rules.beams) {
                 td_sentence_extend_beams(sentence, &search->rules, search->merged, search->merged_parents,
                                          search->merged_logprobs, merged, place);
-            else
+                td_ctc_joint_advance(search, sentence, place);
+            } else {
                 td_sentence_compact(sentence, place);
+            }
             for (size_t i = 0; i < sentence->rows; i++)
                 place[i] += (int32_t)first_row;
             new_rows += sentence->rows;
@@ -525,6 +528,7 @@ td_status td_generate(td_search *search, const td_generation *generation, const 
                       td_error *error)
 {
     TD_TRY(td_rules_init(&search->rules, generation, search->network, error));
+    TD_TRY(td_ctc_joint_check(search, error));
     TD_TRY(size_candidates(search, error));
     search->callbacks = callbacks;
     clear(search);
@@ -533,7 +537,7 @@ td_status td_generate(td_search *search, const td_generation *generation, const 
         status = refill(search, error);
         if (status != TD_OK || search->live_count == 0)
             break;
-        status = step(search, error);
+        status = td_ctc_is_alone(search) ? td_ctc_alone(search, error) : step(search, error);
     }
     if (status != TD_OK)
         clear(search);

@@ -57,7 +57,8 @@ typedef struct td_generation {
     td_id_list eos_token_id;        /* empty: the network's */
     td_id_list prefix;              /* "prefix_ids": fed after the start token; hypotheses begin with them */
     bool output_attentions;         /* hypotheses carry the attention over the source */
-    double ctc_weight;              /* of CTC's scores beside the decoder's (Watanabe 2017); 1: CTC alone, without the decoder */
+    double ctc_weight;              /* of CTC's scores beside the decoder's (Watanabe 2017). 1: CTC alone, by its best path or, with
+                                       num_beams, over prefixes; scores are log-probabilities of the whole then, not divided */
 } td_generation;
 
 /* The values transformers has when no file says otherwise (num_beams 1, top_k 50), but for the length: unset, it is

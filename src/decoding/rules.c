@@ -93,7 +93,7 @@ td_status td_rules_init(td_rules *rules, const td_generation *generation, const 
         return td_fail(error, TD_ERROR_ARGUMENT,
                        "generation: the model names no start token; set decoder_start_token_id");
     rules->max_positions = network->max_positions;
-    rules->beams = generation->num_beams > 1;
+    rules->beams = generation->num_beams > 1 || generation->ctc_weight > 0;
     rules->active = generation->repetition_penalty != 1 || generation->no_repeat_ngram_size > 0 ||
                     generation->encoder_no_repeat_ngram_size > 0 || generation->bad_words_count > 0 ||
                     generation->min_length > 0 || generation->min_new_tokens > 0 ||

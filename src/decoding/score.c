@@ -96,7 +96,7 @@ static td_status score_group(td_search *search, const td_score_request *requests
         return td_fail_memory(error, count * sizeof *sources);
     for (size_t i = 0; i < count; i++)
         sources[i] = &requests[i].source;
-    td_ragged memory;
+    td_memory memory;
     TD_TRY(td_search_admit(search, sources, count, &memory, error));
     td_search_step(search);
     td_batch targets;

@@ -132,7 +132,7 @@ static td_status join_sources(td_search *search, const td_source *const *sources
     return TD_OK;
 }
 
-td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_ragged *ret_memory,
+td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_memory *ret_memory,
                           td_error *error)
 {
     const td_architecture *architecture = search->network->architecture;
@@ -145,7 +145,7 @@ td_status td_search_admit(td_search *search, const td_source *const *sources, si
     status = architecture->begin(search->network, &search->graph, &memory, search->state);
     if (status != TD_OK || !td_graph_ok(&search->graph))
         return td_search_failure(search, status, "decoder", error);
-    *ret_memory = memory.ragged;
+    *ret_memory = memory;
     return TD_OK;
 }
 

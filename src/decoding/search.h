@@ -35,8 +35,8 @@ struct td_search {
 
 /* A fresh step: empty arena, graph without tape. */
 void td_search_step(td_search *search);
-/* Within a step: encodes the sources and appends a state row for each. ret_memory: the lengths they have as memory. */
-td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_ragged *ret_memory,
+/* Within a step: encodes the sources and appends a state row for each. ret_memory: what they became, valid during the step. */
+td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_memory *ret_memory,
                           td_error *error);
 /* Turns a failed call on the graph into an error that says which. */
 td_status td_search_failure(td_search *search, td_status status, const char *what, td_error *error);

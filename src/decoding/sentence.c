@@ -121,6 +121,7 @@ void td_sentence_free(td_sentence *sentence)
     td_release(sentence->running < sentence->next ? sentence->running : sentence->next);
     td_release(sentence->storage);
     td_release(sentence->attention);
+    td_ctc_scorer_free(sentence->ctc);
     *sentence = (td_sentence){0};
 }
 

@@ -3,6 +3,7 @@
 #ifndef TD_DECODING_SENTENCE_H
 #define TD_DECODING_SENTENCE_H
 
+#include "decoding/ctc.h"
 #include "decoding/rules.h"
 #include "decoding/select.h"
 
@@ -33,6 +34,7 @@ typedef struct td_sentence {
     size_t storage_width, capacity; /* tokens a path can hold */
     td_real *attention;             /* [position][row][memory length] */
     size_t attention_capacity, attention_positions;
+    td_ctc_scorer *ctc; /* NULL without */
 } td_sentence;
 
 /* Takes a source; keeps whatever memory the sentence has. */
