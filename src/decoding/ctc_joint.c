@@ -1,7 +1,5 @@
 #include "decoding/ctc_joint.h"
 
-#include "ops/ops.h"
-
 #include <math.h>
 
 #define CHOICES 64 /* labels that a prefix may be extended by at one frame */
@@ -11,7 +9,7 @@ td_status td_ctc_joint_check(const td_search *search, td_error *error)
     const td_network *network = search->network;
     if (search->rules.generation->ctc_weight == 0)
         return TD_OK;
-    if (!network->architecture->ctc || !network->architecture->ctc(network).weight)
+    if (!td_network_has_ctc(network))
         return td_fail(error, TD_ERROR_UNSUPPORTED, "generation: ctc_weight: this model has no CTC output; set it to 0");
     for (size_t i = 0; i < search->rules.eos_count; i++)
         if ((size_t)search->rules.eos[i] >= network->vocabulary)
@@ -37,13 +35,9 @@ static td_status start_sentence(td_search *search, td_sentence *sentence, const 
 
 td_status td_ctc_joint_admit(td_search *search, size_t first, const td_memory *memory, td_error *error)
 {
-    const td_network *network = search->network;
-    td_graph *graph = &search->graph;
     if (search->rules.generation->ctc_weight == 0)
         return TD_OK;
-    td_projection projection = network->architecture->ctc(network);
-    td_tensor *logits = td_linear(graph, memory->states, td_graph_parameter(graph, projection.weight),
-                                  projection.bias ? td_graph_parameter(graph, projection.bias) : NULL);
+    td_tensor *logits = td_project_ctc(search->network, &search->graph, memory->states);
     if (!logits)
         return td_search_failure(search, TD_OK, "CTC output", error);
     for (size_t i = 0; i < memory->ragged.count; i++)

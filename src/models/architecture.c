@@ -70,6 +70,15 @@ void td_network_free(td_network *network)
     *network = (td_network){0};
 }
 
+td_tensor *td_project_ctc(const td_network *network, td_graph *graph, td_tensor *states)
+{
+    if (!td_network_has_ctc(network))
+        return td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "this model has no CTC output (\"ctc\": true in its config.json)");
+    td_projection projection = network->architecture->ctc(network);
+    return td_linear(graph, states, td_graph_parameter(graph, projection.weight),
+                     projection.bias ? td_graph_parameter(graph, projection.bias) : NULL);
+}
+
 td_tensor *td_project(const td_network *network, td_graph *graph, td_tensor *hidden)
 {
     td_projection projection = network->architecture->projection(network);

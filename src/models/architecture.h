@@ -106,5 +106,11 @@ void td_network_free(td_network *network);
 
 /* hidden [T, D] -> logits [T, V]. */
 td_tensor *td_project(const td_network *network, td_graph *graph, td_tensor *hidden);
+/* memory states [T, D] -> CTC's logits [T, V]; a failure where the network has none. */
+td_tensor *td_project_ctc(const td_network *network, td_graph *graph, td_tensor *states);
+static inline bool td_network_has_ctc(const td_network *network)
+{
+    return network->architecture->ctc && network->architecture->ctc(network).weight;
+}
 
 #endif

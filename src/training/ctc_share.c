@@ -1,7 +1,6 @@
 #include "training/ctc_share.h"
 
 #include "ops/ctc.h"
-#include "ops/ops.h"
 
 #include <string.h>
 
@@ -27,15 +26,11 @@ static bool cut_ends(td_graph *graph, const int32_t *targets, td_ragged ragged, 
 td_tensor *td_ctc_share(const td_network *network, td_graph *graph, const td_memory *memory, const int32_t *targets, td_ragged ragged,
                         double gradient_scale, double *ret_losses)
 {
-    td_projection projection = network->architecture->ctc ? network->architecture->ctc(network) : (td_projection){0};
     int32_t *labels;
     td_ragged label_ragged;
-    if (!projection.weight)
-        return td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "training.ctc_weight: this model has no CTC output (\"ctc\": true in its config.json)");
     if (!cut_ends(graph, targets, ragged, &labels, &label_ragged))
         return NULL;
-    td_tensor *logits = td_linear(graph, memory->states, td_graph_parameter(graph, projection.weight),
-                                  projection.bias ? td_graph_parameter(graph, projection.bias) : NULL);
+    td_tensor *logits = td_project_ctc(network, graph, memory->states);
     td_ctc_options options = {network->pad_id, (td_real)gradient_scale};
     return td_ctc_loss(graph, logits, memory->ragged, labels, label_ragged, &options, ret_losses);
 }
