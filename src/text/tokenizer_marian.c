@@ -215,16 +215,9 @@ static td_status train_models(const td_vocabulary_options *options, const td_sen
     return td_buffer_ok(&models[TD_TARGET]) ? TD_OK : td_fail_memory(error, models[TD_SOURCE].length);
 }
 
-static td_status save_all(const char *directory, const td_vocabulary_options *options, const td_buffer models[2], td_error *error)
+static td_status save_others(const char *directory, const td_buffer models[2], td_error *error)
 {
-    json_t *vocabulary = NULL;
-    TD_TRY(make_vocabulary(models, options, &vocabulary, error));
-    td_status status = td_directory_create(directory, error);
-    if (status == TD_OK)
-        status = save_json(directory, "vocab.json", vocabulary, error);
-    else
-        json_decref(vocabulary);
-    TD_TRY(status);
+    TD_TRY(td_directory_create(directory, error));
     TD_TRY(save_file(directory, "source.spm", &models[TD_SOURCE], error));
     TD_TRY(save_file(directory, "target.spm", &models[TD_TARGET], error));
     TD_TRY(save_json(directory, "special_tokens_map.json", json_pack("{s:s, s:s, s:s}", "eos_token", "</s>", "unk_token", "<unk>", "pad_token", "<pad>"), error));
@@ -232,6 +225,18 @@ static td_status save_all(const char *directory, const td_vocabulary_options *op
                      json_pack("{s:s, s:b, s:s, s:s, s:s}", "tokenizer_class", "MarianTokenizer", "separate_vocabs", 0, "eos_token", "</s>", "unk_token", "<unk>",
                                "pad_token", "<pad>"),
                      error);
+}
+
+/* vocab.json comes last: where it is, all is. */
+static td_status save_all(const char *directory, const td_vocabulary_options *options, const td_buffer models[2], td_error *error)
+{
+    json_t *vocabulary = NULL;
+    TD_TRY(make_vocabulary(models, options, &vocabulary, error));
+    td_status status = save_others(directory, models, error);
+    if (status == TD_OK)
+        return save_json(directory, "vocab.json", vocabulary, error);
+    json_decref(vocabulary);
+    return status;
 }
 
 td_status td_tokenizer_train_marian(const char *directory, const td_vocabulary_options *options, const td_sentences *source, const td_sentences *target, td_error *error)

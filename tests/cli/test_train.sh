@@ -1,8 +1,9 @@
-# tandem train: killed at any moment it goes on to the same bits.
+# tandem train: killed at any moment it goes on to the same bits; what is wrong it says byte for byte.
 set -eu
 tandem=$1
 directory=$(mktemp -d)
-trap 'rm -rf "$directory"' EXIT
+mounted=
+trap '[ -z "$mounted" ] || umount "$mounted"; rm -rf "$directory"' EXIT
 fail() { echo "FAILED: $*" >&2; exit 1; }
 cd "$directory"
 
@@ -19,7 +20,7 @@ model:
   encoder: {layers: 1, width: 16, heads: 2, feed_forward: 16}
 training: {batch_tokens: 100, max_steps: 200, warmup_steps: 20, checkpoint_every: 5, report_every: 5, keep_checkpoints: 1, threads: 2}
 END
-train() { "$tandem" train recipe.yaml --progress off "$@"; }
+train() { timeout -s KILL 200 "$tandem" train recipe.yaml --progress off "$@"; }
 numbers() { sed 's/"tokens_per_second":[^,}]*//' "$1/log.jsonl"; }
 
 # ---- killed at random moments ----
@@ -42,3 +43,53 @@ cmp run/model.safetensors killed/model.safetensors || fail "another model after 
 [ -z "$(find killed -name '*.partial')" ] || fail "parts of files are left: $(find killed -name '*.partial')"
 echo "$kills kills, same model"
 
+# ---- interrupted ----
+timeout -s KILL 200 "$tandem" train recipe.yaml --progress off --set output=stopped --set training.max_steps=100000 2> messages & process=$!
+for i in $(seq 600); do [ -s stopped/log.jsonl ] && break; sleep 0.1; done
+kill -INT $process; code=0; wait $process || code=$?
+[ $code = 1 ] || fail "SIGINT: exit status $code, not 1"
+tail -n 1 messages | grep -qx 'tandem train: stopped at step [0-9]*; the same command goes on from there' || fail "SIGINT: $(tail -n 1 messages)"
+step=$(tail -n 1 messages | sed 's/.*step \([0-9]*\);.*/\1/')
+[ -f "stopped/checkpoints/step-$step/state.json" ] || fail "SIGINT: no checkpoint of step $step"
+train --set output=stopped --set training.max_steps=$((step + 1)) 2> messages || fail "after SIGINT: $(cat messages)"
+grep -qx "continuing from step $step" messages || fail "after SIGINT: does not go on from step $step"
+
+# ---- what is wrong ----
+refuse() { # MESSAGE ARGUMENTS...
+    message=$1; shift; code=0
+    train --set output=wrong "$@" 2> messages || code=$?
+    [ $code = 1 ] || fail "$*: exit status $code, not 1"
+    [ "$(tail -n 1 messages)" = "tandem train: $message" ] || fail "$*: $(tail -n 1 messages)"
+}
+printf 'one\ntw\377o\n' > bad.a; printf 'one\ntwo\n' > two.b
+refuse "$directory/bad.a:2: line is not UTF-8 (byte 3)" --set data.train.source=bad.a --set data.train.target=two.b
+refuse "$directory/train.a has 60 lines and $directory/two.b has 2: parallel files need the same number" --set data.train.target=two.b
+refuse "$directory/none: cannot open: No such file or directory" --set data.train.source=none
+refuse "recipe.yaml:3: data.train.source: sound and pictures are listed in .tsv files (name, tab, text) or .jsonl" --set task=caption
+code=0; train --set training.learning_rat=1 2> messages || code=$?
+[ $code = 1 ] && grep -q 'learning_rat: unknown key; the nearest is training.learning_rate' messages || fail "unknown key: $(cat messages)"
+
+# ---- not a number ----
+code=0
+train --set output=huge --set training.learning_rate=1000 --set training.warmup_steps=0 --set training.clip_norm=0 --set training.optimizer=sgd \
+    --set training.schedule=constant 2> messages || code=$?
+[ $code = 1 ] || fail "huge rate: exit status $code, not 1"
+tail -n 1 messages | grep -Eqx 'tandem train: step [0-9]+: .* not (a finite number|finite numbers); lower training.learning_rate or set training.clip_norm \(the last checkpoint is kept\)' ||
+    fail "huge rate: $(tail -n 1 messages)"
+
+# ---- a full disk ----
+mkdir disk
+if mount -t tmpfs -o size=600k tmpfs disk 2> /dev/null; then
+    mounted=$directory/disk
+    head -c 480k /dev/zero > disk/ballast
+    code=0; train --set output=disk/run 2> messages || code=$?
+    [ $code = 1 ] || fail "full disk: exit status $code, not 1"
+    grep -q 'No space left on device' messages || fail "full disk: $(cat messages)"
+    [ -z "$(find disk -name '*.partial' -o -name partial)" ] || fail "full disk: parts of files are left"
+    rm disk/ballast
+    mount -o remount,size=64m disk
+    train --set output=disk/run 2> messages || fail "with space again: $(cat messages)"
+    cmp run/model.safetensors disk/run/model.safetensors || fail "another model after a full disk"
+else
+    echo "full disk: not tested, a small file system cannot be mounted here"
+fi
