@@ -25,6 +25,7 @@ typedef struct transformer_traits {
     bool two_vocabularies;     /* source and target may have their own: decoder_vocab_size, share_encoder_decoder_embeddings */
     bool scale_embedding;      /* these two when the configuration does not say */
     const char *activation;
+    bool picture; /* the source is cells of a picture: a projection in place of the embedding, and layers may be none */
 } transformer_traits;
 
 typedef struct norm_layer {
@@ -63,6 +64,7 @@ typedef struct transformer {
     td_activation activation;
     td_real embedding_scale;
     transformer_stack encoder, decoder;
+    td_parameter *cells_weight, *cells_bias; /* of a picture */
     td_parameter *logits_weight, *logits_bias;
     copy_layer copy; /* of a network that copies */
 } transformer;
@@ -168,7 +170,13 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
     td_parameters *parameters = &network->parameters;
     double spread = 1 / sqrt((double)model->width);
     size_t words = network->vocabulary;
-    if (shared) {
+    if (model->traits->picture) {
+        model->cells_weight = td_parameters_declare(parameters, model->width, network->feature_width, TD_INIT_XAVIER, 1,
+                                                    "model.encoder.projection.weight");
+        model->cells_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "model.encoder.projection.bias");
+        model->decoder.embedding = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread,
+                                                         "model.decoder.embed_tokens.weight");
+    } else if (shared) {
         model->encoder.embedding = model->decoder.embedding =
             td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "model.shared.weight");
         td_parameters_product(parameters);
@@ -251,7 +259,13 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
 {
     bool scale;
     TD_TRY(get_size(config, file, "d_model", 1 << 16, &model->width, error));
-    TD_TRY(get_size(config, file, "encoder_layers", 1024, &model->encoder.layers, error));
+    if (model->traits->picture)
+        TD_TRY(get_size(config, file, "feature_size", 1 << 16, &network->feature_width, error));
+    const json_t *layers = json_object_get(config, "encoder_layers");
+    if (model->traits->picture && json_is_integer(layers) && json_integer_value(layers) == 0)
+        model->encoder.layers = 0;
+    else
+        TD_TRY(get_size(config, file, "encoder_layers", 1024, &model->encoder.layers, error));
     TD_TRY(get_size(config, file, "decoder_layers", 1024, &model->decoder.layers, error));
     TD_TRY(get_size(config, file, "encoder_attention_heads", 1 << 16, &model->encoder.heads, error));
     TD_TRY(get_size(config, file, "decoder_attention_heads", 1 << 16, &model->decoder.heads, error));
@@ -456,18 +470,24 @@ static td_tensor *residual(transformer_pass *pass, const transformer_stack *stac
     return pre_norm ? sum : apply_norm(pass, sum, norm);
 }
 
-/* ids at `positions` (before the offset) -> embeddings, ready for the first transformer_layer */
-static td_tensor *embed(transformer_pass *pass, const transformer_stack *stack, const int32_t *ids, int32_t *positions)
+/* Rows, at positions (before the offset), ready for the first transformer_layer. */
+static td_tensor *place(transformer_pass *pass, const transformer_stack *stack, td_tensor *x, int32_t *positions)
 {
-    size_t count = td_ragged_total(pass->ragged);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; x && i < x->rows; i++)
         positions[i] += (int32_t)pass->model->position_offset;
-    ids = td_known_ids(pass->network, pass->graph, ids, count);
-    td_tensor *x = td_embedding(pass->graph, td_graph_parameter(pass->graph, stack->embedding), ids, count, pass->model->embedding_scale);
     x = td_add_positions(pass->graph, x, td_graph_parameter(pass->graph, stack->positions), positions);
     if (pass->model->traits->embedding_norm)
         x = apply_norm(pass, x, stack->embedding_norm);
     return td_dropout(pass->graph, x, pass->network->rates.dropout);
+}
+
+/* ids at `positions` (before the offset) -> embeddings, ready for the first transformer_layer */
+static td_tensor *embed(transformer_pass *pass, const transformer_stack *stack, const int32_t *ids, int32_t *positions)
+{
+    size_t count = td_ragged_total(pass->ragged);
+    ids = td_known_ids(pass->network, pass->graph, ids, count);
+    td_tensor *x = td_embedding(pass->graph, td_graph_parameter(pass->graph, stack->embedding), ids, count, pass->model->embedding_scale);
+    return place(pass, stack, x, positions);
 }
 
 static int32_t *count_positions(td_graph *graph, td_ragged ragged, const int32_t *first)
@@ -484,6 +504,18 @@ static td_status finish(td_graph *graph)
     return graph->error.status;
 }
 
+/* Cells of a picture, projected. */
+static td_tensor *project_cells(transformer_pass *pass, const td_batch *source)
+{
+    td_graph *graph = pass->graph;
+    if (!source->features || source->width != pass->network->feature_width)
+        return td_graph_fail(graph, TD_ERROR_ARGUMENT, "%s reads features of %zu columns, not %zu", pass->model->traits->model_type,
+                             pass->network->feature_width, source->features ? source->width : 0);
+    td_tensor *x = td_tensor_of(graph, (td_real *)(uintptr_t)source->features, td_ragged_total(source->ragged), source->width);
+    return td_linear(graph, td_dropout(graph, x, pass->network->rates.dropout), td_graph_parameter(graph, pass->model->cells_weight),
+                     td_graph_parameter(graph, pass->model->cells_bias));
+}
+
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const transformer *model = network->family;
@@ -492,7 +524,8 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
     int32_t *positions = count_positions(graph, source->ragged, NULL);
     if (!positions)
         return finish(graph);
-    td_tensor *x = embed(&pass, stack, source->ids, positions);
+    td_tensor *x = model->traits->picture ? place(&pass, stack, project_cells(&pass, source), positions)
+                                          : embed(&pass, stack, source->ids, positions);
     for (size_t i = 0; i < stack->layers; i++) {
         x = residual(&pass, stack, i, x, self_attention, stack->layer[i].self.norm);
         x = residual(&pass, stack, i, x, feed_forward, stack->layer[i].norm);
@@ -659,13 +692,16 @@ static td_copying copying(const td_decoder_state *state)
 /* ---- the rows of the table ---- */
 
 #define TRANSFORMER_ROW(symbol, name, ...)                                                                                       \
-    static const transformer_traits traits_##symbol = {name, __VA_ARGS__};                                                                    \
+    static const transformer_traits traits_##symbol = {name, __VA_ARGS__, false};                                                 \
     static td_status configure_##symbol(const json_t *config, const char *file, td_network *network, td_error *error)             \
     {                                                                                                                             \
         return configure(&traits_##symbol, config, file, network, error);                                                         \
     }                                                                                                                             \
+    TRANSFORMER_TABLE_ROW(symbol, name, TD_TEXT)
+
+#define TRANSFORMER_TABLE_ROW(symbol, name, modality)                                                                             \
     extern const td_architecture td_architecture_##symbol;                                                                        \
-    const td_architecture td_architecture_##symbol = {.model_type = name, .source = TD_TEXT, .configure = configure_##symbol,     \
+    const td_architecture td_architecture_##symbol = {.model_type = name, .source = modality, .configure = configure_##symbol,     \
                                                       .fill_constants = fill_constants, .release = release,                       \
                                                       .projection = projection, .encode = encode, .state_new = state_new,         \
                                                       .state_free = state_free, .begin = begin, .decode = decode,                 \
@@ -677,3 +713,14 @@ TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true, false, fa
 TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true, false, false, "gelu")
 TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "gelu")
 TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false, false, true, "relu")
+
+/* Captions: the norms are where "normalize_before" says. */
+static td_status configure_picture(const json_t *config, const char *file, td_network *network, td_error *error)
+{
+    static const transformer_traits post = {"tandem-transformer-image", false, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
+    static const transformer_traits pre = {"tandem-transformer-image", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
+    bool before;
+    TD_TRY(td_json_get_bool(config, file, "normalize_before", false, &before, error));
+    return configure(before ? &pre : &post, config, file, network, error);
+}
+TRANSFORMER_TABLE_ROW(picture, "tandem-transformer-image", TD_IMAGE)

@@ -115,6 +115,8 @@ static td_status add_features(const td_recipe *recipe, size_t feature_width, jso
     const char *type = sound ? transformer ? "speech_to_text" : "tandem-rnn-speech" : transformer ? "tandem-transformer-image" : "tandem-rnn-image";
     bool failed = json_object_set_new(config, "model_type", json_string(type)) != 0;
     failed |= json_object_set_new(config, sound && transformer ? "input_feat_per_channel" : "feature_size", json_integer((json_int_t)feature_width)) != 0;
+    if (!sound && transformer)
+        failed |= json_object_set_new(config, "normalize_before", json_boolean(recipe->model.norm == TD_RECIPE_NORM_PRE)) != 0;
     if (sound && recipe->training.ctc_weight > 0)
         failed |= json_object_set_new(config, "ctc", json_true()) != 0;
     if (sound && !transformer)
