@@ -18,6 +18,9 @@
 #define RECURRENT "{\"model_type\": \"tandem-rnn\", \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, \"encoder_layers\": 2, " \
                   "\"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, \"decoder_start_token_id\": 2, "
 
+#define FEATURES(type) "{\"model_type\": \"" type "\", \"feature_size\": 5, \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, " \
+                       "\"encoder_layers\": 2, \"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, " \
+                       "\"decoder_start_token_id\": 2, "
 #define T5 "{\"model_type\": \"t5\", \"vocab_size\": 40, \"d_model\": 32, \"d_kv\": 12, \"d_ff\": 40, \"num_layers\": 2, \"num_heads\": 4, " \
            "\"relative_attention_num_buckets\": 8, \"relative_attention_max_distance\": 11, \"decoder_start_token_id\": 0"
 
@@ -27,8 +30,13 @@ static const char *const configurations[] = {
     "{\"model_type\": \"pegasus\", " SIZES "}", "{\"model_type\": \"m2m_100\", " SIZES "}",
     T5 "}", T5 ", \"feed_forward_proj\": \"gated-gelu\", \"tie_word_embeddings\": false}",
     RECURRENT "\"cell\": \"lstm\"}",           RECURRENT "\"cell\": \"gru\"}",
+    FEATURES("tandem-rnn-speech") "\"cell\": \"lstm\", \"encoder_bidirectional\": true, \"attention\": \"additive\", \"ctc\": true}",
+    FEATURES("tandem-rnn-image") "\"cell\": \"lstm\", \"attention\": \"additive\"}",
+    FEATURES("tandem-rnn-image") "\"cell\": \"gru\"}",
+    "{\"model_type\": \"tandem-transformer-image\", \"feature_size\": 5, " SIZES "}",
+    "{\"model_type\": \"tandem-transformer-image\", \"feature_size\": 5, \"normalize_before\": true, " SIZES "}",
 };
-enum { CONFIGURATIONS = sizeof configurations / sizeof *configurations, SENTENCES = 21, LONGEST = 23, WORDS = 40, WIDEST = 64 };
+enum { CONFIGURATIONS = sizeof configurations / sizeof *configurations, SENTENCES = 21, LONGEST = 23, WORDS = 40, WIDEST = 64, FEATURE_WIDTH = 5 };
 
 typedef struct fixture {
     td_network network;
@@ -41,6 +49,7 @@ typedef struct fixture {
     td_real memory[SENTENCES][LONGEST][WIDEST];
     int32_t fed_source[SENTENCES * LONGEST], fed_target[SENTENCES * LONGEST]; /* batches must outlive a recording */
     int32_t source_offsets[SENTENCES + 1], target_offsets[SENTENCES + 1];
+    td_real features[SENTENCES * LONGEST * FEATURE_WIDTH];
     size_t width;
 } fixture;
 
@@ -60,6 +69,14 @@ static td_batch lay(const part *parts, size_t count, const int32_t (*ids)[LONGES
         offsets[i + 1] = offsets[i] + (int32_t)length;
     }
     return (td_batch){{count, offsets}, storage, NULL, 0};
+}
+
+/* For models of sound and pictures each id stands for a row of features. */
+static td_batch feature_batch(fixture *it, td_batch words)
+{
+    for (size_t i = 0; i < td_ragged_total(words.ragged) * FEATURE_WIDTH; i++)
+        it->features[i] = (td_real)sin((double)words.ids[i / FEATURE_WIDTH] * (1.3 + (double)(i % FEATURE_WIDTH)));
+    return (td_batch){words.ragged, NULL, it->features, FEATURE_WIDTH};
 }
 
 static void begin_graph(fixture *it, bool recording)
@@ -82,6 +99,8 @@ static td_tensor *add_sources(fixture *it, const size_t *sentences, size_t count
     for (size_t i = 0; i < count; i++)
         parts[i] = (part){sentences[i], 0, it->source_length[sentences[i]]};
     td_batch batch = lay(parts, count, (const int32_t (*)[LONGEST])it->source, it->fed_source, it->source_offsets);
+    if (it->network.feature_width)
+        batch = feature_batch(it, batch);
     architecture(it)->encode(&it->network, &it->graph, &batch, &memory);
     check(it);
     architecture(it)->begin(&it->network, &it->graph, &memory, it->state);
@@ -430,6 +449,8 @@ static void settings_are_checked(void **state)
         {T5 ", \"num_decoder_layers\": 0}", "\"num_decoder_layers\""},
         {"{\"model_type\": \"t5\"}", "\"d_model\""},
         {"{\"model_type\": \"bart\"}", "\"d_model\""},
+        {"{\"model_type\": \"tandem-transformer-image\", " SIZES "}", "\"feature_size\""},
+        {"{\"model_type\": \"tandem-transformer-image\", \"feature_size\": 5, \"d_model\": 32}", "\"encoder_layers\""},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         td_network network = {0};
