@@ -3,6 +3,7 @@
 #include "attention_svg.h"
 #include "generate_options.h"
 #include "interrupt.h"
+#include "keyed_line.h"
 #include "line_stream.h"
 #include "result_output.h"
 
@@ -147,6 +148,8 @@ static bool read_window(generate_run *run, line_stream *stream)
             run->failed = true;
             continue;
         }
+        if (run->values->keys)
+            keyed_line_take(line, run->values->keys, 0);
         bytes += line->length;
         run->count++;
     }

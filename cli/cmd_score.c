@@ -1,6 +1,7 @@
 /* tandem score: the log-probability of given targets, a line each. */
 #include "generate_options.h"
 #include "interrupt.h"
+#include "keyed_line.h"
 #include "line_stream.h"
 #include "result_output.h"
 
@@ -71,6 +72,10 @@ static bool read_window(score_run *run, int *ret_code)
         stream_read first = line_stream_next(&run->sources, source);
         stream_read second = line_stream_next(&run->targets, target);
         if (first == STREAM_LINE && second == STREAM_LINE) {
+            if (run->values->keys) {
+                keyed_line_take(source, run->values->keys, 0);
+                keyed_line_take(target, run->values->keys, 1);
+            }
             run->texts[0][run->count] = usable(source);
             run->texts[1][run->count] = usable(target);
             bytes += source->length + target->length;
@@ -144,6 +149,8 @@ int cmd_score(const cli_command *command, int argc, char **argv)
     score_run run = {.command = command, .values = &values, .batch = TD_BATCH_OPTIONS_INIT};
     int positional = 0;
     int code = cli_parse(command, argc, argv, &values, &positional);
+    if (values.keys && !values.target)
+        values.target = values.source;
     if (code < 0 && (positional || !values.source || !values.target))
         code = cli_complain(command, CLI_USAGE, "two files are wanted: --source FILE --target FILE");
     if (code < 0 && strcmp(values.source, "-") == 0 && strcmp(values.target, "-") == 0)

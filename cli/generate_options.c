@@ -106,6 +106,8 @@ const cli_option generate_options[] = {
     THREADS_OPTION,
     BATCH_OPTION,
     INPUT_OPTION,
+    {"keys", 0, CLI_TEXT, AT(keys), "SOURCE[,TARGET]",
+     "lines are JSON objects that have their text under the key SOURCE; a second key is for `tandem score`", 0, 0},
     OUTPUT_OPTION,
     SETTINGS_OPTION,
     JSON_OPTION,
@@ -141,6 +143,8 @@ const cli_option score_options[] = {
     {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",
      "what lines of both files hold; ids are taken as they are, so a target's end token counts only if it is there", 0,
      0},
+    {"keys", 0, CLI_TEXT, AT(keys), "SOURCE,TARGET",
+     "lines are JSON objects; the two texts are under these keys, of --source alone or of both files", 0, 0},
     JSON_OPTION,
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };

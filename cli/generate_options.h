@@ -8,7 +8,7 @@
 #include <tandem/tandem.h>
 
 typedef struct generate_values {
-    const char *model, *from, *to, *prefix, *attention, *source, *target, *list;
+    const char *model, *from, *to, *prefix, *attention, *source, *target, *list, *keys;
     int64_t beam, nbest, min_length, max_length, no_repeat_ngram, top_k, seed, threads, batch_tokens;
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample, json, stream;

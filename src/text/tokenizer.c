@@ -314,12 +314,27 @@ td_status td_tokenizer_encode_local(const td_tokenizer *tokenizer, td_text_side 
     return encode(tokenizer, side, text, length, &(td_sampling){dropout, random, local}, ids, error);
 }
 
+/* Bytes up to the next word: SentencePiece joins unknown words that stand side by side, and each is to be copied by itself. */
+static size_t first_word(const char *piece, size_t length)
+{
+    for (size_t i = 1; i + sizeof SPACE_MARK - 1 <= length; i++)
+        if (memcmp(piece + i, SPACE_MARK, sizeof SPACE_MARK - 1) == 0)
+            return i;
+    return length;
+}
+
 td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids, td_error *error)
 {
-    int32_t id = -1;
-    if (local)
-        TD_TRY(td_local_pieces_id(local, piece, length, &id, error));
-    td_ids_append(ids, id >= 0 ? id : tokenizer->unknown);
+    if (!local) {
+        td_ids_append(ids, tokenizer->unknown);
+        return TD_OK;
+    }
+    for (size_t at = 0, word; at < length; at += word) {
+        int32_t id = -1;
+        word = first_word(piece + at, length - at);
+        TD_TRY(td_local_pieces_id(local, piece + at, word, &id, error));
+        td_ids_append(ids, id >= 0 ? id : tokenizer->unknown);
+    }
     return TD_OK;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ops/ops.h"
+#include "ops/recurrent.h"
 #include "ops/picture.h"
 
 enum { MAX_INPUTS = 5, MAX_ELEMENTS = 1024 };
@@ -349,6 +350,46 @@ static td_tensor *cross_entropy(run *it)
     return loss;
 }
 
+/* Inputs: hidden, weight, scores that become attention over four source positions by a softmax, gate. Two rows may copy words outside the
+ * vocabulary, one a word that stands twice in its source. */
+static td_tensor *copy_cross_entropy(run *it)
+{
+    static const int32_t sources[3][4] = {{2, 7, 2, 9}, {10, 3, 9, 10}, {1, 0, 4, 11}}, targets[] = {2, 9, 10, 3, 4, 7};
+    td_tensor *attention;
+    td_copy_source rows[6];
+    static const td_real zeros[4] = {0};
+    td_memory_segment *segments = td_graph_allocate(&it->graph, 6, sizeof *segments);
+    for (size_t i = 0; segments && i < 6; i++) {
+        rows[i] = (td_copy_source){sources[i / 2 % 3], i == 5 ? 3 : 4};
+        segments[i] = (td_memory_segment){it->inputs[2].data, zeros, rows[i].length};
+    }
+    td_recurrent_attention_options options = {.key_stride = 4, .value_stride = 0, .value_width = 1, .longest = 4};
+    td_tensor *query = td_scale(&it->graph, input(it, 0), 1.7);
+    if (!td_recurrent_attention(&it->graph, query, segments, &options, input(it, 2), NULL, NULL, NULL, NULL, &attention))
+        return NULL;
+    td_copy_loss copy = {attention, input(it, 3), rows};
+    td_cross_entropy_options loss_options = {.label_smoothing = it->test->smoothing, .gradient_scale = 0.25, .copy = &copy};
+    double nll;
+    td_tensor *loss = td_projected_cross_entropy(&it->graph, query, input(it, 1), input(it, 4), targets, &loss_options, &nll);
+    if (loss) {
+        it->loss = loss->data[0];
+        it->loss_scale = loss_options.gradient_scale;
+        assert_true(nll > 0 && (it->test->smoothing > 0 || fabs(nll - it->loss) < 1e-9));
+    }
+    return loss;
+}
+
+static td_tensor *coverage_loss(run *it)
+{
+    static const int32_t offsets[] = {0, 3, 4, 9};
+    td_tensor *loss = td_coverage_loss(&it->graph, td_scale(&it->graph, input(it, 0), 1.3), (td_ragged){3, offsets}, 0.25);
+    if (loss) {
+        it->loss = loss->data[0];
+        it->loss_scale = 0.25;
+    }
+    return loss;
+}
+
 /* ---- pictures ---- */
 
 static td_tensor *relu6(run *it) { return td_activate(&it->graph, td_scale(&it->graph, input(it, 0), 8), TD_RELU6, 0); }
@@ -491,6 +532,9 @@ static const test_case cases[] = {
     {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},
     {.name = "cross_entropy, smoothed", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}, .smoothing = 0.1},
     {.name = "cross_entropy of many rows", .forward = cross_entropy, .shapes = {{150, 3}, {7, 3}, {1, 7}}, .smoothing = 0.2},
+    {.name = "copying", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}, {1, 8}}},
+    {.name = "copying, smoothed, no bias", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}}, .smoothing = 0.2},
+    {.name = "coverage loss", .forward = coverage_loss, .shapes = {{9, 5}}},
     {.name = "r_drop", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}, {1, 9}}, .r_drop = 0.7},
     {.name = "r_drop, smoothed, no bias", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}}, .r_drop = 2.5, .smoothing = 0.1},
     {.name = "r_drop of many rows", .forward = cross_entropy, .shapes = {{150, 3}, {7, 3}, {1, 7}}, .r_drop = 1.5, .smoothing = 0.1},
