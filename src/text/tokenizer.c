@@ -9,6 +9,7 @@
 static const td_tokenizer_kind *const kinds[] = {
     &td_tokenizer_marian,         &td_tokenizer_t5,   &td_tokenizer_pegasus, &td_tokenizer_mbart,   &td_tokenizer_nllb,
     &td_tokenizer_speech_to_text, &td_tokenizer_bart, &td_tokenizer_whisper, &td_tokenizer_gpt2,
+    &td_tokenizer_byt5,           &td_tokenizer_json, &td_tokenizer_bert,
 };
 #define SPACE_MARK "\xe2\x96\x81" /* U+2581 stands for a space in pieces */
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
@@ -128,12 +129,16 @@ bool td_directory_is(const char *directory, const char *classes, const char *typ
     return is;
 }
 
+td_status td_tokenizer_special_text(const char *directory, const char *name, char **ret_text, td_error *error)
+{
+    TD_TRY(read_named(directory, "special_tokens_map.json", name, ret_text, error));
+    return *ret_text ? TD_OK : read_named(directory, "tokenizer_config.json", name, ret_text, error);
+}
+
 td_status td_tokenizer_named_special(td_tokenizer *tokenizer, const char *directory, const char *name, const char *fallback, bool strip, int32_t *ret_id, td_error *error)
 {
     char *text = NULL;
-    TD_TRY(read_named(directory, "special_tokens_map.json", name, &text, error));
-    if (!text)
-        TD_TRY(read_named(directory, "tokenizer_config.json", name, &text, error));
+    TD_TRY(td_tokenizer_special_text(directory, name, &text, error));
     const char *token = text ? text : fallback;
     int32_t id = token ? td_vocabulary_find(&tokenizer->vocabulary, token, strlen(token)) : -1;
     td_status status = TD_OK;

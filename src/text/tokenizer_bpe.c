@@ -17,10 +17,10 @@ typedef struct bpe_state {
 } bpe_state;
 
 /* GPT-2's: contractions, words, numbers and signs, each with the space before; runs of space leave their last one to what follows. */
-static const char word_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const char td_byte_level_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 /* The character that stands for a byte: itself where it is printable in Latin-1, else the next one from U+0100 on. */
-static uint32_t byte_character(unsigned byte)
+uint32_t td_byte_character(unsigned byte)
 {
     if ((byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173))
         return byte;
@@ -30,10 +30,10 @@ static uint32_t byte_character(unsigned byte)
 }
 
 /* The byte that a character stands for, or -1. */
-static int character_byte(uint32_t code)
+int td_character_byte(uint32_t code)
 {
     for (unsigned byte = 0; code < 324 && byte < 256; byte++)
-        if (byte_character(byte) == code)
+        if (td_byte_character(byte) == code)
             return (int)byte;
     return -1;
 }
@@ -88,7 +88,7 @@ static td_status open_files(td_tokenizer *tokenizer, const char *directory, td_e
     TD_TRY(status);
     int code;
     PCRE2_SIZE offset;
-    state->pattern = pcre2_compile((PCRE2_SPTR)word_pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &offset, NULL);
+    state->pattern = pcre2_compile((PCRE2_SPTR)td_byte_level_pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &offset, NULL);
     return state->pattern ? TD_OK : td_fail(error, TD_ERROR_UNSUPPORTED, "byte-level BPE: PCRE2 refuses the word pattern (error %d)", code);
 }
 
@@ -200,7 +200,7 @@ static td_status encode_word(word *w, const char *bytes, size_t length, const td
     for (size_t i = 0; i < length; i++) {
         char character[4];
         size_t begin = w->text.length;
-        td_buffer_append(&w->text, character, td_utf8_encode(byte_character((unsigned char)bytes[i]), character));
+        td_buffer_append(&w->text, character, td_utf8_encode(td_byte_character((unsigned char)bytes[i]), character));
         parts[i] = (part){begin, w->text.length, i ? i - 1 : NONE, i + 1 < length ? i + 1 : NONE};
     }
     if (!td_buffer_ok(&w->text))
@@ -257,7 +257,7 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
 }
 
 /* Appends bytes as UTF-8, each maximal part of a broken character as one U+FFFD (Unicode 15, 3.9). */
-static void append_repaired(td_buffer *text, const td_buffer *bytes)
+void td_append_repaired(td_buffer *text, const td_buffer *bytes)
 {
     for (size_t at = 0; at < bytes->length;) {
         size_t valid = td_utf8_valid_prefix(bytes->data + at, bytes->length - at);
@@ -283,7 +283,7 @@ static void append_piece_bytes(td_buffer *bytes, const char *piece)
     for (size_t length = strlen(piece), at = 0; at < length;) {
         uint32_t code = 0;
         size_t used = td_utf8_decode(piece + at, length - at, &code);
-        int byte = used ? character_byte(code) : -1;
+        int byte = used ? td_character_byte(code) : -1;
         if (byte >= 0)
             td_buffer_append(bytes, &(char){(char)byte}, 1);
         else
@@ -302,7 +302,7 @@ static td_status decode(const td_tokenizer *tokenizer, const int32_t *ids, size_
         else
             append_piece_bytes(&bytes, piece);
     }
-    append_repaired(text, &bytes);
+    td_append_repaired(text, &bytes);
     td_status status = td_buffer_ok(&bytes) ? TD_OK : td_fail_memory(error, bytes.length);
     td_buffer_free(&bytes);
     return status;

@@ -64,6 +64,8 @@ td_status td_tokenizer_named_special(td_tokenizer *tokenizer, const char *direct
 const char *td_tokenizer_piece_here(const td_tokenizer *tokenizer, int32_t id);
 /* Appends the id of a piece that the vocabulary lacks. */
 td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids, td_error *error);
+/* The text of a named token in those two files, copied; NULL when they have none. */
+td_status td_tokenizer_special_text(const char *directory, const char *name, char **ret_text, td_error *error);
 /* True when the directory holds all the files, whose names are separated by spaces. */
 bool td_directory_holds(const char *directory, const char *files);
 td_status td_tokenizer_open_model(const char *directory, const char *name, td_sentencepiece **ret_model, td_error *error);
@@ -79,7 +81,15 @@ bool td_directory_is(const char *directory, const char *classes, const char *typ
 /* A string of tokenizer_config.json, copied; *ret_text is NULL when it has none. */
 td_status td_tokenizer_setting(const char *directory, const char *key, char **ret_text, td_error *error);
 
+/* Byte-level BPE: the pattern that cuts words, and the printable character that stands for a byte. */
+extern const char td_byte_level_pattern[];
+uint32_t td_byte_character(unsigned byte);
+int td_character_byte(uint32_t code); /* -1: the character stands for none */
+/* Appends bytes as UTF-8, each maximal part of a broken character as one U+FFFD. */
+void td_append_repaired(td_buffer *text, const td_buffer *bytes);
+
 extern const td_tokenizer_kind td_tokenizer_marian, td_tokenizer_t5, td_tokenizer_pegasus, td_tokenizer_mbart, td_tokenizer_nllb, td_tokenizer_speech_to_text;
 extern const td_tokenizer_kind td_tokenizer_bart, td_tokenizer_gpt2, td_tokenizer_whisper;
+extern const td_tokenizer_kind td_tokenizer_json, td_tokenizer_bert, td_tokenizer_byt5;
 
 #endif
