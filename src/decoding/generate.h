@@ -56,6 +56,9 @@ typedef struct td_generation {
     int32_t bos_token_id;           /* -1: the network's */
     td_id_list eos_token_id;        /* empty: the network's */
     td_id_list prefix;              /* "prefix_ids": fed after the start token; hypotheses begin with them */
+    bool return_timestamps;         /* Whisper's rules for time stamps; needs no_timestamps_token_id */
+    int32_t no_timestamps_token_id; /* time stamps are the ids after it; -1: none */
+    int32_t max_initial_timestamp_index; /* the first time stamp is at most this one; -1: any */
     bool output_attentions;         /* hypotheses carry the attention over the source */
     double ctc_weight;              /* of CTC's scores beside the decoder's (Watanabe 2017). 1: CTC alone, by its best path or, with
                                        num_beams, over prefixes; scores are log-probabilities of the whole then, not divided */

@@ -47,6 +47,9 @@ static const field fields[] = {
     FIELD(ID, bos_token_id),
     FIELD(IDS, eos_token_id),
     {"prefix_ids", IDS, offsetof(td_generation, prefix)},
+    FIELD(FLAG, return_timestamps),
+    FIELD(ID, no_timestamps_token_id),
+    FIELD(ID, max_initial_timestamp_index),
     FIELD(FLAG, output_attentions),
     FIELD(REAL, ctc_weight),
 };
@@ -91,6 +94,8 @@ td_generation td_generation_default(void)
         .decoder_start_token_id = -1,
         .pad_token_id = -1,
         .bos_token_id = -1,
+        .no_timestamps_token_id = -1,
+        .max_initial_timestamp_index = -1,
     };
 }
 

@@ -31,6 +31,8 @@ static td_status check_ids(const td_generation *generation, size_t vocabulary, t
                            i);
         TD_TRY(check_list(generation->bad_words[i], vocabulary, "bad_words_ids", error));
     }
+    if (generation->return_timestamps) /* time stamps follow it: it cannot be the last */
+        TD_TRY(check_id(generation->no_timestamps_token_id, vocabulary - 1, "no_timestamps_token_id (for return_timestamps)", error));
     if (generation->forced_bos_token_id >= 0)
         TD_TRY(check_id(generation->forced_bos_token_id, vocabulary, "forced_bos_token_id", error));
     return TD_OK;
@@ -94,7 +96,7 @@ td_status td_rules_init(td_rules *rules, const td_generation *generation, const 
                        "generation: the model names no start token; set decoder_start_token_id");
     rules->max_positions = network->max_positions;
     rules->beams = generation->num_beams > 1 || generation->ctc_weight > 0;
-    rules->active = generation->repetition_penalty != 1 || generation->no_repeat_ngram_size > 0 ||
+    rules->active = generation->return_timestamps || generation->repetition_penalty != 1 || generation->no_repeat_ngram_size > 0 ||
                     generation->encoder_no_repeat_ngram_size > 0 || generation->bad_words_count > 0 ||
                     generation->min_length > 0 || generation->min_new_tokens > 0 ||
                     generation->forced_bos_token_id >= 0 || generation->forced_eos_token_id.count > 0 ||
@@ -206,6 +208,52 @@ static void force(td_real *row, size_t n, const int32_t *ids, size_t count)
         row[ids[i]] = 0;
 }
 
+static void ban_range(td_real *row, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++)
+        row[i] = (td_real)-INFINITY;
+}
+
+/* Time stamps come in pairs but at the end, and never go back. */
+static void order_timestamps(const td_rules *rules, const td_token *written, size_t count, td_real *row)
+{
+    int32_t first = rules->generation->no_timestamps_token_id + 1, last = -1;
+    bool after_one = count >= 1 && written[count - 1].id >= first;
+    bool after_two = count < 2 || written[count - 2].id >= first;
+    for (size_t i = 0; i < count; i++)
+        last = written[i].id >= first ? written[i].id : last;
+    if (after_one && after_two)
+        ban_range(row, (size_t)first, rules->vocabulary);
+    else if (after_one)
+        ban_range(row, 0, rules->eos_count > 0 ? (size_t)rules->eos[0] : (size_t)first);
+    if (last >= 0) /* the second of a pair may be that of the first; a new segment takes some time */
+        ban_range(row, (size_t)first, (size_t)last + !(after_one && !after_two));
+}
+
+/* Whisper's rules (Radford 2022, section 4.5; transformers' WhisperTimeStampLogitsProcessor). */
+static void keep_timestamps(const td_rules *rules, const td_lengths *lengths, const td_token *tokens, size_t count, td_real *row)
+{
+    size_t first = (size_t)rules->generation->no_timestamps_token_id + 1, n = rules->vocabulary;
+    int32_t latest = rules->generation->max_initial_timestamp_index;
+    row[first - 1] = (td_real)-INFINITY;
+    order_timestamps(rules, tokens + lengths->prompt, count - lengths->prompt, row);
+    if (count == lengths->prompt) {
+        ban_range(row, 0, first);
+        if (latest >= 0 && first + (size_t)latest + 1 < n)
+            ban_range(row, first + (size_t)latest + 1, n);
+    }
+    double highest = -INFINITY, stamps = 0;
+    td_real text = (td_real)-INFINITY;
+    for (size_t i = first; i < n; i++)
+        highest = fmax(highest, (double)row[i]);
+    for (size_t i = first; i < n && highest > -INFINITY; i++)
+        stamps += exp((double)row[i] - highest);
+    for (size_t i = 0; i < first; i++)
+        text = row[i] > text ? row[i] : text;
+    if (highest > -INFINITY && highest + log(stamps) > (double)text) /* all stamps together beat every word */
+        ban_range(row, 0, first);
+}
+
 void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens,
                     size_t count, td_real *row)
 {
@@ -227,4 +275,6 @@ void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source 
     ban(row, generation->suppress_tokens.ids, generation->suppress_tokens.count);
     if (count == lengths->prompt + (lengths->prompt == 1 && forces_begin))
         ban(row, generation->begin_suppress_tokens.ids, generation->begin_suppress_tokens.count);
+    if (generation->return_timestamps)
+        keep_timestamps(rules, lengths, tokens, count, row);
 }

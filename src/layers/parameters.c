@@ -80,6 +80,27 @@ void td_parameters_alias(td_parameters *parameters, const char *name_format, ...
         fail_memory(parameters);
 }
 
+void td_parameters_part(td_parameters *parameters, size_t first, size_t total, const char *name_format, ...)
+{
+    if (parameters->error.status != TD_OK)
+        return;
+    td_parameter_entry *entry = parameters->entries[parameters->count - 1];
+    va_list arguments;
+    va_start(arguments, name_format);
+    entry->whole = format_name(name_format, arguments);
+    va_end(arguments);
+    entry->first_row = first;
+    entry->whole_rows = total;
+    if (!entry->whole)
+        fail_memory(parameters);
+}
+
+void td_parameters_transposed(td_parameters *parameters)
+{
+    if (parameters->error.status == TD_OK)
+        parameters->entries[parameters->count - 1]->transposed = true;
+}
+
 /* Gives every weight of one kind (trained, statistic or other constant) its place; *size becomes the first free element after them. */
 static bool lay_out(td_parameters *parameters, bool constant, bool statistic, size_t *size)
 {
@@ -224,13 +245,38 @@ void td_parameters_initialise(td_parameters *parameters, uint64_t seed)
     }
 }
 
+/* What a file calls the tensor that holds the weight. */
+static const char *stored_name(const td_parameter_entry *entry)
+{
+    return entry->whole ? entry->whole : entry->parameter.name;
+}
+
+static bool is_stored_as_declared(const td_parameter_entry *entry)
+{
+    return !entry->transposed && !entry->whole;
+}
+
+/* As a file has it: [4], of which the parameter's rank counts. */
+static void stored_shape(const td_parameter_entry *entry, size_t *shape)
+{
+    memcpy(shape, entry->parameter.shape, sizeof entry->parameter.shape);
+    if (entry->whole)
+        shape[0] = entry->whole_rows;
+    if (entry->transposed && entry->parameter.rank == 2) {
+        size_t rows = shape[0];
+        shape[0] = shape[1];
+        shape[1] = rows;
+    }
+}
+
 static const td_stored_tensor *find_stored(const td_parameter_entry *entry, const td_safetensors *file)
 {
-    const td_stored_tensor *stored = td_safetensors_find(file, entry->parameter.name);
+    const char *name = stored_name(entry);
+    const td_stored_tensor *stored = td_safetensors_find(file, name);
     for (size_t i = 0; !stored && entry->aliases && entry->aliases[i]; i++)
         stored = td_safetensors_find(file, entry->aliases[i]);
-    if (!stored && strncmp(entry->parameter.name, "model.", 6) == 0) /* saved from the bare model class */
-        stored = td_safetensors_find(file, entry->parameter.name + 6);
+    if (!stored && strncmp(name, "model.", 6) == 0) /* saved from the bare model class */
+        stored = td_safetensors_find(file, name + 6);
     return stored;
 }
 
@@ -242,13 +288,13 @@ static void describe_shape(td_buffer *text, const size_t *shape, size_t rank)
     td_buffer_text_append(text, "]");
 }
 
-static td_status fail_shape(const td_parameter *parameter, const td_stored_tensor *stored, td_error *error)
+static td_status fail_shape(const td_parameter_entry *entry, const td_stored_tensor *stored, const size_t *shape, td_error *error)
 {
     td_buffer text = TD_BUFFER_INIT;
     describe_shape(&text, stored->shape, stored->rank);
     td_buffer_text_append(&text, ", expected ");
-    describe_shape(&text, parameter->shape, parameter->rank);
-    td_status status = td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" has shape %s", parameter->name, td_buffer_text(&text));
+    describe_shape(&text, shape, entry->parameter.rank);
+    td_status status = td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" has shape %s", stored_name(entry), td_buffer_text(&text));
     td_buffer_free(&text);
     return status;
 }
@@ -259,13 +305,18 @@ static td_status find_checked(const td_parameter_entry *entry, const td_safetens
 {
     const td_parameter *parameter = &entry->parameter;
     const td_stored_tensor *stored = find_stored(entry, file), *scales = NULL;
+    size_t shape[4];
+    stored_shape(entry, shape);
     if (!stored && !entry->optional)
-        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" is missing", parameter->name);
+        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" is missing", stored_name(entry));
     bool same = !stored || stored->rank == parameter->rank;
     for (size_t i = 0; stored && same && i < parameter->rank; i++)
-        same = stored->shape[i] == parameter->shape[i];
+        same = stored->shape[i] == shape[i];
     if (!same)
-        return fail_shape(parameter, stored, error);
+        return fail_shape(entry, stored, shape, error);
+    if (stored && stored->dtype == TD_I8 && !is_stored_as_declared(entry))
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "tensor \"%s\" holds int8, which is not supported for joined or transposed weights",
+                       stored->name);
     if (stored && stored->dtype == TD_I8) {
         char name[512];
         snprintf(name, sizeof name, "%s_scale", stored->name);
@@ -312,6 +363,45 @@ static td_status read_int8(const td_stored_tensor *stored, const td_stored_tenso
     return TD_OK;
 }
 
+/* The weight's elements between their place and their place in the file's tensor. */
+static void move_part(const td_parameter_entry *entry, td_real *own, td_real *whole, bool to_whole)
+{
+    const td_parameter *parameter = &entry->parameter;
+    bool vector = parameter->rank == 1;
+    size_t rows = vector ? parameter->columns : parameter->rows, columns = vector ? 1 : parameter->columns;
+    size_t total = entry->whole ? entry->whole_rows : rows;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t column = 0; column < columns; column++) {
+            size_t at = entry->first_row + row;
+            td_real *mine = own + row * columns + column, *theirs = whole + (entry->transposed ? column * total + at : at * columns + column);
+            if (to_whole)
+                *theirs = *mine;
+            else
+                *mine = *theirs;
+        }
+}
+
+/* The weight as if the file held it as declared; its data is to be released. */
+static td_status extract(const td_parameter_entry *entry, const td_stored_tensor *stored, td_stored_tensor *ret_own, td_error *error)
+{
+    const td_parameter *parameter = &entry->parameter;
+    size_t count = td_stored_count(stored), own_count = parameter->rows * parameter->columns;
+    td_real *whole = td_allocate_array(count, sizeof *whole), *own = td_allocate_array(own_count, sizeof *own);
+    td_status status = whole && own ? read_real(stored, whole, count, error) : td_fail_memory(error, count * sizeof *whole);
+    if (status == TD_OK) {
+        move_part(entry, own, whole, false);
+        *ret_own = *stored;
+        memcpy(ret_own->shape, parameter->shape, sizeof ret_own->shape);
+        ret_own->dtype = sizeof(td_real) == 8 ? TD_F64 : TD_F32;
+        ret_own->data = own;
+        ret_own->bytes = own_count * sizeof *own;
+    } else {
+        td_release(own);
+    }
+    td_release(whole);
+    return status;
+}
+
 static td_status load_one(td_parameter_entry *entry, const td_safetensors *file, td_error *error)
 {
     td_parameter *parameter = &entry->parameter;
@@ -319,6 +409,13 @@ static td_status load_one(td_parameter_entry *entry, const td_safetensors *file,
     TD_TRY(find_checked(entry, file, &stored, &scales, error));
     if (!stored)
         return TD_OK;
+    if (!is_stored_as_declared(entry)) {
+        td_stored_tensor own;
+        TD_TRY(extract(entry, stored, &own, error));
+        memcpy(parameter->data, own.data, own.bytes);
+        td_release((void *)(uintptr_t)own.data);
+        return TD_OK;
+    }
     return scales ? read_int8(stored, scales, parameter->data, error)
                   : read_real(stored, parameter->data, parameter->rows * parameter->columns, error);
 }
@@ -351,6 +448,7 @@ static td_status load_packed(td_parameter_entry *entry, const td_safetensors *fi
 {
     td_parameter *parameter = &entry->parameter;
     const td_stored_tensor *stored, *scales;
+    td_stored_tensor own = {0};
     size_t count;
     TD_TRY(find_checked(entry, file, &stored, &scales, error));
     if (!stored)
@@ -362,9 +460,13 @@ static td_status load_packed(td_parameter_entry *entry, const td_safetensors *fi
         return td_fail_memory(error, count * sizeof *values);
     td_packed_free(parameter->packed);
     parameter->packed = NULL;
-    td_status status = td_packed_new(precision, parameter->rows, parameter->columns, &parameter->packed, error);
+    td_status status = is_stored_as_declared(entry) ? TD_OK : extract(entry, stored, &own, error);
+    stored = own.data ? &own : stored;
+    if (status == TD_OK)
+        status = td_packed_new(precision, parameter->rows, parameter->columns, &parameter->packed, error);
     for (size_t first = 0; status == TD_OK && first < parameter->rows; first += TD_PANEL)
         status = pack_panel(parameter->packed, stored, scales, first, values, error);
+    td_release((void *)(uintptr_t)own.data);
     td_release(values);
     return status;
 }
@@ -409,24 +511,55 @@ td_status td_parameters_load(td_parameters *parameters, const td_safetensors *fi
     return TD_OK;
 }
 
+/* The file's tensor put together from all weights that are part of it; NULL when memory is out. */
+static td_real *assemble(const td_parameters *parameters, td_real *data, const td_parameter_entry *entry, const size_t *shape)
+{
+    size_t count = entry->parameter.rank == 2 ? shape[0] * shape[1] : shape[0];
+    td_real *whole = td_allocate_array(count, sizeof *whole);
+    for (size_t i = 0; whole && i < parameters->count; i++) {
+        const td_parameter_entry *part = parameters->entries[i];
+        if (part == entry || (entry->whole && part->whole && strcmp(entry->whole, part->whole) == 0))
+            move_part(part, data + part->parameter.offset, whole, true);
+    }
+    return whole;
+}
+
+static bool was_assembled(const td_stored_tensor *tensors, size_t count, const td_parameter_entry *entry)
+{
+    for (size_t i = 0; entry->whole && i < count; i++)
+        if (strcmp(tensors[i].name, entry->whole) == 0)
+            return true;
+    return false;
+}
+
 td_status td_parameters_save(const td_parameters *parameters, const td_real *data, const char *path, td_error *error)
 {
     td_stored_tensor *tensors = td_allocate_array(parameters->count, sizeof *tensors);
-    if (!tensors)
-        return td_fail_memory(error, parameters->count * sizeof *tensors);
+    td_real **assembled = td_allocate_array(parameters->count, sizeof *assembled);
+    td_real *from = data ? (td_real *)(uintptr_t)data : parameters->data;
     size_t count = 0;
-    for (size_t i = 0; i < parameters->count; i++) {
-        const td_parameter *parameter = &parameters->entries[i]->parameter;
-        if (parameter->constant && !parameters->entries[i]->kept)
+    bool room = tensors && assembled;
+    for (size_t i = 0; room && i < parameters->count; i++) {
+        const td_parameter_entry *entry = parameters->entries[i];
+        const td_parameter *parameter = &entry->parameter;
+        if ((parameter->constant && !entry->kept) || was_assembled(tensors, count, entry))
             continue;
-        td_stored_tensor *tensor = &tensors[count++];
-        *tensor = (td_stored_tensor){.name = parameter->name, .dtype = TD_F32, .rank = parameter->rank,
-                                     .data = (data && !parameter->constant ? data : parameters->data) + parameter->offset,
-                                     .bytes = parameter->rows * parameter->columns * sizeof(float)};
-        memcpy(tensor->shape, parameter->shape, sizeof parameter->shape);
+        td_stored_tensor *tensor = &tensors[count];
+        *tensor = (td_stored_tensor){.name = stored_name(entry), .dtype = TD_F32, .rank = parameter->rank};
+        stored_shape(entry, tensor->shape);
+        if (!is_stored_as_declared(entry))
+            room = (assembled[count] = assemble(parameters, from, entry, tensor->shape)) != NULL;
+        tensor->data = assembled[count] ? assembled[count] : (parameter->constant ? parameters->data : from) + parameter->offset;
+        tensor->bytes = sizeof(float);
+        for (size_t k = 0; k < tensor->rank; k++)
+            tensor->bytes *= tensor->shape[k];
+        count++;
     }
     static const char *const metadata[] = {"format", "pt"};
-    td_status status = td_safetensors_write(path, tensors, count, metadata, 1, error);
+    td_status status = room ? td_safetensors_write(path, tensors, count, metadata, 1, error) : td_fail_memory(error, 0);
+    for (size_t i = 0; assembled && i < parameters->count; i++)
+        td_release(assembled[i]);
+    td_release(assembled);
     td_release(tensors);
     return status;
 }
@@ -447,6 +580,7 @@ void td_parameters_free(td_parameters *parameters)
         for (size_t k = 0; entry->aliases && entry->aliases[k]; k++)
             td_release(entry->aliases[k]);
         td_release(entry->aliases);
+        td_release(entry->whole);
         td_packed_free(entry->parameter.packed);
         td_release((void *)(uintptr_t)entry->parameter.name);
         td_release(entry);

@@ -23,6 +23,9 @@ typedef struct td_parameter_entry {
     bool kept;      /* not trained, but initialised, read and saved as if it were */
     bool product;   /* read by td_linear and td_embedding alone */
     char **aliases; /* other names it may be stored under; NULL-terminated or NULL */
+    char *whole;    /* the tensor of a file that this is some rows of; NULL: its own, by its name */
+    size_t whole_rows, first_row;
+    bool transposed; /* files hold it (or the whole) as [columns, rows] */
 } td_parameter_entry;
 
 typedef struct td_parameters {
@@ -50,6 +53,10 @@ void td_parameters_optional(td_parameters *parameters);
 /* The last declared weight, a matrix, is read by td_linear, td_linear_several and td_embedding alone, so that a model which is only
  * run may hold it packed (td_parameters_load_packed) and its data stays empty. */
 void td_parameters_product(td_parameters *parameters);
+/* Files hold the last declared weight as rows first .. of tensor `name`, which has `total` rows. Several weights may share it. */
+void td_parameters_part(td_parameters *parameters, size_t first, size_t total, const char *name_format, ...) TD_PRINTF(4, 5);
+/* Files hold the last declared matrix (or the tensor it is part of) with rows and columns exchanged. */
+void td_parameters_transposed(td_parameters *parameters);
 /* Lays out and allocates; call once after the last declaration. Reports any earlier failure. */
 td_status td_parameters_allocate(td_parameters *parameters, td_error *error);
 /* The same numbers for the same seed on every machine. */

@@ -1,0 +1,40 @@
+#include "models/speech_encoder.h"
+
+td_conv_layer td_conv_declare(td_parameters *parameters, size_t inputs, size_t outputs, td_convolution_options options, const char *prefix)
+{
+    td_conv_layer layer = {.options = options};
+    size_t shape[3] = {outputs, inputs, options.kernel};
+    layer.weight = td_parameters_declare(parameters, outputs, inputs * options.kernel, TD_INIT_XAVIER, 1, "%s.weight", prefix);
+    td_parameters_shape(parameters, shape, 3);
+    layer.bias = td_parameters_declare(parameters, outputs, 0, TD_INIT_ZERO, 0, "%s.bias", prefix);
+    return layer;
+}
+
+td_tensor *td_conv_apply(td_graph *graph, td_tensor *x, td_ragged ragged, const td_conv_layer *layer, td_ragged *ret_ragged)
+{
+    return td_conv_time(graph, x, ragged, td_graph_parameter(graph, layer->weight), td_graph_parameter(graph, layer->bias), layer->options,
+                        ret_ragged);
+}
+
+td_tensor *td_speech_input(td_graph *graph, const td_batch *source, size_t width)
+{
+    if (!source->features || source->width != width)
+        return td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: features of %zu columns; this model reads %zu", source->features ? source->width : 0,
+                             width);
+    for (size_t i = 0; i < source->ragged.count; i++)
+        if (td_ragged_length(source->ragged, i) == 0)
+            return td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: a recording without a single frame");
+    return td_tensor_of(graph, (td_real *)(uintptr_t)source->features, td_ragged_total(source->ragged), width);
+}
+
+td_tensor *td_speech_positions(td_graph *graph, td_tensor *x, td_ragged ragged, const td_parameter *table, size_t offset)
+{
+    if (!x)
+        return NULL;
+    for (size_t i = 0; i < ragged.count; i++)
+        if (td_ragged_length(ragged, i) + offset > table->rows)
+            return td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: a recording that makes %zu positions; this model has %zu: cut it in pieces",
+                                 td_ragged_length(ragged, i), table->rows - offset);
+    int32_t *positions = td_count_positions(graph, ragged, NULL, offset);
+    return positions ? td_add_positions(graph, x, td_graph_parameter(graph, table), positions) : NULL;
+}

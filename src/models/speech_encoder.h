@@ -1,0 +1,19 @@
+/* What speech families share in front of their encoders: convolutions over time that make fewer rows of the frames, then positions. */
+#ifndef TD_MODELS_SPEECH_ENCODER_H
+#define TD_MODELS_SPEECH_ENCODER_H
+
+#include "models/transformer_layers.h"
+
+typedef struct td_conv_layer {
+    td_convolution_options options;
+    td_parameter *weight, *bias;
+} td_conv_layer;
+
+td_conv_layer td_conv_declare(td_parameters *parameters, size_t inputs, size_t outputs, td_convolution_options options, const char *prefix);
+td_tensor *td_conv_apply(td_graph *graph, td_tensor *x, td_ragged ragged, const td_conv_layer *layer, td_ragged *ret_ragged);
+/* The features as a tensor, after checking them: `width` columns, at least one row each. */
+td_tensor *td_speech_input(td_graph *graph, const td_batch *source, size_t width);
+/* x + table[position + offset]; a recording of more rows than the table has is an error that says how many frames are too many. */
+td_tensor *td_speech_positions(td_graph *graph, td_tensor *x, td_ragged ragged, const td_parameter *table, size_t offset);
+
+#endif

@@ -1,0 +1,410 @@
+#include "models/transformer_layers.h"
+
+#include "io/json.h"
+#include "models/copying.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const td_layer_names td_layer_names_bart = {
+    .query = {"self_attn.q_proj", "encoder_attn.q_proj"},
+    .key = {"self_attn.k_proj", "encoder_attn.k_proj"},
+    .value = {"self_attn.v_proj", "encoder_attn.v_proj"},
+    .output = {"self_attn.out_proj", "encoder_attn.out_proj"},
+    .norm = {"self_attn_layer_norm", "encoder_attn_layer_norm"},
+    .fc1 = "fc1",
+    .fc2 = "fc2",
+    .final_norm = "final_layer_norm",
+};
+
+/* What one pass over a batch needs. */
+typedef struct stack_pass {
+    const td_network *network;
+    const td_transformer_stack *stack;
+    td_graph *graph;
+    td_ragged ragged;
+    td_decoder_state *state;  /* decoder only */
+    const td_real *attention; /* weights of the last cross-attention */
+} stack_pass;
+
+/* ---- declaration ---- */
+
+td_status td_stack_check(const td_transformer_stack *stack, const char *file, const char *width_key, td_error *error)
+{
+    if (stack->width % 16)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\" must be a multiple of 16", file, width_key);
+    if (stack->heads == 0 || stack->width % stack->heads)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" %zu is not a multiple of the number of heads", file, width_key, stack->width);
+    return TD_OK;
+}
+
+td_norm_layer td_norm_declare(td_parameters *parameters, size_t width, const char *prefix_format, ...)
+{
+    char prefix[256];
+    va_list arguments;
+    va_start(arguments, prefix_format);
+    vsnprintf(prefix, sizeof prefix, prefix_format, arguments);
+    va_end(arguments);
+    td_norm_layer norm;
+    norm.weight = td_parameters_declare(parameters, width, 0, TD_INIT_ONE, 0, "%s.weight", prefix);
+    norm.bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.bias", prefix);
+    return norm;
+}
+
+/* Part i of k, v, q lies in files as these rows of q | k | v, or of k | v. */
+static void place_in_joined(td_parameters *parameters, const td_transformer_stack *stack, bool cross, size_t i, const char *prefix,
+                            const char *kind)
+{
+    static const size_t order[3] = {1, 2, 0};
+    const td_layer_names *names = stack->names;
+    if (!names->joined)
+        return;
+    size_t rows = stack->width, part = cross ? (i == 2 ? 0 : i) : order[i], parts = cross ? (i == 2 ? 1 : 2) : 3;
+    const char *name = cross && i != 2 ? names->key[1] : names->query[cross];
+    td_parameters_part(parameters, part * rows, parts * rows, "%s.%s.%s", prefix, name, kind);
+}
+
+/* A weight that products alone read. */
+static td_parameter *declare_matrix(td_parameters *parameters, const td_transformer_stack *stack, size_t outputs, size_t inputs,
+                                    double spread, const char *prefix, const char *name)
+{
+    td_parameter *weight = td_parameters_declare(parameters, outputs, inputs, TD_INIT_XAVIER, spread, "%s.%s.weight", prefix, name);
+    td_parameters_product(parameters);
+    if (stack->names->transposed)
+        td_parameters_transposed(parameters);
+    return weight;
+}
+
+static td_attention_layer declare_attention(td_parameters *parameters, const td_transformer_stack *stack, bool cross, const char *prefix)
+{
+    const td_layer_names *names = stack->names;
+    const char *const inputs[3] = {names->key[cross], names->value[cross], names->query[cross]};
+    size_t width = stack->width;
+    td_attention_layer attention;
+    for (size_t i = 0; i < 3; i++) { /* spread: as if the three were one matrix (fairseq's 1/sqrt 2) */
+        attention.weight[i] =
+            declare_matrix(parameters, stack, width, cross && i < 2 ? stack->memory_width : width, 0.70710678, prefix, inputs[i]);
+        place_in_joined(parameters, stack, cross, i, prefix, "weight");
+    }
+    for (size_t i = 0; i < 3; i++) {
+        attention.bias[i] = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, inputs[i]);
+        place_in_joined(parameters, stack, cross, i, prefix, "bias");
+        if (stack->missing_bias)
+            td_parameters_optional(parameters);
+    }
+    attention.output_weight = declare_matrix(parameters, stack, width, width, 1, prefix, names->output[cross]);
+    attention.output_bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->output[cross]);
+    attention.norm = td_norm_declare(parameters, width, "%s.%s", prefix, names->norm[cross]);
+    return attention;
+}
+
+static void declare_layer(td_parameters *parameters, const td_transformer_stack *stack, const char *prefix, td_transformer_layer *layer)
+{
+    const td_layer_names *names = stack->names;
+    layer->self = declare_attention(parameters, stack, false, prefix);
+    if (stack->memory_width)
+        layer->cross = declare_attention(parameters, stack, true, prefix);
+    layer->fc1_weight = declare_matrix(parameters, stack, stack->feed_forward, stack->width, 1, prefix, names->fc1);
+    layer->fc1_bias = td_parameters_declare(parameters, stack->feed_forward, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->fc1);
+    layer->fc2_weight = declare_matrix(parameters, stack, stack->width, stack->feed_forward, 1, prefix, names->fc2);
+    layer->fc2_bias = td_parameters_declare(parameters, stack->width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->fc2);
+    layer->norm = td_norm_declare(parameters, stack->width, "%s.%s", prefix, names->final_norm);
+}
+
+td_status td_stack_declare(td_parameters *parameters, td_transformer_stack *stack, const char *prefix, td_error *error)
+{
+    stack->layer = td_allocate_array(stack->layers, sizeof *stack->layer);
+    if (!stack->layer)
+        return td_fail_memory(error, stack->layers * sizeof *stack->layer);
+    for (size_t i = 0; i < stack->layers; i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%s.%zu", prefix, i);
+        declare_layer(parameters, stack, name, &stack->layer[i]);
+    }
+    return TD_OK;
+}
+
+/* ---- layers ---- */
+
+td_tensor *td_norm_apply(td_graph *graph, td_tensor *x, td_norm_layer norm, td_real epsilon)
+{
+    return td_layer_norm(graph, x, td_graph_parameter(graph, norm.weight), td_graph_parameter(graph, norm.bias), epsilon);
+}
+
+td_tensor *td_linear_apply(td_graph *graph, td_tensor *x, const td_parameter *weight, const td_parameter *bias)
+{
+    return td_linear(graph, x, td_graph_parameter(graph, weight), bias ? td_graph_parameter(graph, bias) : NULL);
+}
+
+/* x times `count` of the projections, from `first`, in one product. */
+static td_tensor *fused_linear(td_graph *graph, td_tensor *x, const td_attention_layer *attention, size_t first, size_t count)
+{
+    const td_parameter *weights[3], *biases[3];
+    for (size_t i = 0; i < count; i++) {
+        weights[i] = attention->weight[first + i];
+        biases[i] = attention->bias[first + i];
+    }
+    return td_linear_several(graph, x, weights, biases, count);
+}
+
+static td_tensor *attend(stack_pass *pass, bool causal, td_tensor *query, td_tensor *key_value, td_ragged memory)
+{
+    td_attention_options options = {.heads = pass->stack->heads, .causal = causal, .dropout = pass->network->rates.attention};
+    size_t width = pass->stack->width;
+    return td_attention(pass->graph, query, pass->ragged, td_tensor_columns(pass->graph, key_value, 0, width),
+                        td_tensor_columns(pass->graph, key_value, width, width), memory, &options, NULL);
+}
+
+static td_tensor *self_attention(stack_pass *pass, size_t index, td_tensor *x)
+{
+    const td_attention_layer *attention = &pass->stack->layer[index].self;
+    size_t width = pass->stack->width;
+    bool decoder = pass->state != NULL;
+    td_tensor *kvq = fused_linear(pass->graph, x, attention, 0, 3), *mixed;
+    if (decoder && !pass->graph->recording)
+        mixed = td_cache_self_attention(&pass->state->cache, pass->graph, index, pass->stack->heads, pass->ragged, kvq);
+    else
+        mixed = attend(pass, decoder, td_tensor_columns(pass->graph, kvq, 2 * width, width), kvq, pass->ragged);
+    return td_linear_apply(pass->graph, mixed, attention->output_weight, attention->output_bias);
+}
+
+static td_tensor *cross_attention(stack_pass *pass, size_t index, td_tensor *x)
+{
+    const td_attention_layer *attention = &pass->stack->layer[index].cross;
+    td_tensor *query = fused_linear(pass->graph, x, attention, 2, 1), *mixed;
+    if (pass->graph->recording) {
+        td_memory *memory = &pass->state->memory;
+        mixed = attend(pass, false, query, fused_linear(pass->graph, memory->states, attention, 0, 2), memory->ragged);
+    } else {
+        bool last = index + 1 == pass->stack->layers;
+        mixed = td_cache_cross_attention(&pass->state->cache, pass->graph, index, pass->stack->heads, pass->ragged, query,
+                                         last ? &pass->attention : NULL);
+    }
+    return td_linear_apply(pass->graph, mixed, attention->output_weight, attention->output_bias);
+}
+
+static td_tensor *feed_forward(stack_pass *pass, size_t index, td_tensor *x)
+{
+    const td_transformer_layer *layer = &pass->stack->layer[index];
+    td_tensor *hidden = td_linear_activate(pass->graph, x, td_graph_parameter(pass->graph, layer->fc1_weight),
+                                           td_graph_parameter(pass->graph, layer->fc1_bias), pass->stack->activation,
+                                           pass->network->rates.activation);
+    return td_linear_apply(pass->graph, hidden, layer->fc2_weight, layer->fc2_bias);
+}
+
+typedef td_tensor *sublayer(stack_pass *pass, size_t index, td_tensor *x);
+
+/* Pre-norm: x + f(norm(x)); post-norm: norm(x + f(x)). */
+static td_tensor *residual(stack_pass *pass, size_t index, td_tensor *x, sublayer *function, td_norm_layer norm)
+{
+    const td_transformer_stack *stack = pass->stack;
+    td_tensor *branch = function(pass, index, stack->pre_norm ? td_norm_apply(pass->graph, x, norm, stack->epsilon) : x);
+    td_tensor *sum = td_add_dropout(pass->graph, x, branch, pass->network->rates.dropout);
+    return stack->pre_norm ? sum : td_norm_apply(pass->graph, sum, norm, stack->epsilon);
+}
+
+static td_tensor *run_stack(stack_pass *pass, td_tensor *x)
+{
+    const td_transformer_stack *stack = pass->stack;
+    for (size_t i = 0; i < stack->layers; i++) {
+        x = residual(pass, i, x, self_attention, stack->layer[i].self.norm);
+        if (pass->state)
+            x = residual(pass, i, x, cross_attention, stack->layer[i].cross.norm);
+        x = residual(pass, i, x, feed_forward, stack->layer[i].norm);
+    }
+    return stack->final_norm.weight ? td_norm_apply(pass->graph, x, stack->final_norm, stack->epsilon) : x;
+}
+
+td_tensor *td_stack_encode(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_ragged ragged, td_tensor *x)
+{
+    stack_pass pass = {network, stack, graph, ragged, NULL, NULL};
+    return run_stack(&pass, x);
+}
+
+int32_t *td_count_positions(td_graph *graph, td_ragged ragged, const int32_t *first, size_t offset)
+{
+    int32_t *positions = td_graph_allocate(graph, td_ragged_total(ragged), sizeof *positions);
+    for (size_t row = 0; positions && row < ragged.count; row++)
+        for (int32_t i = ragged.offsets[row]; i < ragged.offsets[row + 1]; i++)
+            positions[i] = i - ragged.offsets[row] + (first ? first[row] : 0) + (int32_t)offset;
+    return positions;
+}
+
+void td_fill_sinusoids(td_parameter *table, double steps)
+{
+    size_t half = table->columns / 2;
+    for (size_t row = 0; row < table->rows; row++) {
+        for (size_t i = 0; i < half; i++) {
+            double angle = (double)row * pow(10000.0, -(double)i / steps);
+            table->data[row * table->columns + i] = (td_real)sin(angle);
+            table->data[row * table->columns + half + i] = (td_real)cos(angle);
+        }
+    }
+}
+
+/* ---- the decoder ---- */
+
+td_tensor *td_stack_place(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_tensor *x,
+                          const int32_t *positions)
+{
+    x = td_add_positions(graph, x, td_graph_parameter(graph, stack->positions), positions);
+    if (stack->embedding_norm.weight)
+        x = td_norm_apply(graph, x, stack->embedding_norm, stack->epsilon);
+    return td_dropout(graph, x, network->rates.dropout);
+}
+
+td_tensor *td_text_embed(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_real scale,
+                         const int32_t *ids, size_t count, const int32_t *positions)
+{
+    ids = td_known_ids(network, graph, ids, count);
+    td_tensor *x = td_embedding(graph, td_graph_parameter(graph, stack->embedding), ids, count, scale);
+    return td_stack_place(stack, network, graph, x, positions);
+}
+
+td_projection td_text_decoder_projection(const td_network *network)
+{
+    const td_text_decoder *decoder = network->family;
+    return (td_projection){decoder->logits_weight, decoder->logits_bias, 0};
+}
+
+td_status td_text_decoder_state_new(const td_network *network, td_decoder_state **ret_state, td_error *error)
+{
+    const td_text_decoder *decoder = network->family;
+    td_decoder_state *state = td_allocate_array(1, sizeof *state);
+    if (!state)
+        return td_fail_memory(error, sizeof *state);
+    td_status status = td_cache_init(&state->cache, decoder->stack.layers, decoder->stack.width, error);
+    if (status != TD_OK) {
+        td_release(state);
+        return status;
+    }
+    *ret_state = state;
+    return TD_OK;
+}
+
+void td_attention_state_free(td_decoder_state *state)
+{
+    if (state)
+        td_cache_free(&state->cache);
+    td_release(state);
+}
+
+td_status td_attention_reorder(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error)
+{
+    return td_cache_reorder(&state->cache, parents, rows, error);
+}
+
+size_t td_attention_state_rows(const td_decoder_state *state)
+{
+    return state->cache.rows;
+}
+
+td_status td_text_decoder_begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
+{
+    const td_text_decoder *decoder = network->family;
+    if (!td_graph_ok(graph))
+        return graph->error.status;
+    if (graph->recording) {
+        state->memory = *memory;
+        state->recorded_rows = memory->ragged.count;
+        return TD_OK;
+    }
+    td_memory_group *group = state->added = td_cache_add_memory(&state->cache, graph, memory->ragged);
+    for (size_t i = 0; group && i < decoder->stack.layers; i++) {
+        td_arena_mark mark = td_arena_get_mark(graph->arena);
+        td_tensor *kv = fused_linear(graph, memory->states, &decoder->stack.layer[i].cross, 0, 2);
+        td_cache_set_memory(group, i, kv);
+        td_arena_release_to(graph->arena, mark);
+    }
+    return graph->error.status;
+}
+
+/* Makes room for the targets; where they stand. */
+static int32_t *target_positions(td_graph *graph, td_decoder_state *state, td_ragged targets, size_t offset)
+{
+    size_t rows = graph->recording ? state->recorded_rows : state->cache.rows;
+    if (targets.count != rows)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "decode: %zu rows of targets for %zu rows of state", targets.count, rows);
+    if (!td_graph_ok(graph))
+        return NULL;
+    if (!graph->recording)
+        td_cache_extend(&state->cache, graph, targets);
+    return td_count_positions(graph, targets, graph->recording ? NULL : state->cache.past, offset);
+}
+
+td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
+                                 td_tensor **ret_hidden, const td_real **ret_attention)
+{
+    const td_text_decoder *decoder = network->family;
+    stack_pass pass = {network, &decoder->stack, graph, targets->ragged, state, NULL};
+    int32_t *positions = target_positions(graph, state, targets->ragged, decoder->position_offset);
+    if (!positions)
+        return graph->error.status;
+    *ret_hidden = run_stack(&pass, td_text_embed(&decoder->stack, network, graph, decoder->embedding_scale, targets->ids,
+                                                 td_ragged_total(targets->ragged), positions));
+    if (ret_attention)
+        *ret_attention = pass.attention;
+    return graph->error.status;
+}
+
+/* ---- reading configurations ---- */
+
+td_status td_config_size(const json_t *config, const char *file, const char *key, size_t limit, size_t *ret_size, td_error *error)
+{
+    int64_t value;
+    TD_TRY(td_json_get_integer(config, file, key, -1, &value, error));
+    if (value < 1 || (uint64_t)value > limit)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %zu", file, key, limit);
+    *ret_size = (size_t)value;
+    return TD_OK;
+}
+
+td_status td_config_activation(const json_t *config, const char *file, const char *key, const char *fallback,
+                               td_activation *ret_activation, td_error *error)
+{
+    static const struct {
+        const char *name;
+        td_activation activation;
+    } names[] = {{"relu", TD_RELU}, {"gelu", TD_GELU}, {"swish", TD_SWISH}, {"silu", TD_SWISH}, {"tanh", TD_TANH},
+                 {"gelu_new", TD_GELU_TANH}, {"gelu_pytorch_tanh", TD_GELU_TANH}};
+    const char *name;
+    TD_TRY(td_json_get_string(config, file, key, fallback, &name, error));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i].name) == 0) {
+            *ret_activation = names[i].activation;
+            return TD_OK;
+        }
+    }
+    return td_fail(error, TD_ERROR_UNSUPPORTED,
+                   "%s: \"%s\": \"%s\" is not supported (relu, gelu, gelu_new, gelu_pytorch_tanh, swish, silu, tanh)", file, key, name);
+}
+
+td_status td_config_id(const json_t *config, const char *file, const char *key, int32_t *ret_id, td_error *error)
+{
+    int64_t value;
+    TD_TRY(td_json_get_integer(config, file, key, -1, &value, error));
+    if (value < -1 || value > INT32_MAX)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a token id", file, key);
+    *ret_id = (int32_t)value;
+    return TD_OK;
+}
+
+td_status td_config_ids(const json_t *config, const char *file, td_network *network, td_error *error)
+{
+    TD_TRY(td_config_id(config, file, "pad_token_id", &network->pad_id, error));
+    TD_TRY(td_config_id(config, file, "eos_token_id", &network->eos_id, error));
+    TD_TRY(td_config_id(config, file, "bos_token_id", &network->bos_id, error));
+    return td_config_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error);
+}
+
+td_status td_config_flag(const json_t *config, const char *file, const char *model_type, const char *key, bool wanted, td_error *error)
+{
+    bool value;
+    TD_TRY(td_json_get_bool(config, file, key, wanted, &value, error));
+    if (value != wanted)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": %s is not supported for model type %s (%s is)", file, key,
+                       value ? "true" : "false", model_type, wanted ? "true" : "false");
+    return TD_OK;
+}
