@@ -37,6 +37,13 @@ check 'json keys' '{"index":0,"source":"Rain!","outputs":[{"text":' "$(echo 'Rai
 check 'sampling repeats' "$(translate --sample --seed 5 de.in)" "$(translate --sample --seed 5 --threads 2 de.in)"
 [ "$(translate --sample --seed 5 de.in)" != "$(translate --sample --seed 6 de.in)" ]
 check 'seeds differ' 0 $?
+# lines of JSON objects
+sed 's/.*/{"id": 7, "text": "&", "reply": "Rain!"}/' de.in >de.jsonl
+check 'keys' "$(cat de.out)" "$(translate --keys text de.jsonl)"
+check 'keys of score' "$(yes 'Rain!' | head -n "$(wc -l <de.in)" >reply; "$tandem" score -m model --to de --source de.in --target reply)" \
+    "$("$tandem" score -m model --to de --keys text,reply --source de.jsonl)"
+check 'keys: not an object' 1 "$(echo '[1]' | translate --keys text 2>message >/dev/null; echo $?)"
+check 'keys: message' 'stdin:1: line is not a JSON object, which --keys asks for' "$(cat message)"
 check 'nbest' 12 "$(translate --nbest 2 de.in | wc -l)"
 check 'setting' '3' "$(echo 'Rain!' | translate --generation max_new_tokens=3 --output ids | wc -w)"
 check 'greedy streams what greedy gives' "$(translate --beam 1 de.in)" "$(translate --stream de.in)"
