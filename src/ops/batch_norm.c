@@ -157,21 +157,16 @@ td_tensor *td_batch_norm(td_graph *graph, td_tensor *x, const td_batch_norm_weig
     return y;
 }
 
-void td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, const td_tensor *weight, const td_tensor *bias,
-                        td_tensor **ret_weight, td_tensor **ret_bias)
+td_tensor *td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, td_tensor *weight)
 {
-    *ret_weight = *ret_bias = NULL;
     if (!weight || !norm->weight || !norm->bias || !norm->mean || !norm->variance)
-        return;
-    td_tensor *folded = td_tensor_new(graph, weight->rows, weight->columns, false), *shift = td_tensor_new(graph, 1, weight->rows, false);
-    if (!folded || !shift)
-        return;
-    for (size_t o = 0; o < weight->rows; o++) {
+        return NULL;
+    td_tensor *bias = td_tensor_new(graph, 1, weight->rows, false);
+    for (size_t o = 0; bias && o < weight->rows; o++) {
         td_real scale = norm->weight->data[o] / (td_real)sqrt((double)(norm->variance->data[o] + norm->epsilon));
-        shift->data[o] = norm->bias->data[o] + ((bias ? bias->data[o] : 0) - norm->mean->data[o]) * scale;
+        bias->data[o] = norm->bias->data[o] - norm->mean->data[o] * scale;
         for (size_t i = 0; i < weight->columns; i++)
-            folded->data[o * weight->columns + i] = weight->data[o * weight->columns + i] * scale;
+            weight->data[o * weight->columns + i] *= scale;
     }
-    *ret_weight = folded;
-    *ret_bias = shift;
+    return bias;
 }

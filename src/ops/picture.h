@@ -27,7 +27,7 @@ bool td_window_output(td_window window, td_grid grid, td_grid *ret_grid);
 /* x [rows of grid, I], weight [O, I * height * width] (PyTorch's [O, I, height, width]), bias [1, O] or NULL -> [rows, O] */
 td_tensor *td_conv2d(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window,
                      td_grid *ret_grid);
-/* The weight in the order in which td_conv2d reads: places of the window first, channels last. No gradient. */
+/* A copy of the weight in the order in which td_conv2d reads: places of the window first, channels last. No gradient. */
 td_tensor *td_conv2d_arrange(td_graph *graph, const td_tensor *weight, td_window window);
 /* td_conv2d without gradient, for a weight arranged once and used for many pictures. */
 td_tensor *td_conv2d_arranged(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window,
@@ -51,9 +51,8 @@ typedef struct td_batch_norm_weights {
  * gradient's place (td_parameters_statistic), graph->share of the batch's mean and unbiased variance is added there.
  * Otherwise mean and variance are the running ones, as constants. */
 td_tensor *td_batch_norm(td_graph *graph, td_tensor *x, const td_batch_norm_weights *norm, bool from_batch);
-/* The running-statistics form as part of the convolution before it: weight [O, ...] and bias [1, O] or NULL -> both with the norm
- * inside. No gradient. */
-void td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, const td_tensor *weight, const td_tensor *bias,
-                        td_tensor **ret_weight, td_tensor **ret_bias);
+/* The running-statistics form as part of the convolution before it: scales the rows of `weight` [O, ...], a copy that is the
+ * caller's to change, and returns the bias [1, O]. */
+td_tensor *td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, td_tensor *weight);
 
 #endif

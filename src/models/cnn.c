@@ -1,0 +1,378 @@
+/* The list of blocks of a CNN: building, sizes, and the pass over them. */
+#include "models/cnn_kind.h"
+
+#include "base/buffer.h"
+#include "io/json.h"
+#include "ops/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+struct td_cnn {
+    td_cnn_layer *layers;
+    td_cnn_block *blocks;
+    size_t layer_count, layer_capacity, block_count, block_capacity;
+    size_t channels;
+    bool trained, statistics, same_padding;
+    td_real epsilon;
+};
+
+static const td_cnn_kind *const kinds[] = {&td_cnn_mobilenet_v2, &td_cnn_resnet, &td_cnn_tandem};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+/* ---- configuration ---- */
+
+td_status td_cnn_get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
+                          td_error *error)
+{
+    int64_t value;
+    TD_TRY(td_json_get_integer(config, file, key, (int64_t)fallback, &value, error));
+    if (value < 1 || (uint64_t)value > limit)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %zu", file, key, limit);
+    *ret_size = (size_t)value;
+    return TD_OK;
+}
+
+td_status td_cnn_get_sizes(const json_t *config, const char *file, const char *key, size_t limit, size_t sizes[TD_CNN_MAX_STAGES],
+                           size_t *ret_count, td_error *error)
+{
+    const json_t *list = json_object_get(config, key);
+    size_t count = json_array_size(list);
+    bool fits = json_is_array(list) && count >= 1 && count <= TD_CNN_MAX_STAGES;
+    for (size_t i = 0; fits && i < count; i++) {
+        json_int_t value = json_integer_value(json_array_get(list, i));
+        fits = value >= 1 && (uint64_t)value <= limit;
+        sizes[i] = (size_t)value;
+    }
+    if (!fits)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a list of 1 to %d integers from 1 to %zu", file, key, TD_CNN_MAX_STAGES, limit);
+    *ret_count = count;
+    return TD_OK;
+}
+
+td_status td_cnn_get_activation(const json_t *config, const char *file, const char *fallback, td_activation *ret_activation, td_error *error)
+{
+    static const struct {
+        const char *name;
+        td_activation activation;
+    } names[] = {{"relu", TD_RELU}, {"relu6", TD_RELU6}, {"gelu", TD_GELU}, {"silu", TD_SWISH}, {"swish", TD_SWISH}, {"tanh", TD_TANH}};
+    const char *name;
+    TD_TRY(td_json_get_string(config, file, "hidden_act", fallback, &name, error));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i].name, name) == 0) {
+            *ret_activation = names[i].activation;
+            return TD_OK;
+        }
+    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"hidden_act\": \"%s\" is not supported (relu, relu6, gelu, silu, swish, tanh)", file, name);
+}
+
+static td_status find_kind(const json_t *config, const char *file, const td_cnn_kind **ret_kind, td_error *error)
+{
+    const char *name;
+    TD_TRY(td_json_get_string(config, file, "model_type", "", &name, error));
+    td_buffer names = TD_BUFFER_INIT;
+    *ret_kind = NULL;
+    for (size_t i = 0; i < KINDS; i++) {
+        if (strcmp(kinds[i]->name, name) == 0)
+            *ret_kind = kinds[i];
+        td_buffer_format(&names, "%s%s", i ? ", " : "", kinds[i]->name);
+    }
+    td_status status = *ret_kind ? TD_OK
+                                 : td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"model_type\": \"%s\" is no picture encoder known here (%s)", file,
+                                           name, td_buffer_text(&names));
+    td_buffer_free(&names);
+    return status;
+}
+
+td_status td_cnn_configure(const json_t *config, const char *file, const char *prefix, bool trained, td_parameters *parameters,
+                           td_cnn **ret_cnn, td_error *error)
+{
+    const td_cnn_kind *kind;
+    size_t channels = 3;
+    TD_TRY(find_kind(config, file, &kind, error));
+    TD_TRY(td_cnn_get_size(config, file, "num_channels", 3, 1 << 16, &channels, error));
+    if (channels != 3)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"num_channels\": pictures have 3 channels here, not %zu", file, channels);
+    td_cnn *cnn = td_allocate_array(1, sizeof *cnn);
+    if (!cnn)
+        return td_fail_memory(error, sizeof *cnn);
+    td_cnn_builder builder = {.cnn = cnn, .parameters = parameters, .prefix = prefix, .own_prefix = kind->own_prefix, .trained = trained,
+                              .statistics = kind->statistics && trained, .epsilon = 1e-5};
+    td_status status = kind->build(&builder, config, file, error);
+    if (status == TD_OK && parameters->error.status != TD_OK) {
+        status = parameters->error.status;
+        if (error)
+            *error = parameters->error;
+    }
+    if (status != TD_OK) {
+        td_cnn_free(cnn);
+        return status;
+    }
+    cnn->trained = trained;
+    cnn->statistics = builder.statistics;
+    cnn->same_padding = builder.same_padding;
+    cnn->epsilon = (td_real)builder.epsilon;
+    cnn->channels = cnn->layers[cnn->layer_count - 1].outputs;
+    *ret_cnn = cnn;
+    return TD_OK;
+}
+
+void td_cnn_free(td_cnn *cnn)
+{
+    if (!cnn)
+        return;
+    td_release(cnn->layers);
+    td_release(cnn->blocks);
+    td_release(cnn);
+}
+
+size_t td_cnn_channels(const td_cnn *cnn) { return cnn->channels; }
+
+/* ---- building ---- */
+
+/* Room for one more; false after a failure. */
+static bool grow(td_cnn_builder *builder, void **items, size_t size, size_t count, size_t *capacity)
+{
+    if (builder->parameters->error.status != TD_OK)
+        return false;
+    if (count < *capacity)
+        return true;
+    size_t wanted = *capacity ? *capacity * 2 : 16;
+    void *grown = td_resize_array(*items, wanted, size);
+    if (!grown) {
+        td_fail_memory(&builder->parameters->error, wanted * size);
+        return false;
+    }
+    *items = grown;
+    *capacity = wanted;
+    return true;
+}
+
+static td_parameter *declare(td_cnn_builder *builder, size_t rows, size_t columns, td_initialiser initialiser, double spread,
+                             const char *name, const char *part)
+{
+    td_parameters *parameters = builder->parameters;
+    td_parameter *parameter = td_parameters_declare(parameters, rows, columns, initialiser, spread, "%s%s.%s", builder->prefix, name, part);
+    if (builder->own_prefix[0])
+        td_parameters_alias(parameters, "%s%s.%s", builder->own_prefix, name, part);
+    if (builder->prefix[0])
+        td_parameters_alias(parameters, "%s.%s", name, part);
+    if (!builder->trained)
+        td_parameters_keep(parameters);
+    return parameter;
+}
+
+static const td_parameter *declare_statistic(td_cnn_builder *builder, size_t count, td_initialiser initialiser, const char *name,
+                                             const char *part)
+{
+    const td_parameter *parameter = declare(builder, count, 0, initialiser, 0, name, part);
+    if (builder->statistics)
+        td_parameters_statistic(builder->parameters);
+    else
+        td_parameters_keep(builder->parameters);
+    return parameter;
+}
+
+void td_cnn_convolution(td_cnn_builder *builder, td_cnn_layer layer, const char *name)
+{
+    td_cnn *cnn = builder->cnn;
+    void *layers = cnn->layers;
+    bool grown = grow(builder, &layers, sizeof layer, cnn->layer_count, &cnn->layer_capacity);
+    cnn->layers = layers;
+    if (!grown)
+        return;
+    size_t inputs = layer.depthwise ? 1 : layer.inputs, places = layer.size * layer.size;
+    double spread = sqrt(2.0 / (double)((layer.depthwise ? 1 : layer.outputs) * places)); /* He 2015, by what leaves */
+    layer.weight = declare(builder, layer.outputs, inputs * places, TD_INIT_NORMAL, spread, name, "convolution.weight");
+    td_parameters_shape(builder->parameters, (size_t[]){layer.outputs, inputs, layer.size, layer.size}, 4);
+    layer.norm_weight = declare(builder, layer.outputs, 0, TD_INIT_ONE, 0, name, "normalization.weight");
+    layer.norm_bias = declare(builder, layer.outputs, 0, TD_INIT_ZERO, 0, name, "normalization.bias");
+    layer.mean = declare_statistic(builder, layer.outputs, TD_INIT_ZERO, name, "normalization.running_mean");
+    layer.variance = declare_statistic(builder, layer.outputs, TD_INIT_ONE, name, "normalization.running_var");
+    cnn->layers[cnn->layer_count++] = layer;
+}
+
+static void add_block(td_cnn_builder *builder, td_cnn_block block)
+{
+    td_cnn *cnn = builder->cnn;
+    void *blocks = cnn->blocks;
+    bool grown = grow(builder, &blocks, sizeof block, cnn->block_count, &cnn->block_capacity);
+    cnn->blocks = blocks;
+    if (grown)
+        cnn->blocks[cnn->block_count++] = block;
+}
+
+void td_cnn_end_block(td_cnn_builder *builder, td_cnn_residual residual, td_activation activation)
+{
+    const td_cnn *cnn = builder->cnn;
+    size_t first = 0;
+    for (size_t i = 0; i < cnn->block_count; i++)
+        first += cnn->blocks[i].count + (cnn->blocks[i].residual == TD_CNN_SHORTCUT);
+    size_t count = cnn->layer_count - first - (residual == TD_CNN_SHORTCUT);
+    add_block(builder, (td_cnn_block){.first = first, .count = count, .residual = residual, .activation = activation});
+}
+
+void td_cnn_max_pool(td_cnn_builder *builder)
+{
+    add_block(builder, (td_cnn_block){.first = builder->cnn->layer_count, .max_pool = true});
+}
+
+/* ---- sizes ---- */
+
+static const td_window pool_window = {3, 3, 2, 1, 1, 1, 1};
+
+static td_window window_of(const td_cnn *cnn, const td_cnn_layer *layer, td_grid grid)
+{
+    return cnn->same_padding ? td_window_same(layer->size, layer->stride, grid) : td_window_square(layer->size, layer->stride, layer->size / 2);
+}
+
+td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, td_error *error)
+{
+    td_grid grid = pictures;
+    bool fits = grid.height > 0 && grid.width > 0;
+    for (size_t i = 0; fits && i < cnn->block_count; i++) {
+        const td_cnn_block *block = &cnn->blocks[i];
+        if (block->max_pool)
+            fits = td_window_output(pool_window, grid, &grid);
+        for (size_t k = 0; fits && k < block->count; k++)
+            fits = td_window_output(window_of(cnn, &cnn->layers[block->first + k], grid), grid, &grid);
+    }
+    if (!fits)
+        return td_fail(error, TD_ERROR_ARGUMENT, "a picture of %zu x %zu is too small for this encoder", pictures.height, pictures.width);
+    *ret_map = grid;
+    return TD_OK;
+}
+
+/* ---- the pass ---- */
+
+typedef struct cnn_pass {
+    const td_cnn *cnn;
+    td_graph *graph;
+    td_tensor **weights, **biases; /* [layers] with the norms inside, arranged; NULL when gradients are wanted */
+} cnn_pass;
+
+static td_batch_norm_weights norm_of(const cnn_pass *pass, const td_cnn_layer *layer)
+{
+    td_graph *graph = pass->graph;
+    return (td_batch_norm_weights){td_graph_parameter(graph, layer->norm_weight), td_graph_parameter(graph, layer->norm_bias),
+                                   td_graph_parameter(graph, layer->mean), td_graph_parameter(graph, layer->variance), pass->cnn->epsilon};
+}
+
+static bool fold(cnn_pass *pass)
+{
+    const td_cnn *cnn = pass->cnn;
+    td_graph *graph = pass->graph;
+    pass->weights = td_graph_allocate(graph, cnn->layer_count, sizeof *pass->weights);
+    pass->biases = td_graph_allocate(graph, cnn->layer_count, sizeof *pass->biases);
+    for (size_t i = 0; i < cnn->layer_count && td_graph_ok(graph); i++) {
+        const td_cnn_layer *layer = &cnn->layers[i];
+        td_window window = td_window_square(layer->depthwise ? 1 : layer->size, 1, 0);
+        td_batch_norm_weights norm = norm_of(pass, layer);
+        pass->weights[i] = td_conv2d_arrange(graph, td_graph_parameter(graph, layer->weight), window);
+        pass->biases[i] = td_batch_norm_fold(graph, &norm, pass->weights[i]);
+    }
+    return td_graph_ok(graph);
+}
+
+static td_tensor *activate(const cnn_pass *pass, td_tensor *x, td_activation activation)
+{
+    if (!x || activation == TD_IDENTITY)
+        return x;
+    if (!pass->weights)
+        return td_activate(pass->graph, x, activation, 0);
+    pass->graph->kernels->activate((int)activation, x->data, x->data, x->rows * x->columns);
+    return x;
+}
+
+static td_tensor *convolve(const cnn_pass *pass, size_t index, td_tensor *x, td_grid *grid)
+{
+    const td_cnn *cnn = pass->cnn;
+    const td_cnn_layer *layer = &cnn->layers[index];
+    td_graph *graph = pass->graph;
+    td_window window = window_of(cnn, layer, *grid);
+    td_grid input = *grid;
+    if (pass->weights) {
+        td_tensor *weight = pass->weights[index], *bias = pass->biases[index];
+        x = layer->depthwise ? td_conv2d_depthwise(graph, x, input, weight, bias, window, grid)
+                             : td_conv2d_arranged(graph, x, input, weight, bias, window, grid);
+        return activate(pass, x, layer->activation);
+    }
+    td_tensor *weight = td_graph_parameter(graph, layer->weight);
+    td_batch_norm_weights norm = norm_of(pass, layer);
+    x = layer->depthwise ? td_conv2d_depthwise(graph, x, input, weight, NULL, window, grid)
+                         : td_conv2d(graph, x, input, weight, NULL, window, grid);
+    x = td_batch_norm(graph, x, &norm, cnn->statistics && graph->training);
+    return activate(pass, x, layer->activation);
+}
+
+static td_tensor *add(const cnn_pass *pass, td_tensor *x, td_tensor *residual)
+{
+    if (!pass->weights)
+        return td_add(pass->graph, x, residual);
+    if (x && residual)
+        pass->graph->kernels->add(x->data, residual->data, x->rows * x->columns);
+    return x;
+}
+
+static td_tensor *run_block(const cnn_pass *pass, const td_cnn_block *block, td_tensor *x, td_grid *grid)
+{
+    if (block->max_pool)
+        return td_max_pool(pass->graph, x, *grid, pool_window, grid);
+    td_tensor *residual = x;
+    td_grid input = *grid;
+    for (size_t i = 0; i < block->count; i++)
+        x = convolve(pass, block->first + i, x, grid);
+    if (block->residual == TD_CNN_SHORTCUT)
+        residual = convolve(pass, block->first + block->count, residual, &input);
+    if (block->residual != TD_CNN_PLAIN)
+        x = add(pass, x, residual);
+    return activate(pass, x, block->activation);
+}
+
+static td_tensor *run(const cnn_pass *pass, td_tensor *x, td_grid grid)
+{
+    for (size_t i = 0; i < pass->cnn->block_count && x; i++)
+        x = run_block(pass, &pass->cnn->blocks[i], x, &grid);
+    return x;
+}
+
+/* Picture by picture, so that memory is that of one picture and each has the result it has alone. */
+static td_tensor *run_alone(cnn_pass *pass, td_tensor *pixels, td_grid pictures, td_grid map)
+{
+    td_graph *graph = pass->graph;
+    td_tensor *y = td_tensor_new(graph, td_grid_rows(map), pass->cnn->channels, false);
+    td_arena_mark start = td_arena_get_mark(graph->arena);
+    if (!y || !fold(pass))
+        return NULL;
+    td_grid one = {1, pictures.height, pictures.width};
+    size_t rows = pictures.height * pictures.width, values = map.height * map.width * y->columns;
+    for (size_t i = 0; i < pictures.count; i++) {
+        td_arena_mark mark = td_arena_get_mark(graph->arena);
+        td_tensor *result = run(pass, td_tensor_of(graph, pixels->data + i * rows * pixels->columns, rows, pixels->columns), one);
+        if (!result)
+            return NULL;
+        memcpy(y->data + i * values, result->data, values * sizeof *y->data);
+        td_arena_release_to(graph->arena, mark);
+    }
+    td_arena_release_to(graph->arena, start);
+    return y;
+}
+
+td_tensor *td_cnn_forward(const td_cnn *cnn, td_graph *graph, td_tensor *pixels, td_grid pictures, td_grid *ret_map)
+{
+    cnn_pass pass = {cnn, graph, NULL, NULL};
+    td_grid map;
+    td_error error = {0};
+    if (!pixels)
+        return NULL;
+    if (pixels->columns != 3 || pixels->stride != 3 || pixels->rows != td_grid_rows(pictures))
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "cnn: [%zu, %zu] are not %zu pictures of %zu x %zu with 3 channels", pixels->rows,
+                             pixels->columns, pictures.count, pictures.height, pictures.width);
+    if (td_cnn_output(cnn, pictures, &map, &error) != TD_OK)
+        return td_graph_fail(graph, error.status, "%s", error.message);
+    bool alone = !graph->recording || (!cnn->trained && !td_needs_gradient(pixels));
+    td_tensor *y = alone ? run_alone(&pass, pixels, pictures, map) : run(&pass, pixels, pictures);
+    if (y)
+        *ret_map = map;
+    return y;
+}

@@ -1,0 +1,36 @@
+/* Convolutional encoders of pictures, as a part that any family can have in front: pixels -> feature map, the grid of the last
+ * layer. The kinds (mobilenet_v2, resnet, tandem-cnn) are a table in cnn.c; names and shapes of the weights are those of Hugging
+ * Face's checkpoints.
+ *
+ * A kind's batch norms use their running statistics in every graph, and are fine-tuned with those held fast, as is usual for the small
+ * batches of fine-tuning; only tandem-cnn, which is trained from scratch, normalises by the batch (one shard of a step) while
+ * graph->training, and its running statistics follow, see td_parameters_statistic: the same numbers on any number of threads. */
+#ifndef TD_MODELS_CNN_H
+#define TD_MODELS_CNN_H
+
+#include "layers/parameters.h"
+#include "ops/picture.h"
+
+#include <jansson.h>
+
+typedef struct td_cnn td_cnn;
+
+/* config: the object whose "model_type" names the kind; file: for messages. Declares the weights as prefix + their name in the kind's
+ * own checkpoints ("encoder." + "conv_stem.first_conv.convolution.weight"), under which, with and without the kind's own prefix
+ * ("mobilenet_v2."), files may hold them too. trained: false keeps all of them as they are (saved, not trained); their gradients are
+ * then never computed. Call before td_parameters_allocate. */
+td_status td_cnn_configure(const json_t *config, const char *file, const char *prefix, bool trained, td_parameters *parameters,
+                           td_cnn **ret_cnn, td_error *error);
+void td_cnn_free(td_cnn *cnn); /* NULL is fine */
+
+size_t td_cnn_channels(const td_cnn *cnn); /* columns of the feature map */
+/* Size of the feature map of pictures of this size; an error when a picture is too small. */
+td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, td_error *error);
+
+/* pixels [rows of pictures, 3], normalised as the checkpoint wants them -> feature map [rows of *ret_map, channels], that is
+ * transformers' last_hidden_state. When nothing needs a gradient, batch norms are folded into the convolutions, and pictures are done
+ * one after the other in the same memory, each with the result it has alone; what the arena keeps is the map. The pooled vectors
+ * (transformers' pooler_output) are td_global_average_pool(graph, map, *ret_map). NULL after a failure, noted in the graph. */
+td_tensor *td_cnn_forward(const td_cnn *cnn, td_graph *graph, td_tensor *pixels, td_grid pictures, td_grid *ret_map);
+
+#endif
