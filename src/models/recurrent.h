@@ -24,7 +24,9 @@ typedef struct td_rnn_front {
     size_t convolutions, kernel, channels;  /* sound: convolutions over time, each with its stride */
     size_t strides[TD_RNN_MAX_CONVOLUTIONS];
     td_rnn_linear convolution[TD_RNN_MAX_CONVOLUTIONS]; /* [channels, inputs * kernel] */
-    td_rnn_linear projection;               /* picture: features -> memory */
+    struct td_cnn *cnn;                     /* picture: what makes its cells, or NULL; owned */
+    size_t cell_width;
+    td_rnn_linear projection;               /* cells -> memory */
 } td_rnn_front;
 
 typedef struct td_rnn_network {

@@ -1,5 +1,6 @@
 /* config.json of a recurrent encoder-decoder -> sizes and declared weights. */
 #include "io/json.h"
+#include "models/cnn.h"
 #include "models/recurrent.h"
 
 #include <math.h>
@@ -246,6 +247,7 @@ void td_rnn_release(td_network *network)
     td_recurrent_stack_free(&model->decoder);
     td_release(model->bridge_h);
     td_release(model->bridge_c);
+    td_cnn_free(model->front.cnn);
     td_release(model);
     network->family = NULL;
 }

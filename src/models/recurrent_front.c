@@ -2,6 +2,7 @@
  * pyramid if wanted (Chan 2016). A picture: its cells, projected; the decoder starts from their mean (Vinyals 2015; Xu 2015). The
  * decoder is that of text. */
 #include "io/json.h"
+#include "models/picture_encoder.h"
 #include "models/recurrent.h"
 
 #include "ops/ops.h"
@@ -51,7 +52,7 @@ static td_status read_speech(const json_t *config, const char *file, td_network 
 static td_status read_image(const json_t *config, const char *file, td_network *network, td_error *error)
 {
     td_rnn_network *model = network->family;
-    TD_TRY(td_rnn_get_size(config, file, "feature_size", 0, 1 << 16, &network->feature_width, error));
+    TD_TRY(td_picture_encoder_configure(config, file, network, &model->front.cnn, &model->front.cell_width, error));
     model->encoder.layers = 1; /* one vector is what the decoder starts from */
     return td_rnn_get_size(config, file, "memory_size", model->decoder.hidden, 1 << 16, &model->memory, error);
 }
@@ -86,7 +87,7 @@ td_status td_rnn_front_declare(const json_t *config, const char *file, td_networ
     if (network->architecture->source == TD_TEXT)
         return TD_OK;
     if (network->architecture->source == TD_IMAGE) {
-        model->front.projection = td_rnn_declare_linear(&network->parameters, model->memory, network->feature_width, "encoder.projection");
+        model->front.projection = td_rnn_declare_linear(&network->parameters, model->memory, model->front.cell_width, "encoder.projection");
         return TD_OK;
     }
     declare_convolutions(network);
@@ -151,14 +152,20 @@ static td_status encode_speech(const td_network *network, td_graph *graph, const
 static td_status encode_image(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const td_rnn_network *model = network->family;
-    td_memory memory = {.ragged = source->ragged};
-    td_tensor *x = td_dropout(graph, features_of(network, graph, source), network->rates.dropout);
+    td_memory memory = {0};
+    td_tensor *x = td_dropout(graph, td_picture_cells(network, model->front.cnn, graph, source, &memory.ragged), network->rates.dropout);
     memory.states = x ? td_rnn_apply(graph, model->front.projection, x) : NULL;
-    td_tensor *mean = td_mean_rows(graph, memory.states, memory.ragged), *means[2] = {mean, mean};
+    td_tensor *mean = !memory.states ? NULL : td_mean_rows(graph, memory.states, memory.ragged), *means[2] = {mean, mean};
     memory.final_state = mean ? td_concatenate(graph, means, td_rnn_states(model)) : NULL;
     if (td_graph_ok(graph))
         *ret_memory = memory;
     return graph->error.status;
+}
+
+static td_status frozen(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_features)
+{
+    const td_rnn_network *model = network->family;
+    return td_picture_frozen(network, model->front.cnn, graph, source, ret_features);
 }
 
 static td_projection ctc(const td_network *network)
@@ -167,7 +174,7 @@ static td_projection ctc(const td_network *network)
     return model->ctc;
 }
 
-#define RECURRENT_ROW(symbol, name, modality, encoder, ctc_projection)  \
+#define RECURRENT_ROW(symbol, name, modality, encoder, ctc_projection, frozen_part)  \
     extern const td_architecture td_architecture_##symbol;              \
     const td_architecture td_architecture_##symbol = {                  \
         .model_type = name,                                             \
@@ -184,7 +191,8 @@ static td_projection ctc(const td_network *network)
         .state_rows = td_rnn_state_rows,                                \
         .copying = td_rnn_copying,                                      \
         .ctc = ctc_projection,                                          \
+        .frozen = frozen_part,                                          \
     };
 
-RECURRENT_ROW(tandem_rnn_speech, "tandem-rnn-speech", TD_AUDIO, encode_speech, ctc)
-RECURRENT_ROW(tandem_rnn_image, "tandem-rnn-image", TD_IMAGE, encode_image, NULL)
+RECURRENT_ROW(tandem_rnn_speech, "tandem-rnn-speech", TD_AUDIO, encode_speech, ctc, NULL)
+RECURRENT_ROW(tandem_rnn_image, "tandem-rnn-image", TD_IMAGE, encode_image, NULL, frozen)

@@ -2,6 +2,7 @@
  * positions are made and which tables are tied; a row of traits says so, the layers are the same. */
 #include "io/json.h"
 #include "models/copying.h"
+#include "models/picture_encoder.h"
 #include "models/transformer_layers.h"
 #include "ops/recurrent.h"
 
@@ -39,6 +40,8 @@ typedef struct transformer {
     const transformer_traits *traits;
     size_t width;
     td_parameter *cells_weight, *cells_bias; /* of a picture */
+    td_cnn *cnn;                             /* what makes its cells, or NULL; owned */
+    size_t cell_width;
     copy_layer copy; /* of a network that copies */
 } transformer;
 
@@ -67,7 +70,7 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
     double spread = 1 / sqrt((double)model->width);
     size_t words = network->vocabulary;
     if (model->traits->picture) {
-        model->cells_weight = td_parameters_declare(parameters, model->width, network->feature_width, TD_INIT_XAVIER, 1,
+        model->cells_weight = td_parameters_declare(parameters, model->width, model->cell_width, TD_INIT_XAVIER, 1,
                                                     "model.encoder.projection.weight");
         model->cells_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "model.encoder.projection.bias");
         model->decoder.stack.embedding = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread,
@@ -117,7 +120,7 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
     bool scale;
     TD_TRY(td_config_size(config, file, "d_model", 1 << 16, &model->width, error));
     if (model->traits->picture)
-        TD_TRY(td_config_size(config, file, "feature_size", 1 << 16, &network->feature_width, error));
+        TD_TRY(td_picture_encoder_configure(config, file, network, &model->cnn, &model->cell_width, error));
     const json_t *layers = json_object_get(config, "encoder_layers");
     if (model->traits->picture && json_is_integer(layers) && json_integer_value(layers) == 0)
         model->encoder.layers = 0;
@@ -217,35 +220,34 @@ static void release(td_network *network)
     transformer *model = network->family;
     td_release(model->encoder.layer);
     td_release(model->decoder.stack.layer);
+    td_cnn_free(model->cnn);
     td_release(model);
     network->family = NULL;
 }
 
 /* Cells of a picture, projected. */
-static td_tensor *project_cells(const td_network *network, td_graph *graph, const td_batch *source)
+static td_tensor *project_cells(const td_network *network, td_graph *graph, const td_batch *source, td_ragged *ret_ragged)
 {
     const transformer *model = network->family;
-    if (!source->features || source->width != network->feature_width)
-        return td_graph_fail(graph, TD_ERROR_ARGUMENT, "%s reads features of %zu columns, not %zu", model->traits->model_type,
-                             network->feature_width, source->features ? source->width : 0);
-    td_tensor *x = td_tensor_of(graph, (td_real *)(uintptr_t)source->features, td_ragged_total(source->ragged), source->width);
-    return td_linear_apply(graph, td_dropout(graph, x, network->rates.dropout), model->cells_weight, model->cells_bias);
+    td_tensor *x = td_picture_cells(network, model->cnn, graph, source, ret_ragged);
+    return x ? td_linear_apply(graph, td_dropout(graph, x, network->rates.dropout), model->cells_weight, model->cells_bias) : NULL;
 }
+
 
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const transformer *model = network->family;
-    int32_t *positions = td_count_positions(graph, source->ragged, NULL, model->decoder.position_offset);
+    td_ragged rows = source->ragged;
+    td_tensor *x = model->traits->picture ? project_cells(network, graph, source, &rows) : NULL;
+    int32_t *positions = td_graph_ok(graph) ? td_count_positions(graph, rows, NULL, model->decoder.position_offset) : NULL;
     if (!positions)
         return graph->error.status;
-    td_tensor *x;
     if (model->traits->picture)
-        x = td_stack_place(&model->encoder, network, graph, project_cells(network, graph, source), positions);
+        x = td_stack_place(&model->encoder, network, graph, x, positions);
     else
-        x = td_text_embed(&model->encoder, network, graph, model->decoder.embedding_scale, source->ids, td_ragged_total(source->ragged),
-                          positions);
-    x = td_stack_encode(&model->encoder, network, graph, source->ragged, x);
-    *ret_memory = (td_memory){source->ragged, x, NULL, source->ids};
+        x = td_text_embed(&model->encoder, network, graph, model->decoder.embedding_scale, source->ids, td_ragged_total(rows), positions);
+    x = td_stack_encode(&model->encoder, network, graph, rows, x);
+    *ret_memory = (td_memory){rows, x, NULL, source->ids};
     return graph->error.status;
 }
 
@@ -366,9 +368,9 @@ static td_copying copying(const td_decoder_state *state)
     {                                                                                                                             \
         return configure(&traits_##symbol, config, file, network, error);                                                         \
     }                                                                                                                             \
-    TRANSFORMER_TABLE_ROW(symbol, name, TD_TEXT)
+    TRANSFORMER_TABLE_ROW(symbol, name, TD_TEXT, NULL)
 
-#define TRANSFORMER_TABLE_ROW(symbol, name, modality)                                                                             \
+#define TRANSFORMER_TABLE_ROW(symbol, name, modality, frozen_part)                                                                             \
     extern const td_architecture td_architecture_##symbol;                                                                        \
     const td_architecture td_architecture_##symbol = {                                                                            \
         .model_type = name,                                                                                                       \
@@ -385,6 +387,7 @@ static td_copying copying(const td_decoder_state *state)
         .reorder = td_attention_reorder,                                                                                          \
         .state_rows = td_attention_state_rows,                                                                                    \
         .copying = copying,                                                                                                       \
+        .frozen = frozen_part,                                                                                                    \
     };
 
 /*              symbol   model_type  pre-norm  embedding norm  positions        offset  logits bias  two vocabularies  scale  activation */
@@ -393,6 +396,12 @@ TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true, false, fa
 TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true, false, false, "gelu")
 TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "gelu")
 TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false, false, true, "relu")
+
+static td_status frozen(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_features)
+{
+    const transformer *model = network->family;
+    return td_picture_frozen(network, model->cnn, graph, source, ret_features);
+}
 
 /* Captions: the norms are where "normalize_before" says. */
 static td_status configure_picture(const json_t *config, const char *file, td_network *network, td_error *error)
@@ -403,4 +412,4 @@ static td_status configure_picture(const json_t *config, const char *file, td_ne
     TD_TRY(td_json_get_bool(config, file, "normalize_before", false, &before, error));
     return configure(before ? &pre : &post, config, file, network, error);
 }
-TRANSFORMER_TABLE_ROW(picture, "tandem-transformer-image", TD_IMAGE)
+TRANSFORMER_TABLE_ROW(picture, "tandem-transformer-image", TD_IMAGE, frozen)

@@ -28,7 +28,7 @@ static const char *transformers_class(const char *model_type)
 /* Sinusoids cost nothing to keep, so they leave room for inputs longer than those trained on. */
 static int64_t positions(const td_recipe *recipe)
 {
-    int64_t source = recipe->data.max_source_length, target = recipe->data.max_target_length, longest = source > target ? source : target;
+    int64_t source = recipe->task == TD_TASK_CAPTION ? 0 : recipe->data.max_source_length, target = recipe->data.max_target_length, longest = source > target ? source : target;
     return recipe->model.positions == TD_RECIPE_LEARNED || longest > 510 ? longest + 2 : 512;
 }
 
@@ -108,6 +108,19 @@ static bool add_thinning(const td_recipe_stack *encoder, json_t *config)
     return failed | (json_object_set_new(config, "pyramid_layers", json_integer((json_int_t)encoder->pyramid_layers)) != 0);
 }
 
+/* The picture encoder's own configuration becomes a part of the model's. */
+static td_status add_picture_encoder(const td_recipe *recipe, json_t *config, td_error *error)
+{
+    json_t *encoder = NULL;
+    char *path = td_path_join(recipe->model.encoder.from, "config.json");
+    td_status status = path ? td_json_load_file(path, &encoder, error) : td_fail_memory(error, 0);
+    td_release(path);
+    TD_TRY(status);
+    bool failed = json_object_set_new(config, "encoder", encoder) != 0;
+    failed |= json_object_set_new(config, "encoder_frozen", json_boolean(recipe->model.encoder.frozen)) != 0;
+    return failed ? td_fail_memory(error, 0) : TD_OK;
+}
+
 /* The same decoders behind an encoder of sound or pictures. */
 static td_status add_features(const td_recipe *recipe, size_t feature_width, json_t *config, td_error *error)
 {
@@ -115,6 +128,8 @@ static td_status add_features(const td_recipe *recipe, size_t feature_width, jso
     const char *type = sound ? transformer ? "speech_to_text" : "tandem-rnn-speech" : transformer ? "tandem-transformer-image" : "tandem-rnn-image";
     bool failed = json_object_set_new(config, "model_type", json_string(type)) != 0;
     failed |= json_object_set_new(config, sound && transformer ? "input_feat_per_channel" : "feature_size", json_integer((json_int_t)feature_width)) != 0;
+    if (!sound && *recipe->model.encoder.from)
+        TD_TRY(add_picture_encoder(recipe, config, error));
     if (!sound && transformer)
         failed |= json_object_set_new(config, "normalize_before", json_boolean(recipe->model.norm == TD_RECIPE_NORM_PRE)) != 0;
     if (sound && recipe->training.ctc_weight > 0)

@@ -88,11 +88,33 @@ static td_status write_config(training_run *run, const json_t *config, td_error 
     return status;
 }
 
+/* The weights of a picture encoder that exists. */
+static td_status load_picture_encoder(training_run *run, td_error *error)
+{
+    static const char prefix[] = "encoder.cnn.";
+    td_parameters part = run->network.parameters;
+    td_safetensors *file;
+    part.entries = td_allocate_array(part.count, sizeof(td_parameter_entry *));
+    if (!part.entries)
+        return td_fail_memory(error, part.count * sizeof(td_parameter_entry *));
+    part.count = 0;
+    for (size_t i = 0; i < run->network.parameters.count; i++)
+        if (strncmp(run->network.parameters.entries[i]->parameter.name, prefix, sizeof prefix - 1) == 0)
+            part.entries[part.count++] = run->network.parameters.entries[i];
+    td_status status = td_safetensors_open_directory(run->recipe->model.encoder.from, &file, error);
+    if (status == TD_OK) {
+        status = td_parameters_load(&part, file, error);
+        td_safetensors_close(file);
+    }
+    td_release(part.entries);
+    return status;
+}
+
 static td_status load_starting_point(training_run *run, td_error *error)
 {
     if (!*run->recipe->model.from) {
         td_parameters_initialise(&run->network.parameters, (uint64_t)run->recipe->training.seed);
-        return TD_OK;
+        return *run->recipe->model.encoder.from ? load_picture_encoder(run, error) : TD_OK;
     }
     td_safetensors *file;
     TD_TRY(td_safetensors_open_directory(run->recipe->model.from, &file, error));
