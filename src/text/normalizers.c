@@ -73,10 +73,8 @@ static td_status strip_accents(const td_step *step, const char *text, size_t len
 }
 REWRITER(strip_accents)
 
-/* flags: at the left, at the right */
-static td_status strip(const td_step *step, const char *text, size_t length, td_buffer *out, td_error *error)
+static void strip_one(const td_step *step, const char *text, size_t length, bool first, td_strings *out)
 {
-    (void)error;
     size_t begin = 0, end = length, last = 0; /* last: end of the last character that is no space */
     uint32_t code;
     for (size_t used; step->flags[0] && begin < length && (used = td_utf8_decode(text + begin, length - begin, &code)) && td_unicode_is_space(code);)
@@ -89,10 +87,17 @@ static td_status strip(const td_step *step, const char *text, size_t length, td_
     }
     if (step->flags[1])
         end = last > begin ? last : begin;
-    td_buffer_append(out, text + begin, end - begin);
+    td_strings_add(out, text + begin, end - begin, first && begin == 0);
+}
+
+/* flags: at the left, at the right. What is left of a text that began with spaces is not its beginning any more. */
+static td_status apply_strip(const td_step *step, const td_strings *in, td_strings *out, td_error *error)
+{
+    (void)error;
+    for (size_t i = 0; i < in->count; i++)
+        strip_one(step, td_strings_at(in, i), in->items[i].length, in->items[i].first, out);
     return TD_OK;
 }
-REWRITER(strip)
 
 static td_status read_strip(td_step *step, const json_t *object, const char *file, td_error *error)
 {

@@ -52,7 +52,7 @@ static void free_state(void *pointer)
 
 /* ---- reading ---- */
 
-/* A token that is found in normalized text is looked for as the normalizer leaves it. */
+/* A token that is found in normalized text is looked for, and written, as the normalizer leaves it. */
 static td_status spell_added(const json_state *state, bool normalized, const char *content, td_strings *ret_text, td_error *error)
 {
     td_strings_add(ret_text, content, strlen(content), true);
@@ -61,11 +61,14 @@ static td_status spell_added(const json_state *state, bool normalized, const cha
     return normalized ? td_step_apply(&state->normalizer, ret_text, error) : TD_OK;
 }
 
-static td_status put_added(json_state *state, bool normalized, added_token token, const char *content, td_error *error)
+static td_status put_added(td_tokenizer *tokenizer, bool normalized, added_token token, const char *content, td_error *error)
 {
+    json_state *state = tokenizer->state;
     added_set *set = &state->sets[normalized];
     td_strings text = {0};
     td_status status = spell_added(state, normalized, content, &text, error);
+    if (status == TD_OK && text.items[0].length)
+        status = td_vocabulary_set(&tokenizer->vocabulary, td_strings_at(&text, 0), text.items[0].length, token.id, error);
     if (status == TD_OK && text.items[0].length) {
         added_token *tokens = td_resize_array(set->tokens, set->count + 1, sizeof *tokens);
         set->tokens = tokens ? tokens : set->tokens;
@@ -82,7 +85,6 @@ static td_status put_added(json_state *state, bool normalized, added_token token
 
 static td_status read_added(td_tokenizer *tokenizer, const json_t *list, const char *file, td_error *error)
 {
-    json_state *state = tokenizer->state;
     if (list && !json_is_array(list))
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"added_tokens\" must be an array", file);
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -102,7 +104,7 @@ static td_status read_added(td_tokenizer *tokenizer, const json_t *list, const c
             return td_fail(error, TD_ERROR_FORMAT, "%s: \"added_tokens\" %zu must have a \"content\" and an \"id\" from 0 to %zu", file, i, TD_VOCABULARY_LIMIT - 1);
         token.id = (int32_t)id;
         TD_TRY(td_vocabulary_set(&tokenizer->vocabulary, content, strlen(content), token.id, error));
-        TD_TRY(put_added(state, normalized, token, content, error));
+        TD_TRY(put_added(tokenizer, normalized, token, content, error));
         if (special)
             TD_TRY(td_tokenizer_add_special(tokenizer, "", token.id, false, false, true, error)); /* hidden; found by us */
     }
@@ -215,7 +217,7 @@ static td_status name_special(td_tokenizer *tokenizer, const char *directory, co
     if (id >= 0 && !td_tokenizer_is_special(tokenizer, id)) {
         status = td_tokenizer_add_special(tokenizer, "", id, false, false, true, error);
         if (status == TD_OK)
-            status = put_added(tokenizer->state, false, (added_token){.id = id}, text, error);
+            status = put_added(tokenizer, false, (added_token){.id = id}, text, error);
     }
     if (id >= 0)
         *ret_id = id;
@@ -386,7 +388,7 @@ static td_status encode_raw(encoding *e, const char *text, size_t length, bool f
     td_strings_add(&normal, text, length, first);
     td_status status = td_strings_ok(&normal) ? td_step_apply(&e->state->normalizer, &normal, error) : td_fail_memory(error, length);
     if (status == TD_OK)
-        status = cut(e, &e->state->sets[1], td_strings_at(&normal, 0), normal.items[0].length, first, encode_plain, error);
+        status = cut(e, &e->state->sets[1], td_strings_at(&normal, 0), normal.items[0].length, normal.items[0].first, encode_plain, error);
     td_strings_free(&normal);
     return status;
 }

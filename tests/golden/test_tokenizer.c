@@ -11,9 +11,25 @@
 #include <stdio.h>
 #include <string.h>
 
+/* From tools/reference/tokenizers_json.py, which says what each one is made of. */
+#define JSON TD_TEST_DATA "/golden/tokenizers-json/"
+
 static const char *const directories[] = {
     TD_TEST_DATA "/golden/marian-tokenizer", TD_TEST_DATA "/golden/t5-tokenizer",   TD_TEST_DATA "/golden/pegasus-tokenizer",
     TD_TEST_DATA "/golden/mbart-tokenizer",  TD_TEST_DATA "/golden/nllb-tokenizer", TD_TEST_DATA "/golden/bart-tokenizer",
+    JSON "byte-level-bpe",
+    JSON "split-bpe",
+    JSON "suffix-bpe",
+    JSON "byte-fallback-bpe",
+    JSON "metaspace-unigram",
+    JSON "first-unigram",
+    JSON "whole-unigram",
+    JSON "digits-unigram",
+    JSON "bert",
+    JSON "cased-bert",
+    JSON "bert-vocab",
+    JSON "bert-vocab-cased",
+    JSON "byt5",
 };
 
 static int differences;
