@@ -217,6 +217,8 @@ static td_status read_trocr(const json_t *config, const char *file, td_network *
     td_text_decoder *decoder = &model->decoder;
     td_transformer_stack *stack = &decoder->stack;
     bool scale, learned;
+    int32_t pad; /* the decoder's own */
+    TD_TRY(td_config_id(config, file, "pad_token_id", &pad, error));
     TD_TRY(td_config_size(config, file, "d_model", 1 << 16, &stack->width, error));
     TD_TRY(td_config_size(config, file, "decoder_layers", 1024, &stack->layers, error));
     TD_TRY(td_config_size(config, file, "decoder_attention_heads", 1 << 16, &stack->heads, error));
@@ -229,7 +231,7 @@ static td_status read_trocr(const json_t *config, const char *file, td_network *
     decoder->embedding_scale = scale ? (td_real)sqrt((double)stack->width) : 1;
     decoder->position_offset = 2;
     if (!learned)
-        decoder->position_offset = network->pad_id >= 0 && network->pad_id < 1 << 24 ? (size_t)network->pad_id + 1 : 2;
+        decoder->position_offset = pad >= 0 && pad < 1 << 24 ? (size_t)pad + 1 : 2;
     stack->memory_width = stack->width;
     if (json_is_integer(json_object_get(config, "cross_attention_hidden_size")))
         TD_TRY(td_config_size(config, file, "cross_attention_hidden_size", 1 << 16, &stack->memory_width, error));

@@ -1,5 +1,5 @@
 /* Every Transformer family against transformers: encoder states and log-probabilities of given targets of tiny models with unusual
- * settings, made by tools/reference/families.py. Directories named on the command line are checked instead. */
+ * settings, made by tools/reference/families.py and families_features.py. Directories named on the command line are checked instead. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include "models/architecture.h"
 
 #define FAMILIES TD_TEST_DATA "/golden/families"
-enum { TOKENS = 512 };
+enum { TOKENS = 512, FEATURES = 4096 };
 
 typedef struct subject {
     const char *directory;
@@ -57,6 +57,16 @@ static size_t read_ids(const json_t *one, const char *key, int32_t *ids)
     for (size_t i = 0; i < count; i++)
         ids[i] = (int32_t)json_integer_value(json_array_get(array, i));
     return count;
+}
+
+/* "feature_rows": that many rows of features, made by the rule of the script. */
+static size_t make_features(const subject *s, const json_t *one, td_real *features)
+{
+    size_t rows = (size_t)json_integer_value(json_object_get(one, "feature_rows")), count = rows * s->network.feature_width;
+    assert_in_range(count, 1, FEATURES);
+    for (size_t i = 0; i < count; i++)
+        features[i] = (td_real)(sin(1.7 * (double)i + 0.3) * 0.9 + 0.3 * cos(5.1 * (double)i));
+    return rows;
 }
 
 static double number(const json_t *value)
@@ -103,11 +113,13 @@ static double log_probability(const td_real *logits, size_t words, int32_t id)
 static void check_case(subject *s, const json_t *one, bool recording)
 {
     const td_architecture *architecture = s->network.architecture;
+    bool text = architecture->source == TD_TEXT;
     int32_t source[TOKENS], fed[TOKENS], wanted[TOKENS];
-    int32_t source_offsets[2] = {0, (int32_t)read_ids(one, "input_ids", source)};
+    td_real features[FEATURES];
+    int32_t source_offsets[2] = {0, (int32_t)(text ? read_ids(one, "input_ids", source) : make_features(s, one, features))};
     int32_t fed_offsets[2] = {0, (int32_t)read_ids(one, "decoder_input_ids", fed)};
     size_t count = read_ids(one, "target_ids", wanted);
-    td_batch sources = {{1, source_offsets}, source, NULL, 0}, targets = {{1, fed_offsets}, fed, NULL, 0};
+    td_batch sources = {{1, source_offsets}, text ? source : NULL, text ? NULL : features, s->network.feature_width}, targets = {{1, fed_offsets}, fed, NULL, 0};
     td_memory memory;
     td_tensor *hidden = NULL;
     td_arena_reset(&s->arena);
@@ -149,7 +161,9 @@ static void families(void **state)
 {
     (void)state;
     static const char *const names[] = {"marian-untied", "marian-separate", "marian-shared", "bart", "bart-untied",
-                                        "mbart", "pegasus", "m2m_100", "m2m_100-padding", "t5", "t5-gated", "t5-silu", "mt5"};
+                                        "mbart", "pegasus", "m2m_100", "m2m_100-padding", "t5", "t5-gated", "t5-silu", "mt5",
+                                        "whisper", "whisper-relu", "speech_to_text", "speech_to_text-padding", "vit-gpt2", "vit-gpt2-bridge",
+                                        "deit-gpt2", "vit-trocr", "vit-trocr-sinusoidal"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[4096];
         snprintf(path, sizeof path, FAMILIES "/%s", names[i]);
