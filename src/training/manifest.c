@@ -3,11 +3,12 @@
 
 #include "io/json.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 2 }; /* of the files' layout */
+enum { VERSION = 3 }; /* of the files' layout */
 
 static char *manifest_path(const char *directory, const char *name)
 {
@@ -33,6 +34,19 @@ static void add_files(td_buffer *text, const char *what, const td_string_list *f
         add_file(text, files->items[i]);
 }
 
+/* By its bytes: a vocabulary copied with its corpus to another directory is the same. */
+static void add_content(td_buffer *text, const char *name, const char *path)
+{
+    td_buffer bytes = TD_BUFFER_INIT;
+    if (td_file_exists(path) && td_file_read(path, 0, &bytes, NULL) == TD_OK) {
+        uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+        for (size_t i = 0; i < bytes.length; i++)
+            hash = (hash ^ (uint8_t)bytes.data[i]) * 0x100000001b3u;
+        td_buffer_format(text, "%s %zu %016" PRIx64 "\n", name, bytes.length, hash);
+    }
+    td_buffer_free(&bytes);
+}
+
 /* The files a tokenizer may consist of. */
 static void add_vocabulary(td_buffer *text, const char *model_directory)
 {
@@ -43,7 +57,7 @@ static void add_vocabulary(td_buffer *text, const char *model_directory)
         td_buffer_clear(&path);
         td_buffer_format(&path, "%s/%s", model_directory, names[i]);
         if (td_buffer_ok(&path))
-            add_file(text, path.data);
+            add_content(text, names[i], path.data);
         else
             text->failed = true;
     }
