@@ -207,20 +207,43 @@ static td_status copy_vocabulary(td_tokenizer *tokenizer, td_error *error)
     return TD_OK;
 }
 
-/* A named token that the file does not declare is added all the same, as transformers does. */
+/* A special token that only the files beside name is added all the same, as transformers does. */
+static td_status declare(td_tokenizer *tokenizer, const char *text, int32_t *ret_id, td_error *error)
+{
+    int32_t id = text ? td_tokenizer_id(tokenizer, text) : -1;
+    if (id < 0)
+        return TD_OK;
+    *ret_id = id;
+    if (td_tokenizer_is_special(tokenizer, id))
+        return TD_OK;
+    TD_TRY(td_tokenizer_add_special(tokenizer, "", id, false, false, true, error));
+    return put_added(tokenizer, false, (added_token){.id = id}, text, error);
+}
+
+/* "additional_special_tokens": the languages of NLLB, for one. */
+static td_status declare_listed(td_tokenizer *tokenizer, const char *directory, const char *name, td_error *error)
+{
+    char *path = td_path_join(directory, name);
+    json_t *root = NULL;
+    td_status status = path ? TD_OK : td_fail_memory(error, strlen(directory));
+    if (status == TD_OK && td_file_exists(path))
+        status = td_json_load_file(path, &root, error);
+    const json_t *list = json_object_get(root, "additional_special_tokens");
+    for (size_t i = 0; status == TD_OK && i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        int32_t id;
+        status = declare(tokenizer, json_string_value(json_is_object(item) ? json_object_get(item, "content") : item), &id, error);
+    }
+    json_decref(root);
+    td_release(path);
+    return status;
+}
+
 static td_status name_special(td_tokenizer *tokenizer, const char *directory, const char *name, int32_t *ret_id, td_error *error)
 {
     char *text = NULL;
     TD_TRY(td_tokenizer_special_text(directory, name, &text, error));
-    int32_t id = text ? td_tokenizer_id(tokenizer, text) : -1;
-    td_status status = TD_OK;
-    if (id >= 0 && !td_tokenizer_is_special(tokenizer, id)) {
-        status = td_tokenizer_add_special(tokenizer, "", id, false, false, true, error);
-        if (status == TD_OK)
-            status = put_added(tokenizer, false, (added_token){.id = id}, text, error);
-    }
-    if (id >= 0)
-        *ret_id = id;
+    td_status status = declare(tokenizer, text, ret_id, error);
     td_release(text);
     return status;
 }
@@ -228,6 +251,8 @@ static td_status name_special(td_tokenizer *tokenizer, const char *directory, co
 static td_status name_specials(td_tokenizer *tokenizer, const char *directory, td_error *error)
 {
     int32_t other = -1;
+    TD_TRY(declare_listed(tokenizer, directory, "special_tokens_map.json", error));
+    TD_TRY(declare_listed(tokenizer, directory, "tokenizer_config.json", error));
     TD_TRY(name_special(tokenizer, directory, "unk_token", &tokenizer->unknown, error));
     TD_TRY(name_special(tokenizer, directory, "pad_token", &tokenizer->pad, error));
     TD_TRY(name_special(tokenizer, directory, "cls_token", &tokenizer->bos, error));
@@ -439,6 +464,75 @@ const td_tokenizer_kind td_tokenizer_json = {
     .encode = encode,
     .decode = decode,
     .free_state = free_state,
+};
+
+/* ---- the same file with languages ---- */
+
+/* "de_DE", "deu_Latn" */
+static bool is_language(const char *piece)
+{
+    size_t letters = strspn(piece, "abcdefghijklmnopqrstuvwxyz");
+    return (letters == 2 || letters == 3) && piece[letters] == '_' && piece[letters + 1] >= 'A' && piece[letters + 1] <= 'Z';
+}
+
+static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    TD_TRY(open(tokenizer, directory, error));
+    if (tokenizer->eos < 0)
+        tokenizer->eos = td_tokenizer_id(tokenizer, "</s>");
+    if (tokenizer->eos < 0)
+        return td_fail(error, TD_ERROR_FORMAT, "%s/tokenizer.json: there must be a token \"</s>\"", directory);
+    for (int32_t id = 0; (size_t)id < tokenizer->vocabulary.size; id++) {
+        const char *piece = td_vocabulary_piece(&tokenizer->vocabulary, id);
+        if (!piece || !td_tokenizer_is_special(tokenizer, id) || !is_language(piece))
+            continue;
+        if (tokenizer->language_end != id)
+            tokenizer->language_begin = id;
+        tokenizer->language_end = id + 1;
+    }
+    char *source = NULL, *target = NULL;
+    td_status status = td_tokenizer_setting(directory, "src_lang", &source, error);
+    if (status == TD_OK)
+        status = td_tokenizer_setting(directory, "tgt_lang", &target, error);
+    if (status == TD_OK)
+        status = tokenizer->kind->set_languages(tokenizer, source, target, error);
+    td_release(source);
+    td_release(target);
+    return status;
+}
+
+static bool recognize_mbart(const char *directory)
+{
+    return recognize(directory) && td_directory_is(directory, "MBartTokenizer", "");
+}
+
+static bool recognize_nllb(const char *directory)
+{
+    return recognize(directory) && td_directory_is(directory, "NllbTokenizer MBart50Tokenizer", "");
+}
+
+const td_tokenizer_kind td_tokenizer_json_mbart = {
+    .name = "mbart",
+    .files = "tokenizer.json",
+    .recognize = recognize_mbart,
+    .open = open_multilingual,
+    .encode = encode,
+    .decode = decode,
+    .set_languages = td_languages_after,
+    .free_state = free_state,
+    .language_use = TD_LANGUAGE_STARTS,
+};
+
+const td_tokenizer_kind td_tokenizer_json_nllb = {
+    .name = "nllb",
+    .files = "tokenizer.json",
+    .recognize = recognize_nllb,
+    .open = open_multilingual,
+    .encode = encode,
+    .decode = decode,
+    .set_languages = td_languages_before,
+    .free_state = free_state,
+    .language_use = TD_LANGUAGE_FORCED_FIRST,
 };
 
 /* ---- BERT's vocab.txt ---- */

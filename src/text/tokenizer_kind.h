@@ -66,6 +66,9 @@ const char *td_tokenizer_piece_here(const td_tokenizer *tokenizer, int32_t id);
 td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids, td_error *error);
 /* The text of a named token in those two files, copied; NULL when they have none. */
 td_status td_tokenizer_special_text(const char *directory, const char *name, char **ret_text, td_error *error);
+/* For set_languages: the language's token after the text and its end token (mBART), or before the text (NLLB, mBART-50). */
+td_status td_languages_after(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error);
+td_status td_languages_before(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error);
 /* True when the directory holds all the files, whose names are separated by spaces. */
 bool td_directory_holds(const char *directory, const char *files);
 td_status td_tokenizer_open_model(const char *directory, const char *name, td_sentencepiece **ret_model, td_error *error);
@@ -90,6 +93,6 @@ void td_append_repaired(td_buffer *text, const td_buffer *bytes);
 
 extern const td_tokenizer_kind td_tokenizer_marian, td_tokenizer_t5, td_tokenizer_pegasus, td_tokenizer_mbart, td_tokenizer_nllb, td_tokenizer_speech_to_text;
 extern const td_tokenizer_kind td_tokenizer_bart, td_tokenizer_gpt2, td_tokenizer_whisper;
-extern const td_tokenizer_kind td_tokenizer_json, td_tokenizer_bert, td_tokenizer_byt5;
+extern const td_tokenizer_kind td_tokenizer_json, td_tokenizer_json_mbart, td_tokenizer_json_nllb, td_tokenizer_bert, td_tokenizer_byt5;
 
 #endif

@@ -333,13 +333,13 @@ static td_status place_language(td_tokenizer *tokenizer, td_text_side side, cons
     return td_ids_ok(&tokenizer->prefix[side]) && td_ids_ok(&tokenizer->suffix[side]) ? TD_OK : td_fail_memory(error, sizeof id);
 }
 
-static td_status set_languages_after(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error)
+td_status td_languages_after(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error)
 {
     TD_TRY(place_language(tokenizer, TD_SOURCE, source, false, error));
     return place_language(tokenizer, TD_TARGET, target, false, error);
 }
 
-static td_status set_languages_before(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error)
+td_status td_languages_before(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error)
 {
     TD_TRY(place_language(tokenizer, TD_SOURCE, source, true, error));
     return place_language(tokenizer, TD_TARGET, target, true, error);
@@ -364,7 +364,7 @@ const td_tokenizer_kind td_tokenizer_mbart = {
     .open = open_mbart,
     .encode = encode,
     .decode = decode,
-    .set_languages = set_languages_after,
+    .set_languages = td_languages_after,
     .language_use = TD_LANGUAGE_STARTS,
 };
 
@@ -385,7 +385,7 @@ const td_tokenizer_kind td_tokenizer_nllb = {
     .open = open_nllb,
     .encode = encode,
     .decode = decode,
-    .set_languages = set_languages_before,
+    .set_languages = td_languages_before,
     .language_use = TD_LANGUAGE_FORCED_FIRST,
     .keeps_space = true,
 };
