@@ -7,7 +7,9 @@
 #include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/json.h"
 #include "models/architecture.h"
@@ -157,6 +159,35 @@ static void check_directory(const char *directory, double tolerance)
     td_arena_free(&s.arena);
 }
 
+/* What is saved opens again with the same numbers, also where files hold weights joined and transposed. */
+static void check_saved(const char *directory)
+{
+    char path[] = "/tmp/tandem-families-XXXXXX";
+    int handle = mkstemp(path);
+    td_error error;
+    td_safetensors *file = NULL;
+    subject s = {.directory = directory};
+    assert_true(handle >= 0);
+    close(handle);
+    load(&s);
+    td_parameters *parameters = &s.network.parameters;
+    size_t bytes = parameters->size * sizeof(td_real);
+    td_real *before = td_allocate(bytes);
+    assert_non_null(before);
+    memcpy(before, parameters->data, bytes);
+    if (td_parameters_save(parameters, NULL, path, &error) != TD_OK || td_safetensors_open(path, &file, &error) != TD_OK)
+        fail_msg("%s: %s", directory, error.message);
+    memset(parameters->data, 0, parameters->trained_size * sizeof(td_real));
+    if (td_parameters_load(parameters, file, &error) != TD_OK)
+        fail_msg("%s: %s", directory, error.message);
+    assert_memory_equal(before, parameters->data, bytes);
+    td_release(before);
+    td_safetensors_close(file);
+    unlink(path);
+    s.network.architecture->state_free(s.state);
+    td_network_free(&s.network);
+}
+
 static void families(void **state)
 {
     (void)state;
@@ -168,6 +199,7 @@ static void families(void **state)
         char path[4096];
         snprintf(path, sizeof path, FAMILIES "/%s", names[i]);
         check_directory(path, 1e-4);
+        check_saved(path);
     }
 }
 
