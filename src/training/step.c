@@ -13,7 +13,7 @@ typedef struct step_worker {
     td_arena arena;
     td_decoder_state *state;
     td_gemm_cache *products;
-    td_real *gradient; /* [trained_size] of the shard in hand */
+    td_real *gradient; /* [step_size] of the shard in hand */
     td_ids sampled, sampled_target;
     td_local_pieces local; /* of a copying model's pair in hand */
 } step_worker;
@@ -37,7 +37,7 @@ struct td_stepper {
     /* of the step in hand */
     int64_t step;
     const uint64_t *indices;
-    size_t shard_count;
+    size_t shard_count, pair_count;
     uint64_t target_tokens;
     td_real *gradient;
     double *ctc_losses; /* of each pair of the step */
@@ -50,8 +50,8 @@ static td_status worker_init(step_worker *worker, const td_step_options *options
     TD_TRY(options->network->architecture->state_new(options->network, &worker->state, error));
     if (options->bfloat16)
         TD_TRY(td_gemm_cache_create(&worker->products, error));
-    worker->gradient = td_allocate_array(options->network->parameters.trained_size, sizeof *worker->gradient);
-    return worker->gradient ? TD_OK : td_fail_memory(error, options->network->parameters.trained_size * sizeof(td_real));
+    worker->gradient = td_allocate_array(options->network->parameters.step_size, sizeof *worker->gradient);
+    return worker->gradient ? TD_OK : td_fail_memory(error, options->network->parameters.step_size * sizeof(td_real));
 }
 
 static td_status rounded_init(td_stepper *stepper, td_error *error)
@@ -117,7 +117,7 @@ size_t td_stepper_peak_memory(const td_stepper *stepper)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < stepper->threads; i++)
-        bytes += stepper->workers[i].arena.peak + stepper->options.network->parameters.trained_size * sizeof(td_real);
+        bytes += stepper->workers[i].arena.peak + stepper->options.network->parameters.step_size * sizeof(td_real);
     return bytes;
 }
 
@@ -404,12 +404,13 @@ static void run_shard(void *context, size_t index, size_t thread)
     td_stepper *stepper = context;
     step_worker *worker = &stepper->workers[thread];
     step_shard *shard = &stepper->shards[index];
-    size_t parameters = stepper->options.network->parameters.trained_size;
+    size_t parameters = stepper->options.network->parameters.step_size;
     size_t copies = stepper->gradient && stepper->options.r_drop > 0 ? 2 : 1;
     td_graph graph;
     td_graph_begin(&graph, &worker->arena, true);
     graph.training = stepper->gradient != NULL;
     graph.gradients = stepper->gradient ? worker->gradient : NULL;
+    graph.share = (td_real)((double)shard->count / (double)stepper->pair_count);
     graph.products = worker->products;
     graph.rounded_weights = stepper->rounded ? &stepper->rounded_weights : NULL;
     graph.dropout_key = td_random_key(stepper->options.seed, (uint64_t)stepper->step, index);
@@ -491,6 +492,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
 {
     stepper->step = step;
     stepper->indices = indices;
+    stepper->pair_count = count;
     stepper->gradient = gradient;
     TD_TRY(cut_shards(stepper, count, error));
     TD_TRY(reserve_ctc(stepper, count, error));

@@ -36,7 +36,8 @@ typedef struct td_stepper td_stepper;
 
 td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepper **ret_stepper, td_error *error);
 void td_stepper_free(td_stepper *stepper);
-/* Fills `gradient` [trained_size] with the mean gradient per target token over the pairs `indices`. `step` keys the random streams.
+/* Fills `gradient` [step_size] with the mean gradient per target token over the pairs `indices`, and what
+ * running statistics are to follow. `step` keys the random streams.
  * gradient NULL: only the loss, without dropout. */
 td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
                          td_step_result *ret_result, td_error *error);

@@ -212,7 +212,7 @@ static td_status set_up_steppers(training_run *run, td_error *error)
 static td_status allocate_buffers(training_run *run, td_error *error)
 {
     size_t size = run->network.parameters.trained_size;
-    run->gradient = td_allocate_array(size, sizeof *run->gradient);
+    run->gradient = td_allocate_array(run->network.parameters.step_size, sizeof *run->gradient);
     run->norm_parts = td_allocate_array(td_gradient_norm_parts(size), sizeof *run->norm_parts);
     bool averages = run->recipe->training.ema > 0 || run->recipe->training.average_last > 0;
     run->spare = averages ? td_allocate_array(size, sizeof *run->spare) : NULL;
@@ -329,6 +329,7 @@ static td_status update(training_run *run, td_error *error)
     if (!isfinite(run->last_norm) || !isfinite(result.loss))
         return fail_numeric(run->state.step + 1, "the loss or its gradient is not a finite number", error);
     run->last_rate = td_optimizer_update(&run->optimizer, run->recipe, run->pool, run->network.parameters.data, run->gradient, run->last_norm);
+    td_parameters_follow(&run->network.parameters, run->gradient);
     run->state.step++;
     run->state.tokens += result.target_tokens;
     run->state.window_tokens += result.target_tokens;
