@@ -251,23 +251,37 @@ static size_t rank_path(td_search *search, const td_sentence *sentence, size_t p
     return merged;
 }
 
+/* Whether the best can be picked before log-probabilities are made of all. */
+static bool selects_logits(const td_search *search, const td_sentence *sentence, const td_path *path)
+{
+    const td_generation *generation = search->rules.generation;
+    return !generation->do_sample && !generation->renormalize_logits && generation->ctc_weight == 0 &&
+           td_rules_only_ban(&search->rules, &sentence->lengths, path->count);
+}
+
 /* One row of logits in a beam search: processed, its best merged into the sentence's. The first row stands for every
  * beam. */
-static td_status beam_row(td_search *search, td_sentence *sentence, size_t local, td_real *row, size_t *merged,
+static td_status beam_row(td_search *search, td_sentence *sentence, size_t local, td_score_row logits, size_t *merged,
                           td_error *error)
 {
     const td_generation *generation = search->rules.generation;
     size_t n = search->rules.vocabulary, least = search->rules.eos_count + 1;
     size_t kept = (least > 2 ? least : 2) * generation->num_beams;
-    td_real maximum, log_sum;
-    TD_TRY(td_search_normaliser(search, row, &maximum, &log_sum, error));
-    subtract(row, maximum, log_sum, n);
-    td_ctc_joint_row(search, sentence, local, row);
+    td_real maximum = logits.maximum, log_sum = logits.log_sum, *row = logits.values;
     const td_path *path = &sentence->running[local];
+    bool as_logits = selects_logits(search, sentence, path);
+    if (!as_logits) {
+        subtract(row, maximum, log_sum, n);
+        td_ctc_joint_row(search, sentence, local, row);
+    }
     if (search->rules.active)
         td_rules_apply(&search->rules, &sentence->lengths, &sentence->source, path->tokens, path->count, row);
     size_t count;
-    if (generation->do_sample) {
+    if (as_logits) {
+        count = td_select_bounded(row, n, logits.block_maxima, TD_LOGIT_BLOCK, kept, search->candidates);
+        for (size_t i = 0; i < count; i++)
+            search->candidates[i].key = search->candidates[i].value = search->candidates[i].value - maximum - log_sum;
+    } else if (generation->do_sample) {
         count = warp(search, row, least, search->candidates);
         if (generation->renormalize_logits && count > 0)
             renormalise(search->candidates, count);
@@ -287,18 +301,20 @@ static td_status beam_row(td_search *search, td_sentence *sentence, size_t local
 }
 
 /* One path of greedy search or sampling takes its token from a row of logits. */
-static td_status choose(td_search *search, td_sentence *sentence, size_t which, const td_real *logits, td_real maximum,
-                        td_real log_sum, td_error *error)
+static td_status choose(td_search *search, td_sentence *sentence, size_t which, td_score_row logits, td_error *error)
 {
     const td_generation *generation = search->rules.generation;
     td_path *path = &sentence->running[which];
     size_t n = search->rules.vocabulary, chosen = 0, count;
-    const td_real *row = logits;
-    if (search->rules.active || generation->do_sample)
-        row = memcpy(search->row, logits, n * sizeof *logits);
+    bool as_logits = selects_logits(search, sentence, path);
+    td_real *row = logits.values;
+    if (!as_logits && (search->rules.active || generation->do_sample))
+        row = memcpy(search->row, row, n * sizeof *row);
     if (search->rules.active)
-        td_rules_apply(&search->rules, &sentence->lengths, &sentence->source, path->tokens, path->count, search->row);
-    if (generation->do_sample) {
+        td_rules_apply(&search->rules, &sentence->lengths, &sentence->source, path->tokens, path->count, row);
+    if (as_logits) {
+        count = td_select_bounded(row, n, logits.block_maxima, TD_LOGIT_BLOCK, 1, search->candidates);
+    } else if (generation->do_sample) {
         count = warp(search, search->row, 1, search->candidates);
         td_random random = {td_random_key(generation->seed, sentence->index, path->sample), path->count};
         if (count > 0)
@@ -310,7 +326,7 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: the options allow no token at position %zu of source %zu",
                        path->count, sentence->index);
     int32_t id = search->candidates[chosen].id;
-    td_real logprob = logits[id] - maximum - log_sum;
+    td_real logprob = logits.values[id] - logits.maximum - logits.log_sum;
     size_t sample = path->sample;
     const td_generate_callbacks *callbacks = search->callbacks;
     bool go_on = !callbacks->token || callbacks->token(callbacks->context, sentence->index, sample, id, logprob);
@@ -318,13 +334,11 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
     return TD_OK;
 }
 
-static td_status greedy_row(td_search *search, td_sentence *sentence, size_t local, const td_real *row, td_error *error)
+static td_status greedy_row(td_search *search, td_sentence *sentence, size_t local, td_score_row row, td_error *error)
 {
-    td_real maximum, log_sum;
-    TD_TRY(td_search_normaliser(search, row, &maximum, &log_sum, error));
     size_t end = sentence->rows == 1 && sentence->fresh ? sentence->running_count : local + 1;
     for (size_t path = local; path < end; path++)
-        TD_TRY(choose(search, sentence, path, row, maximum, log_sum, error));
+        TD_TRY(choose(search, sentence, path, row, error));
     return TD_OK;
 }
 
@@ -336,14 +350,15 @@ static td_status advance(td_search *search, const step_rows *rows, td_tensor *hi
     for (size_t start = 0; start < rows->count; start += TD_PROJECTED_ROWS) {
         size_t count = rows->count - start < TD_PROJECTED_ROWS ? rows->count - start : TD_PROJECTED_ROWS;
         td_arena_mark mark = td_arena_get_mark(&search->arena);
-        td_tensor *logits = td_search_scores(search, hidden, rows->last + start, count, rows->sources + start);
-        if (!logits)
+        td_logits logits;
+        if (!td_search_scores(search, hidden, rows->last + start, count, rows->sources + start, &logits))
             return td_search_failure(search, TD_OK, "output layer", error);
         for (size_t r = 0; r < count; r++) {
             td_sentence *sentence = rows->sentences[start + r];
-            td_real *row = logits->data + r * logits->stride;
             size_t sentence_rows = sentence->rows;
             search->rules.vocabulary = sentence->ids; /* its own, whatever its company has */
+            td_score_row row;
+            TD_TRY(td_search_row(search, &logits, r, &row, error));
             if (search->rules.beams)
                 TD_TRY(beam_row(search, sentence, local, row, &merged, error));
             else

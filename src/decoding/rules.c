@@ -254,6 +254,14 @@ static void keep_timestamps(const td_rules *rules, const td_lengths *lengths, co
         ban_range(row, 0, first);
 }
 
+bool td_rules_only_ban(const td_rules *rules, const td_lengths *lengths, size_t count)
+{
+    const td_generation *generation = rules->generation;
+    bool forces = (generation->forced_bos_token_id >= 0 && count == 1) ||
+                  (generation->forced_eos_token_id.count > 0 && count + 1 == lengths->maximum);
+    return generation->repetition_penalty == 1 && !forces;
+}
+
 void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens,
                     size_t count, td_real *row)
 {

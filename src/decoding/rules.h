@@ -39,6 +39,10 @@ td_status td_rules_init(td_rules *rules, const td_generation *generation, const 
 td_status td_rules_lengths(const td_rules *rules, size_t prefix_count, td_lengths *ret_lengths, td_error *error);
 bool td_rules_ends(const td_rules *rules, int32_t id);
 
+/* True when td_rules_apply would at most set numbers of the row at position `count` to minus infinity: then it makes no difference
+ * whether they are logits or log-probabilities. */
+bool td_rules_only_ban(const td_rules *rules, const td_lengths *lengths, size_t count);
+
 /* Applies the processors in transformers' order to row [vocabulary]; tokens [count] is what was written, start token
  * first. */
 void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens,

@@ -71,14 +71,13 @@ static td_status score_target(td_search *search, td_tensor *hidden, size_t first
         for (size_t i = 0; i < count; i++)
             index[i] = (int32_t)(first + start + i);
         td_arena_mark mark = td_arena_get_mark(&search->arena);
-        td_tensor *logits = td_search_scores(search, hidden, index, count, sources);
-        if (!logits)
+        td_logits logits;
+        if (!td_search_scores(search, hidden, index, count, sources, &logits))
             return td_search_failure(search, TD_OK, "output layer", error);
         for (size_t i = 0; i < count; i++) {
-            const td_real *row = logits->data + i * logits->stride;
-            td_real maximum, log_sum;
-            TD_TRY(td_search_normaliser(search, row, &maximum, &log_sum, error));
-            request->logprobs[start + i] = row[request->target[start + i]] - maximum - log_sum;
+            td_score_row row;
+            TD_TRY(td_search_row(search, &logits, i, &row, error));
+            request->logprobs[start + i] = row.values[request->target[start + i]] - row.maximum - row.log_sum;
         }
         td_arena_release_to(&search->arena, mark);
     }

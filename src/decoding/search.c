@@ -149,16 +149,58 @@ td_status td_search_admit(td_search *search, const td_source *const *sources, si
     return TD_OK;
 }
 
-td_tensor *td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count,
-                            const td_copy_source *sources)
+/* Rows index[0..count) of hidden, in place when they lie one after the other. */
+static td_tensor *choose_rows(td_graph *graph, td_tensor *hidden, const int32_t *index, size_t count)
 {
+    bool together = hidden->stride == hidden->columns;
+    for (size_t i = 1; i < count; i++)
+        together = together && index[i] == index[0] + (int32_t)i;
+    if (together)
+        return td_tensor_of(graph, hidden->data + (size_t)index[0] * hidden->stride, count, hidden->columns);
+    td_real *rows = td_graph_allocate(graph, count * hidden->columns, sizeof *rows);
+    for (size_t i = 0; rows && i < count; i++)
+        memcpy(rows + i * hidden->columns, hidden->data + (size_t)index[i] * hidden->stride, hidden->columns * sizeof *rows);
+    return rows ? td_tensor_of(graph, rows, count, hidden->columns) : NULL;
+}
+
+bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count,
+                      const td_copy_source *sources, td_logits *ret_scores)
+{
+    if (!search->network->copies) {
+        td_tensor *rows = choose_rows(&search->graph, hidden, index, count);
+        return rows && td_project_summed(search->network, &search->graph, rows, search->row, ret_scores);
+    }
     td_copying copying = td_network_copying(search->network, search->state);
     size_t extended = 0;
     for (size_t i = 0; i < count; i++) {
         size_t own = td_extended_count(search->network, &sources[i]);
         extended = own > extended ? own : extended;
     }
-    return td_next_scores(search->network, &search->graph, hidden, &copying, index, count, sources, extended);
+    td_tensor *values =
+        td_next_scores(search->network, &search->graph, hidden, &copying, index, count, sources, extended);
+    *ret_scores = (td_logits){.values = values};
+    return values != NULL;
+}
+
+static td_status fail_numeric(td_error *error)
+{
+    return td_fail(error, TD_ERROR_NUMERIC, "the model's scores are not finite numbers; its weights may be damaged");
+}
+
+td_status td_search_row(td_search *search, const td_logits *scores, size_t index, td_score_row *ret_row, td_error *error)
+{
+    td_score_row row = {.values = scores->values->data + index * scores->values->stride};
+    if (!scores->maximum) {
+        TD_TRY(td_search_normaliser(search, row.values, &row.maximum, &row.log_sum, error));
+    } else {
+        row.block_maxima = scores->block_maxima + index * scores->blocks;
+        row.maximum = scores->maximum[index];
+        row.log_sum = scores->log_sum[index];
+        if (!isfinite(row.maximum) || !isfinite(row.log_sum))
+            return fail_numeric(error);
+    }
+    *ret_row = row;
+    return TD_OK;
 }
 
 td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum,
@@ -169,8 +211,7 @@ td_status td_search_normaliser(td_search *search, const td_real *row, td_real *r
     td_real maximum = kernels->maximum(row, n);
     td_real sum = kernels->exp_sum(search->row, row, maximum, n);
     if (!isfinite(maximum) || !isfinite(sum) || !(sum > 0))
-        return td_fail(error, TD_ERROR_NUMERIC,
-                       "the model's scores are not finite numbers; its weights may be damaged");
+        return fail_numeric(error);
     *ret_maximum = maximum;
     *ret_log_sum = (td_real)log((double)sum);
     return TD_OK;

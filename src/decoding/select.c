@@ -48,14 +48,15 @@ static td_real block_maximum(const td_real *row, size_t n)
     return best;
 }
 
-size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candidate *ret_candidates)
+size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted,
+                         td_candidate *ret_candidates)
 {
     td_candidate *heap = ret_candidates;
     size_t count = 0;
     td_real threshold = -INFINITY;
-    for (size_t start = 0; wanted > 0 && start < n; start += BLOCK) {
-        size_t length = n - start < BLOCK ? n - start : BLOCK;
-        if (!(block_maximum(row + start, length) > threshold))
+    for (size_t start = 0, b = 0; wanted > 0 && start < n; start += block, b++) {
+        size_t length = n - start < block ? n - start : block;
+        if (!((bounds ? bounds[b] : block_maximum(row + start, length)) > threshold))
             continue;
         for (size_t i = start; i < start + length; i++) {
             if (!(row[i] > threshold))
@@ -79,6 +80,11 @@ size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candida
         sift_down(heap, left - 1, 0);
     }
     return count;
+}
+
+size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candidate *ret_candidates)
+{
+    return td_select_bounded(row, n, NULL, BLOCK, wanted, ret_candidates);
 }
 
 size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least,

@@ -143,19 +143,29 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
 }
 #endif
 
-/* Integers to values, in place. */
-INLINE void restore_values(const td_packed_job *job, size_t panel, size_t row, size_t rows, int32_t (*sums)[TD_PANEL])
+/* Integers to values with the bias added, in one pass: straight to y where nothing else is left to do. */
+INLINE void finish_integers(const td_packed_job *job, size_t panel, size_t row, size_t rows, int32_t (*sums)[TD_PANEL])
 {
-    const float *scales = job->weights->scales + panel * TD_PANEL;
-    const int32_t *offsets = job->weights->offsets + panel * TD_PANEL;
-    for (size_t r = 0; r < rows; r++) {
-        float scale = job->input.scales[row + r];
-        for (size_t i = 0; i < TD_PANEL; i += WIDTH) {
-            integers sum = *(const loose_integers *)(sums[r] + i) + *(const loose_integers *)(offsets + i);
-            vector value = __builtin_convertvector(sum, vector) * (load(scales + i) * scale);
-            *(loose_vector *)(void *)(sums[r] + i) = value;
+    size_t at = panel * TD_PANEL, left = job->weights->outputs - at;
+    const float *scales = job->weights->scales + at;
+    const int32_t *offsets = job->weights->offsets + at;
+    bool whole = left >= TD_PANEL && !job->activate;
+    const float *bias = job->bias && left >= TD_PANEL ? job->bias + at : NULL;
+    float *y = job->y + row * job->ldy + (at - job->first * TD_PANEL);
+    for (size_t i = 0; i < TD_PANEL; i += WIDTH) {
+        integers offset = *(const loose_integers *)(offsets + i);
+        vector scale = load(scales + i), shift = bias ? load(bias + i) : (vector){0};
+        for (size_t r = 0; r < rows; r++) {
+            integers sum = *(const loose_integers *)(sums[r] + i) + offset;
+            vector value = __builtin_convertvector(sum, vector) * (scale * job->input.scales[row + r]) + shift;
+            *(loose_vector *)(whole ? (void *)(y + r * job->ldy + i) : (void *)(sums[r] + i)) = value;
         }
     }
+    if (whole)
+        return;
+    td_packed_job rest = *job;
+    rest.bias = bias ? NULL : job->bias;
+    finish(&rest, panel, row, rows, (float (*)[TD_PANEL])(void *)sums);
 }
 
 /* ---- all rows with one panel after the other ---- */
@@ -177,8 +187,9 @@ INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t r
             int8_tile(job, (const int8_t *)packed->data + start, row, rows, first, sums.integers);
     }
     if (packed->precision == TD_INT8)
-        restore_values(job, panel, row, rows, sums.integers);
-    finish(job, panel, row, rows, sums.values);
+        finish_integers(job, panel, row, rows, sums.integers);
+    else
+        finish(job, panel, row, rows, sums.values);
 }
 
 INLINE void product(const td_packed_job *job, td_precision precision)

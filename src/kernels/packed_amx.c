@@ -88,8 +88,9 @@ INLINE void panel_block(const td_packed_job *job, size_t panel, size_t row, size
             multiply_bfloat16(x, stride, depth, w + 4 * first, lower, sums.integers[0] + first);
     }
     if (bytes)
-        restore_values(job, panel, row, rows, sums.integers);
-    finish(job, panel, row, rows, sums.values);
+        finish_integers(job, panel, row, rows, sums.integers);
+    else
+        finish(job, panel, row, rows, sums.values);
 }
 
 /* Rows in blocks of 32 with every panel; the rows of a block that is not full come last, so that tiles are shaped twice. */

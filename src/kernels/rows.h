@@ -57,6 +57,10 @@ typedef struct td_kernels {
                       td_real *out, size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d,
                       td_real scale, int causal, const td_real *bias, ptrdiff_t bias_step, td_dropout_mask mask,
                       uint32_t first);
+    /* All heads of one query [heads * d] over nk rows, each keys and then values [2 * heads * d], that lie anywhere: out [heads * d],
+     * p [heads, nk] receives the probabilities. */
+    void (*attend_rows)(const td_real *q, const td_real *const *rows, size_t nk, size_t heads, size_t d, td_real scale, td_real *out,
+                        td_real *p);
     /* dq, dk, dv, dbias are added to (any may be NULL), in rows as q, k, v, bias; scratch: [d + 1, nk rounded up to 16] */
     void (*attention_backward)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                                const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,

@@ -113,4 +113,16 @@ static inline bool td_network_has_ctc(const td_network *network)
     return network->architecture->ctc && network->architecture->ctc(network).weight;
 }
 
+/* Logits with what every search asks of them, found while they are in the cache: of each row the largest of each block of
+ * TD_LOGIT_BLOCK, the largest of all, and the logarithm of the sum of exp(logit - largest). */
+enum { TD_LOGIT_BLOCK = 64 };
+typedef struct td_logits {
+    td_tensor *values;        /* [T, V] */
+    size_t blocks;
+    td_real *block_maxima;    /* [T, blocks] */
+    td_real *maximum, *log_sum; /* [T] */
+} td_logits;
+/* scratch [V]. False after a failure (noted in the graph). */
+bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_real *scratch, td_logits *ret_logits);
+
 #endif

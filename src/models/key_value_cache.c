@@ -177,13 +177,21 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
     size_t padded = (longest + 15) & ~(size_t)15;
     td_real *gathered = td_graph_allocate(graph, longest * 2 * width, sizeof *gathered);
     td_real *scratch = td_graph_allocate(graph, (head_width + 1) * padded, sizeof *scratch);
-    td_real *weights = td_graph_allocate(graph, longest * longest + 16, sizeof *weights);
+    td_real *weights = td_graph_allocate(graph, longest * (longest > heads ? longest : heads) + 16, sizeof *weights);
+    const td_real **places = td_graph_allocate(graph, longest, sizeof *places);
     td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
-    for (size_t row = 0; mixed && gathered && scratch && weights && row < cache->rows; row++) {
+    for (size_t row = 0; mixed && gathered && scratch && places && row < cache->rows; row++) {
         const int32_t *slots = cache->slots + row * cache->length_capacity;
         size_t first = (size_t)tokens.offsets[row], count = td_ragged_length(tokens, row), length = (size_t)cache->row[row].length;
         for (size_t i = 0; i < count; i++)
             memcpy(slot_data(cache, slots[length - count + i], layer), kvq->data + (first + i) * kvq->stride, 2 * width * sizeof *gathered);
+        if (count == 1 && !cache->bias.values) {
+            for (size_t i = 0; i < length; i++)
+                places[i] = slot_data(cache, slots[i], layer);
+            graph->kernels->attend_rows(kvq->data + first * kvq->stride + 2 * width, places, length, heads, head_width, scale,
+                                        mixed->data + first * width, weights);
+            continue;
+        }
         for (size_t i = 0; i < length; i++)
             memcpy(gathered + i * 2 * width, slot_data(cache, slots[i], layer), 2 * width * sizeof *gathered);
         for (size_t head = 0; head < heads; head++)
@@ -230,13 +238,19 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *scratch = td_graph_allocate(graph, (head_width + 1) * ((longest + 15) & ~(size_t)15), sizeof *scratch);
     td_real *weights = td_graph_allocate(graph, heads * most + 16, sizeof *weights);
+    const td_real **places = td_graph_allocate(graph, longest, sizeof *places);
     td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
-    for (size_t row = 0; mixed && scratch && weights && row < cache->rows; row++) {
+    for (size_t row = 0; mixed && scratch && weights && places && row < cache->rows; row++) {
         const td_memory_group *group = &cache->groups[cache->row[row].group];
         size_t start = (size_t)group->offsets[cache->row[row].sequence], length = td_cache_memory_length(cache, row);
         const td_real *kv = group->kv + (layer * group->total + start) * 2 * width;
         size_t first = (size_t)tokens.offsets[row], count = td_ragged_length(tokens, row);
-        for (size_t head = 0; head < heads; head++)
+        for (size_t i = 0; count == 1 && i < length; i++)
+            places[i] = kv + i * 2 * width;
+        if (count == 1)
+            graph->kernels->attend_rows(query->data + first * query->stride, places, length, heads, head_width, scale,
+                                        mixed->data + first * width, weights);
+        for (size_t head = 0; count > 1 && head < heads; head++)
             graph->kernels->attention(query->data + first * query->stride + head * head_width, query->stride, kv + head * head_width,
                                       2 * width, kv + width + head * head_width, 2 * width,
                                       mixed->data + first * width + head * head_width, width, weights + head * count * length, scratch,

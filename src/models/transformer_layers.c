@@ -205,14 +205,22 @@ static td_tensor *residual(stack_pass *pass, size_t index, td_tensor *x, sublaye
     return stack->pre_norm ? sum : td_norm_apply(pass->graph, sum, norm, stack->epsilon);
 }
 
+/* While nothing is recorded, a layer's memory is given back once its result has been moved; the last one's attention is asked for. */
 static td_tensor *run_stack(stack_pass *pass, td_tensor *x)
 {
     const td_transformer_stack *stack = pass->stack;
+    td_tensor *kept = pass->graph->recording || !x ? NULL : td_tensor_new(pass->graph, x->rows, x->columns, false);
     for (size_t i = 0; i < stack->layers; i++) {
+        td_arena_mark mark = td_arena_get_mark(pass->graph->arena);
         x = residual(pass, i, x, self_attention, stack->layer[i].self.norm);
         if (pass->state)
             x = residual(pass, i, x, cross_attention, stack->layer[i].cross.norm);
         x = residual(pass, i, x, feed_forward, stack->layer[i].norm);
+        if (x && kept && i + 1 < stack->layers) {
+            memcpy(kept->data, x->data, x->rows * x->columns * sizeof *x->data);
+            td_arena_release_to(pass->graph->arena, mark);
+            x = kept;
+        }
     }
     return stack->final_norm.weight ? td_norm_apply(pass->graph, x, stack->final_norm, stack->epsilon) : x;
 }
