@@ -88,16 +88,27 @@ bool td_arena_reserve(td_arena *arena, size_t bytes)
     return push_block(arena, bytes);
 }
 
+/* One block for all that is expected in the place of whatever there is. */
+static void replace_blocks(td_arena *arena, size_t peak)
+{
+    size_t limit = arena->limit;
+    td_arena_free(arena);
+    push_block(arena, peak + peak / 8); /* on failure the next allocation tries again, and reports */
+    arena->peak = peak;
+    arena->limit = limit;
+}
+
+void td_arena_expect(td_arena *arena, size_t bytes)
+{
+    if (bytes > arena->peak && arena->used == 0)
+        replace_blocks(arena, bytes);
+}
+
 /* One block large enough for what was used replaces several: the next such step allocates nothing. */
 void td_arena_reset(td_arena *arena)
 {
-    if (arena->blocks && arena->blocks->next) {
-        size_t peak = arena->peak, limit = arena->limit;
-        td_arena_free(arena);
-        push_block(arena, peak + peak / 8); /* on failure the next allocation tries again, and reports */
-        arena->peak = peak;
-        arena->limit = limit;
-    }
+    if (arena->blocks && arena->blocks->next)
+        replace_blocks(arena, arena->peak);
     arena->used = 0;
     arena->total = 0;
 }

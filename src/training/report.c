@@ -326,19 +326,23 @@ static void append_facts(td_buffer *buffer, const td_progress *progress)
 void td_progress_render(const td_progress *progress, size_t columns, td_buffer *buffer)
 {
     enum { LEAST_BAR = 8, MOST_BAR = 30, AROUND_BAR = 8 }; /* "[", "] 100% " */
-    td_buffer facts = TD_BUFFER_INIT;
-    append_facts(&facts, progress);
+    size_t start = buffer->length;
+    append_facts(buffer, progress);
+    size_t length = buffer->length - start;
     double fraction = done_fraction(progress);
-    size_t room = columns > facts.length + AROUND_BAR ? columns - facts.length - AROUND_BAR : 0;
+    size_t room = columns > length + AROUND_BAR ? columns - length - AROUND_BAR : 0;
     size_t width = room > MOST_BAR ? MOST_BAR : room;
-    if (fraction >= 0 && width >= LEAST_BAR) {
-        size_t filled = (size_t)(fraction * (double)width);
-        td_buffer_text_append(buffer, "[");
-        for (size_t i = 0; i < width; i++)
-            td_buffer_text_append(buffer, i < filled ? "#" : ".");
-        td_buffer_format(buffer, "] %3d%% ", (int)(fraction * 100));
-    }
-    td_buffer_append(buffer, td_buffer_text(&facts), facts.length < columns ? facts.length : columns);
-    buffer->failed |= facts.failed;
-    td_buffer_free(&facts);
+    if (!td_buffer_ok(buffer))
+        return;
+    if (length > columns)
+        buffer->data[buffer->length = start + columns] = 0;
+    if (fraction < 0 || width < LEAST_BAR || !td_buffer_extend(buffer, width + AROUND_BAR))
+        return;
+    char *bar = buffer->data + start, percent[16];
+    memmove(bar + width + AROUND_BAR, bar, length); /* the bar stands before what its width follows from */
+    bar[0] = '[';
+    for (size_t i = 0; i < width; i++)
+        bar[i + 1] = (double)i < floor(fraction * (double)width) ? '#' : '.';
+    snprintf(percent, sizeof percent, "] %3d%% ", (int)(fraction * 100));
+    memcpy(bar + width + 1, percent, AROUND_BAR - 1);
 }

@@ -487,6 +487,27 @@ static void report_unaligned(const td_stepper *stepper, size_t count)
             options->unaligned(options->unaligned_context, stepper->indices[i]);
 }
 
+/* Any thread may take the largest shard next time. */
+static void even_arenas(td_stepper *stepper)
+{
+    size_t peak = 0;
+    for (size_t i = 0; i < stepper->threads; i++)
+        peak = stepper->workers[i].arena.peak > peak ? stepper->workers[i].arena.peak : peak;
+    for (size_t i = 0; i < stepper->threads; i++)
+        td_arena_expect(&stepper->workers[i].arena, peak);
+}
+
+/* Shards were divided by the tokens of the plain segmentation, known before any of them ran. */
+static void divide_by_tokens_seen(td_stepper *stepper, uint64_t seen)
+{
+    td_real factor = (td_real)((double)stepper->target_tokens / (double)seen);
+    size_t count = stepper->options.network->parameters.trained_size;
+    if (!stepper->gradient || seen == stepper->target_tokens)
+        return;
+    for (size_t i = 0; i < count; i++)
+        stepper->gradient[i] *= factor;
+}
+
 td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
                          td_step_result *ret_result, td_error *error)
 {
@@ -502,6 +523,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     if (stepper->rounded)
         td_kernels_get()->to_bfloat16(stepper->rounded, stepper->options.network->parameters.data, stepper->rounded_weights.size);
     td_pool_run(stepper->pool, stepper->shard_count, run_shard, stepper);
+    even_arenas(stepper);
     td_step_result result = {0};
     for (size_t i = 0; i < stepper->shard_count; i++) {
         const step_shard *shard = &stepper->shards[i];
@@ -515,6 +537,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
         result.source_tokens += shard->result.source_tokens;
         result.target_tokens += shard->result.target_tokens;
     }
+    divide_by_tokens_seen(stepper, result.target_tokens);
     report_unaligned(stepper, count);
     *ret_result = result;
     return TD_OK;

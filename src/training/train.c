@@ -404,6 +404,8 @@ static void show_progress(training_run *run, double speed, bool transient)
                             .total_seconds = run->recipe->training.max_minutes * 60, .tokens_per_second = speed, .loss = loss,
                             .epoch = run->state.position.epoch, .first_step = run->first_step};
     td_buffer_clear(&run->progress);
+    if (!run->progress.capacity && td_buffer_extend(&run->progress, 256)) /* once */
+        td_buffer_clear(&run->progress);
     td_progress_render(&progress, 110, &run->progress);
     say(run, transient, "%s", td_buffer_text(&run->progress));
 }

@@ -1,6 +1,7 @@
 # tandem train: killed at any moment it goes on to the same bits; what is wrong it says byte for byte.
 set -eu
 tandem=$1
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm # runs sync what they write
 directory=$(mktemp -d)
 mounted=
 trap '[ -z "$mounted" ] || umount "$mounted"; rm -rf "$directory"' EXIT

@@ -40,6 +40,12 @@ static void arena_stops_allocating_after_the_first_step(void **state)
     arena.limit = 1000;
     assert_null(td_arena_allocate(&arena, 2000));
     td_arena_free(&arena);
+    td_arena_expect(&arena, 200000);
+    uint64_t prepared = td_allocation_count();
+    for (int i = 0; i < 20; i++)
+        assert_non_null(td_arena_allocate(&arena, 10000));
+    assert_int_equal(td_allocation_count(), prepared);
+    td_arena_free(&arena);
 }
 
 static void utf8_round_trips_and_refuses_malformed(void **state)

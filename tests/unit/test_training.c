@@ -63,8 +63,10 @@ static void write_corpus(void)
 
 static int enter(void **state)
 {
-    char name[] = "/tmp/tandem-training-XXXXXX";
-    *state = mkdtemp(name) ? strdup(name) : NULL;
+    /* In memory where there is such a place: runs sync what they write. */
+    char name[] = "/dev/shm/tandem-training-XXXXXX", elsewhere[] = "/tmp/tandem-training-XXXXXX";
+    const char *made = access("/dev/shm", W_OK) == 0 ? mkdtemp(name) : mkdtemp(elsewhere);
+    *state = made ? strdup(made) : NULL;
     if (!*state || chdir(*state) != 0)
         return -1;
     write_corpus();
