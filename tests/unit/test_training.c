@@ -5,12 +5,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "io/json.h"
 #include "platform/file.h"
 #include "tandem/tandem.h"
 #include "tandem/training.h"
 #include "training/batches.h"
 #include "training/optimizer.h"
 #include "training/report.h"
+#include "training/step.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -375,6 +377,87 @@ static void test_ends(void **state)
     assert_true(step >= 8 && step % 2 == 0);
 }
 
+typedef struct step_world {
+    td_tokenizer *tokenizer;
+    td_corpus corpus;
+    td_network network;
+    td_pool *pool;
+    td_stepper *stepper;
+} step_world;
+
+/* What a run over `output` steps with, weights anew. */
+static void open_world(const char *output, step_world *world)
+{
+    char path[64];
+    json_t *config;
+    snprintf(path, sizeof path, "%s/config.json", output);
+    assert_int_equal(td_json_load_file(path, &config, NULL), TD_OK);
+    assert_int_equal(td_network_configure(config, path, &world->network, NULL), TD_OK);
+    json_decref(config);
+    td_parameters_initialise(&world->network.parameters, 3);
+    assert_int_equal(td_tokenizer_open(output, &world->tokenizer, NULL), TD_OK);
+    snprintf(path, sizeof path, "%s/data", output);
+    assert_int_equal(td_corpus_open(path, "train", 0, &world->corpus, NULL), TD_OK);
+    assert_int_equal(td_pool_new(1, NULL, &world->pool, NULL), TD_OK);
+    td_step_options options = {.network = &world->network, .tokenizer = world->tokenizer, .corpus = &world->corpus, .shards = 4,
+                               .seed = 1, .bpe_dropout = 0.9};
+    assert_int_equal(td_stepper_new(&options, world->pool, &world->stepper, NULL), TD_OK);
+}
+
+static void close_world(step_world *world)
+{
+    td_stepper_free(world->stepper);
+    td_pool_free(world->pool);
+    td_corpus_close(&world->corpus);
+    td_tokenizer_free(world->tokenizer);
+    td_network_free(&world->network);
+}
+
+/* Mean loss of a fixed step where the weights are moved along `direction`. */
+static double loss_along(step_world *world, const td_real *direction, double distance, td_real *gradient, uint64_t *ret_tokens)
+{
+    enum { COUNT = 20 };
+    uint64_t indices[COUNT];
+    td_parameters *parameters = &world->network.parameters;
+    td_step_result result;
+    for (uint64_t i = 0; i < COUNT; i++)
+        indices[i] = i;
+    for (size_t i = 0; direction && i < parameters->trained_size; i++)
+        parameters->data[i] += (td_real)distance * direction[i];
+    assert_int_equal(td_stepper_run(world->stepper, 5, indices, COUNT, gradient, &result, NULL), TD_OK);
+    for (size_t i = 0; direction && i < parameters->trained_size; i++)
+        parameters->data[i] -= (td_real)distance * direction[i];
+    *ret_tokens = result.target_tokens;
+    return result.loss / (double)result.target_tokens;
+}
+
+/* The gradient is of the mean over the tokens that the sampled segmentation made, which are more than the plain one's. */
+static void test_sampled_gradient(void **state)
+{
+    (void)state;
+    static const char *const sampled[] = {"data.bpe_dropout=0.1", "training.max_steps=1", NULL};
+    step_world world;
+    uint64_t seen, plain = 0;
+    train("sampled", sampled);
+    open_world("sampled", &world);
+    size_t size = world.network.parameters.trained_size;
+    td_real *gradient = calloc(size, sizeof *gradient), *unused = calloc(size, sizeof *unused);
+    loss_along(&world, NULL, 0, gradient, &seen);
+    for (size_t i = 0, source, target; i < 20; i++) {
+        td_corpus_lengths(&world.corpus, i, &source, &target);
+        plain += target;
+    }
+    assert_true(seen > plain + plain / 5);
+    double square = 0, distance = 0.01;
+    for (size_t i = 0; i < size; i++)
+        square += (double)gradient[i] * (double)gradient[i];
+    double slope = (loss_along(&world, gradient, distance, unused, &seen) - loss_along(&world, gradient, -distance, unused, &seen)) / (2 * distance);
+    assert_true(fabs(slope / square - 1) < 0.03);
+    free(gradient);
+    free(unused);
+    close_world(&world);
+}
+
 /* Probability 0 is the key not given; above it other inputs are learnt from, the same each time. */
 static void test_scheduled_sampling(void **state)
 {
@@ -403,6 +486,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stop_and_resume, enter, leave),
         cmocka_unit_test_setup_teardown(test_ends, enter, leave),
         cmocka_unit_test_setup_teardown(test_scheduled_sampling, enter, leave),
+        cmocka_unit_test_setup_teardown(test_sampled_gradient, enter, leave),
         cmocka_unit_test_setup_teardown(test_convergence, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
