@@ -64,6 +64,86 @@ static td_status forget_run(const char *output, td_error *error)
     return status == TD_OK ? remove_file(output, "model.safetensors", error) : status;
 }
 
+/* ---- an earlier run's vocabulary ---- */
+
+/* vocab.json is written last, so its presence says that the vocabulary is whole. */
+static bool has_vocabulary(const char *output)
+{
+    char *path = td_path_join(output, "vocab.json");
+    bool found = path && td_file_exists(path);
+    td_release(path);
+    return found;
+}
+
+/* The vocabulary's key in which two recipes differ; NULL: none. Paths count only as given or not, for projects are moved. */
+static const char *changed_key(const td_recipe *before, const td_recipe *now)
+{
+    if (!*before->model.from != !*now->model.from)
+        return "model.from";
+    if (!*before->data.vocabulary.from != !*now->data.vocabulary.from)
+        return "data.vocabulary.from";
+    if (*now->model.from || *now->data.vocabulary.from)
+        return NULL;
+    if (before->data.vocabulary.kind != now->data.vocabulary.kind)
+        return "data.vocabulary.kind";
+    if (before->data.vocabulary.size != now->data.vocabulary.size)
+        return "data.vocabulary.size";
+    if (before->data.vocabulary.shared != now->data.vocabulary.shared)
+        return "data.vocabulary.shared";
+    if (before->data.vocabulary.normalization != now->data.vocabulary.normalization)
+        return "data.vocabulary.normalization";
+    if (before->data.vocabulary.character_coverage != now->data.vocabulary.character_coverage)
+        return "data.vocabulary.character_coverage";
+    if (before->data.vocabulary.byte_fallback != now->data.vocabulary.byte_fallback)
+        return "data.vocabulary.byte_fallback";
+    return before->data.vocabulary.max_sentences != now->data.vocabulary.max_sentences ? "data.vocabulary.max_sentences" : NULL;
+}
+
+static bool holds_weights(const char *output)
+{
+    char *checkpoints = td_path_join(output, "checkpoints"), *model = td_path_join(output, "model.safetensors");
+    bool found = !checkpoints || !model || td_file_exists(model);
+    DIR *directory = found ? NULL : opendir(checkpoints);
+    for (struct dirent *entry; directory && !found && (entry = readdir(directory));)
+        found = strncmp(entry->d_name, "step-", 5) == 0;
+    if (directory)
+        closedir(directory);
+    td_release(checkpoints);
+    td_release(model);
+    return found;
+}
+
+static td_status drop_changed_vocabulary(const preparation *work, const td_recipe *before, td_error *error)
+{
+    const char *output = work->recipe->output, *key = changed_key(before, work->recipe);
+    char line[256];
+    if (!key)
+        return TD_OK;
+    if (holds_weights(output))
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: the model in %s was begun with another value; --restart begins again with this one", key, output);
+    snprintf(line, sizeof line, "%s has changed: the vocabulary is made anew", key);
+    say(work, line);
+    td_status status = TD_OK;
+    for (size_t i = VOCABULARY_FILES; status == TD_OK && i-- > 0;)
+        status = remove_file(output, vocabulary_files[i], error);
+    return status;
+}
+
+/* recipe.yaml in the output directory says what the vocabulary there was made from. It is left as it is when that must not change. */
+static td_status check_vocabulary(const preparation *work, const char *recipe_copy, td_error *error)
+{
+    td_recipe *before;
+    td_error ignored;
+    if (!has_vocabulary(work->recipe->output) || !td_file_exists(recipe_copy))
+        return TD_OK;
+    td_status status = td_recipe_load(recipe_copy, &before, &ignored);
+    if (status != TD_OK) /* of another version, or not ours */
+        return status == TD_ERROR_MEMORY ? td_fail_memory(error, 0) : TD_OK;
+    status = drop_changed_vocabulary(work, before, error);
+    td_recipe_free(before);
+    return status;
+}
+
 /* Files that a killed run was writing. */
 static td_status remove_partial(const char *path, td_error *error)
 {
@@ -121,15 +201,6 @@ static td_corpus_options corpus_options(const td_recipe *recipe, bool validation
                                  .keep_text = validation || recipe->data.bpe_dropout > 0 || features,
                                  .features = features, .folder = recipe->data.folder};
     return options;
-}
-
-/* vocab.json is written last, so its presence says that the vocabulary is whole. */
-static bool has_vocabulary(const char *output)
-{
-    char *path = td_path_join(output, "vocab.json");
-    bool found = path && td_file_exists(path);
-    td_release(path);
-    return found;
 }
 
 static td_status copy_file(const char *from, const char *to, const char *name, td_error *error)
@@ -295,8 +366,12 @@ td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepar
     if (status == TD_OK && restart)
         status = forget_run(recipe->output, error);
     char *copy = td_path_join(recipe->output, "recipe.yaml");
+    if (status == TD_OK && !copy)
+        status = td_fail_memory(error, 0);
     if (status == TD_OK)
-        status = copy ? td_recipe_write(recipe, copy, error) : td_fail_memory(error, 0);
+        status = check_vocabulary(&work, copy, error);
+    if (status == TD_OK)
+        status = td_recipe_write(recipe, copy, error);
     td_release(copy);
     if (status == TD_OK)
         status = set_up_vocabulary(&work, error);

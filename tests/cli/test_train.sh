@@ -70,6 +70,18 @@ refuse "recipe.yaml:3: data.train.source: sound and pictures are listed in .tsv 
 code=0; train --set training.learning_rat=1 2> messages || code=$?
 [ $code = 1 ] && grep -q 'learning_rat: unknown key; the nearest is training.learning_rate' messages || fail "unknown key: $(cat messages)"
 
+# ---- another vocabulary ----
+same=$(cat run/vocab.json)
+code=0; train --set data.vocabulary.kind=bpe 2> messages || code=$?
+[ $code = 1 ] && grep -qx "tandem train: data.vocabulary.kind: the model in $directory/run was begun with another value; --restart begins again with this one" messages ||
+    fail "another vocabulary: $(cat messages)"
+[ "$same" = "$(cat run/vocab.json)" ] && grep -q 'kind: "*char' run/recipe.yaml || fail "another vocabulary: the directory has changed"
+rm -rf run/checkpoints run/model.safetensors
+train --set data.vocabulary.kind=word --set training.max_steps=1 2> messages || fail "another vocabulary without a model: $(cat messages)"
+grep -qx 'data.vocabulary.kind has changed: the vocabulary is made anew' messages && [ "$same" != "$(cat run/vocab.json)" ] ||
+    fail "another vocabulary without a model: $(cat messages)"
+train --restart --set training.max_steps=1 2> messages && [ "$same" = "$(cat run/vocab.json)" ] || fail "--restart: $(cat messages)"
+
 # ---- not a number ----
 code=0
 train --set output=huge --set training.learning_rate=1000 --set training.warmup_steps=0 --set training.clip_norm=0 --set training.optimizer=sgd \
@@ -90,7 +102,7 @@ if mount -t tmpfs -o size=600k tmpfs disk 2> /dev/null; then
     rm disk/ballast
     mount -o remount,size=64m disk
     train --set output=disk/run 2> messages || fail "with space again: $(cat messages)"
-    cmp run/model.safetensors disk/run/model.safetensors || fail "another model after a full disk"
+    cmp killed/model.safetensors disk/run/model.safetensors || fail "another model after a full disk"
 else
     echo "full disk: not tested, a small file system cannot be mounted here"
 fi
