@@ -7,10 +7,10 @@ struct convert_values {
     int precision;
 };
 
-static const char *const precisions[] = {"float32", "float16", "bfloat16"};
+static const char *const precisions[] = {"float32", "float16", "bfloat16", "int8"};
 
 const cli_option convert_options[] = {
-    {.name = "precision", .kind = CLI_CHOICE, .offset = offsetof(struct convert_values, precision), .argument = "float32|float16|bfloat16",
+    {.name = "precision", .kind = CLI_CHOICE, .offset = offsetof(struct convert_values, precision), .argument = "float32|float16|bfloat16|int8",
      .help = "how the weights are stored (default: float32)"},
     {.name = NULL},
 };

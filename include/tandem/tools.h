@@ -34,8 +34,8 @@ TD_API td_status td_vocabulary_train(const td_vocabulary_request *request, const
  * shapes. */
 TD_API td_status td_average_models(const char *const *directories, size_t count, const char *output, td_error *error);
 
-/* Writes the model in `directory` to `output` with its weights stored as "float32", "float16" or "bfloat16" (rounded to nearest even);
- * everything else is copied. */
+/* Writes the model in `directory` to `output` with its weights stored as "float32", "float16" or "bfloat16" (rounded to nearest even), or
+ * with those of linear layers and embeddings as "int8" (see docs/formats.md); everything else is copied. */
 TD_API td_status td_convert_model(const char *directory, const char *precision, const char *output, td_error *error);
 
 #ifdef __cplusplus

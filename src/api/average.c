@@ -1,6 +1,8 @@
 /* The mean of several checkpoints' weights (Junczys-Dowmunt 2016; Vaswani 2017, 6.1: a run's last checkpoints averaged
  * translate better than the last one). */
+#include "io/json.h"
 #include "io/safetensors.h"
+#include "models/architecture.h"
 #include "platform/file.h"
 #include "tandem/tools.h"
 
@@ -30,7 +32,8 @@ typedef struct td_averaging {
     size_t count;
     td_stored_tensor *tensors; /* [tensor_count]; their data is owned by `means` */
     void **means;              /* [tensor_count] */
-    size_t tensor_count;
+    size_t tensor_count, read_count; /* to write; in a file */
+    size_t owned;                    /* blocks in `means` */
     td_dtype dtype; /* of the weights written */
 } td_averaging;
 
@@ -91,6 +94,9 @@ static td_status average_tensor(td_averaging *averaging, size_t index, td_error 
     const td_stored_tensor *first = td_safetensors_at(averaging->files[0], index);
     td_stored_tensor *out = &averaging->tensors[index];
     *out = *first;
+    if (first->dtype == TD_I8 && first->rank == 2)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: tensor \"%s\" is int8 already; use the model it was made from",
+                       averaging->directories[0], first->name);
     if (!is_real(first->dtype)) {
         averaging->means[index] = td_copy_bytes(first->data, first->bytes);
         out->data = averaging->means[index];
@@ -116,7 +122,7 @@ static td_status average(td_averaging *averaging, td_error *error)
 {
     for (size_t i = 0; i < averaging->count; i++)
         TD_TRY(td_safetensors_open_directory(averaging->directories[i], &averaging->files[i], error));
-    averaging->tensor_count = td_safetensors_count(averaging->files[0]);
+    averaging->tensor_count = averaging->read_count = td_safetensors_count(averaging->files[0]);
     for (size_t i = 1; i < averaging->count; i++)
         if (td_safetensors_count(averaging->files[i]) != averaging->tensor_count)
             return td_fail(error, TD_ERROR_FORMAT,
@@ -170,14 +176,73 @@ static td_status write_model(const td_averaging *averaging, const char *output, 
     return status;
 }
 
+/* The weights of products become int8, each with a tensor NAME_scale beside it; their means are then integers in place. */
+static td_status quantise(td_averaging *averaging, const td_parameters *parameters, td_error *error)
+{
+    size_t count = averaging->tensor_count;
+    td_stored_tensor *tensors = td_resize_array(averaging->tensors, 2 * count, sizeof *tensors);
+    averaging->tensors = tensors ? tensors : averaging->tensors;
+    void **means = td_resize_array(averaging->means, 3 * count, sizeof *means);
+    averaging->means = means ? means : averaging->means;
+    if (!tensors || !means)
+        return td_fail_memory(error, 3 * count * sizeof *tensors);
+    for (size_t i = 0; i < count; i++) {
+        td_stored_tensor *tensor = &tensors[i], *scales = &tensors[averaging->tensor_count];
+        if (tensor->dtype != TD_F32 || tensor->rank != 2 || !td_parameters_is_product(parameters, tensor->name))
+            continue;
+        size_t rows = tensor->shape[0], columns = tensor->shape[1];
+        float *values = means[i], *scale = td_allocate_array(rows + 1, sizeof *scale);
+        td_buffer name = TD_BUFFER_INIT;
+        td_buffer_format(&name, "%s_scale", tensor->name);
+        char *copy = scale && td_buffer_ok(&name) ? td_copy_string(td_buffer_text(&name)) : NULL;
+        td_buffer_free(&name);
+        means[averaging->owned++] = scale;
+        means[averaging->owned++] = copy;
+        if (!copy)
+            return td_fail_memory(error, rows * sizeof *scale);
+        for (size_t row = 0; row < rows; row++) /* an integer never lies past the number it is made from */
+            scale[row] = td_quantise_weights(values + row * columns, columns, (int8_t *)means[i] + row * columns);
+        *scales = (td_stored_tensor){.name = copy, .dtype = TD_F32, .rank = 1, .shape = {rows}, .data = scale, .bytes = rows * sizeof *scale};
+        tensor->dtype = TD_I8;
+        tensor->bytes = rows * columns;
+        averaging->tensor_count++;
+    }
+    return TD_OK;
+}
+
+/* Opens the configuration to know which weights are whose. */
+static td_status quantise_model(td_averaging *averaging, td_error *error)
+{
+    char *path = td_path_join(averaging->directories[0], "config.json");
+    if (!path)
+        return td_fail_memory(error, 0);
+    json_t *config = NULL;
+    td_network network = {0};
+    td_status status = td_json_load_file(path, &config, error);
+    if (status == TD_OK)
+        status = td_network_configure(config, path, &network, error);
+    if (status == TD_OK && td_parameters_products(&network.parameters) == 0)
+        status = td_fail(error, TD_ERROR_UNSUPPORTED, "%s: models of type %s run in float32 only", path, network.architecture->model_type);
+    if (status == TD_OK)
+        status = quantise(averaging, &network.parameters, error);
+    td_network_free(&network);
+    json_decref(config);
+    td_release(path);
+    return status;
+}
+
 static td_status combine(const char *const *directories, size_t count, td_dtype dtype, const char *output, td_error *error)
 {
-    td_averaging averaging = {.directories = directories, .count = count, .dtype = dtype};
+    bool int8 = dtype == TD_I8;
+    td_averaging averaging = {.directories = directories, .count = count, .dtype = int8 ? TD_F32 : dtype};
     averaging.files = td_allocate_array(count, sizeof *averaging.files);
     td_status status = averaging.files ? average(&averaging, error) : td_fail_memory(error, count * sizeof(void *));
+    averaging.owned = averaging.means ? averaging.read_count : 0;
+    if (status == TD_OK && int8)
+        status = quantise_model(&averaging, error);
     if (status == TD_OK)
         status = write_model(&averaging, output, error);
-    for (size_t i = 0; averaging.means && i < averaging.tensor_count; i++)
+    for (size_t i = 0; i < averaging.owned; i++)
         td_release(averaging.means[i]);
     for (size_t i = 0; averaging.files && i < count; i++)
         td_safetensors_close(averaging.files[i]);
@@ -199,11 +264,11 @@ td_status td_convert_model(const char *directory, const char *precision, const c
     static const struct {
         const char *name;
         td_dtype dtype;
-    } precisions[] = {{"float32", TD_F32}, {"float16", TD_F16}, {"bfloat16", TD_BF16}};
+    } precisions[] = {{"float32", TD_F32}, {"float16", TD_F16}, {"bfloat16", TD_BF16}, {"int8", TD_I8}};
     if (!directory || !precision || !output)
         return td_fail(error, TD_ERROR_ARGUMENT, "converting needs a directory, a precision and an output");
     for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++)
         if (strcmp(precisions[i].name, precision) == 0)
             return combine(&directory, 1, precisions[i].dtype, output, error);
-    return td_fail(error, TD_ERROR_ARGUMENT, "precision \"%s\" is not one of float32, float16, bfloat16", precision);
+    return td_fail(error, TD_ERROR_ARGUMENT, "precision \"%s\" is not one of float32, float16, bfloat16, int8", precision);
 }

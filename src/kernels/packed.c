@@ -100,16 +100,28 @@ static float scale_of(const float *values, size_t count)
     return largest / TD_INT8_LIMIT + finite;
 }
 
+static int8_t integer_of(float value, float inverse)
+{
+    long integer = inverse > 0 ? lrintf(value * inverse) : 0;
+    return (int8_t)(integer > TD_INT8_LIMIT ? TD_INT8_LIMIT : integer < -TD_INT8_LIMIT ? -TD_INT8_LIMIT : integer);
+}
+
+float td_quantise_weights(const float *values, size_t count, int8_t *ret_integers)
+{
+    float scale = scale_of(values, count), inverse = scale > 0 ? 1 / scale : 0;
+    for (size_t i = 0; i < count; i++)
+        ret_integers[i] = integer_of(values[i], inverse);
+    return scale;
+}
+
 static void quantise_output(td_packed *packed, size_t output, const float *values)
 {
     int8_t *data = packed->data;
     float scale = scale_of(values, packed->inputs), inverse = scale > 0 ? 1 / scale : 0;
     int32_t sum = 0;
     for (size_t i = 0; i < packed->inputs; i++) {
-        float scaled = values[i] * inverse; /* at most 127.5 in magnitude, whatever the rounding of the quotient */
-        int32_t value = inverse > 0 ? (int32_t)lrintf(scaled) : 0;
-        value = value > TD_INT8_LIMIT ? TD_INT8_LIMIT : value < -TD_INT8_LIMIT ? -TD_INT8_LIMIT : value;
-        data[place(packed, output, i)] = (int8_t)value;
+        int8_t value = integer_of(values[i], inverse);
+        data[place(packed, output, i)] = value;
         sum += value;
     }
     packed->scales[output] = scale;

@@ -38,6 +38,8 @@ td_status td_packed_new(td_precision precision, size_t outputs, size_t inputs, t
 void td_packed_fill(td_packed *packed, size_t first, size_t count, const float *values);
 /* The same from integers and their scales (int8 only). */
 void td_packed_fill_int8(td_packed *packed, size_t first, size_t count, const int8_t *values, const float *scales);
+/* Rounds one output's weights [count] to integers, |integer| <= 127; returns their scale, NaN when one is not finite. */
+float td_quantise_weights(const float *values, size_t count, int8_t *ret_integers);
 /* y [inputs] = factor * weights of one output: for embeddings. */
 void td_packed_row(const td_packed *packed, size_t output, float factor, float *y);
 size_t td_packed_bytes(const td_packed *packed);

@@ -483,6 +483,20 @@ td_status td_parameters_load_packed(td_parameters *parameters, const td_safetens
     return TD_OK;
 }
 
+bool td_parameters_is_product(const td_parameters *parameters, const char *stored_name)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_parameter_entry *entry = parameters->entries[i];
+        const char *name = entry->parameter.name;
+        bool same = strcmp(name, stored_name) == 0 || (strncmp(name, "model.", 6) == 0 && strcmp(name + 6, stored_name) == 0);
+        for (size_t k = 0; !same && entry->aliases && entry->aliases[k]; k++)
+            same = strcmp(entry->aliases[k], stored_name) == 0;
+        if (same)
+            return entry->product;
+    }
+    return false;
+}
+
 size_t td_parameters_products(const td_parameters *parameters)
 {
     size_t count = 0;

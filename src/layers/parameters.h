@@ -69,6 +69,8 @@ void td_parameters_follow(td_parameters *parameters, const td_real *step);
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error);
 /* As td_parameters_load, with the weights of products packed in `precision` as they are read and nowhere else: inference only. */
 td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision, td_error *error);
+/* Whether a file's tensor of that name is the weight of a product. */
+bool td_parameters_is_product(const td_parameters *parameters, const char *stored_name);
 size_t td_parameters_products(const td_parameters *parameters); /* how many weights could be packed */
 size_t td_parameters_bytes(const td_parameters *parameters);    /* of memory in use for weights, packed or not */
 /* Writes all but constants, as float32, in order of declaration. data: a buffer laid out as parameters->data (NULL: that one). */

@@ -50,6 +50,16 @@ check 'average of unlike models: exit code' 1 $?
 check 'average of unlike models: nothing written' no "$([ -e mixed/model.safetensors ] && echo yes || echo no)"
 fails 2 'tandem average: directories to average and an --output DIR are wanted' "$tandem" average model
 
+# convert to int8: the file gives what rounding while loading gives, and is not rounded twice
+"$tandem" convert model small --precision int8
+check 'convert to int8: exit code' 0 $?
+check 'an int8 directory' "$("$tandem" translate -m model --to de --json --precision int8 <<<'Two cats sleep.')" \
+    "$("$tandem" translate -m small --to de --json <<<'Two cats sleep.')"
+check 'an int8 file is smaller' yes "$([ "$(stat -c %s small/model.safetensors)" -lt "$(stat -c %s model/model.safetensors)" ] && echo yes)"
+"$tandem" convert small again 2>err
+check 'convert from int8: exit code' 1 $?
+check 'convert from int8: why' yes "$(grep -q 'is int8 already; use the model it was made from' err && echo yes)"
+
 # the program of the header; a model of several languages wants one chosen, so this one gets a default
 example=$(dirname "$tandem")/example_translate
 if [ -x "$example" ]; then
