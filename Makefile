@@ -5,7 +5,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 MAKEFLAGS += --no-print-directory
 FORMATTED = $(wildcard src/*/*.[ch] cli/*.[ch] bench/*.[ch] examples/*.c include/tandem/*.h tests/*/*.[ch])
 
-.PHONY: all demo test bench install docs format clean setup help
+.PHONY: all demo test test-large bench install docs format clean setup help
 .NOTPARALLEL:
 
 all: $(BUILD)/CMakeCache.txt
@@ -22,6 +22,7 @@ help:
 	@echo "make            builds $(BUILD)/tandem"
 	@echo "make demo       installs what is missing, builds, translates with the bundled model"
 	@echo "make test       installs what is missing, builds, runs all tests, also under sanitizers"
+	@echo "make test-large trains on ten million lines in bounded memory (long; 6 GB of disk)"
 	@echo "make bench      measures training and decoding; PEERS=VENV compares with PyTorch"
 	@echo "make install    installs under PREFIX (default /usr/local)"
 	@echo "make docs       writes docs/recipe.md anew from the table of options"
@@ -33,6 +34,9 @@ demo: setup all
 
 test: setup
 	@sh tools/test.sh $(BUILD) $(JOBS)
+
+test-large: setup all
+	@TANDEM_LARGE_LINES=10000000 TANDEM_LARGE_SECONDS=36000 bash tests/cli/test_large.sh $(BUILD)/tandem
 
 bench: setup all
 	@$(BUILD)/tandem_bench --model pretrained/multi30k --json $(BUILD)/bench.json $(if $(PEERS),--peers $(PEERS))
