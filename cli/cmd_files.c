@@ -3,6 +3,7 @@
 #include "generate_options.h"
 #include "interrupt.h"
 #include "line_stream.h"
+#include "progress.h"
 #include "result_output.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ typedef struct files_run {
     size_t count;
     bool single; /* one file: its text alone is printed */
     bool failed;
+    cli_progress progress;
 } files_run;
 
 static void print_text(const files_run *run, const char *name, const td_result *result)
@@ -39,9 +41,14 @@ static bool take_result(void *context, size_t index, const td_result *result, co
     const char *name = run->names[index - run->batch.first_index];
     if (!result) {
         cli_flush_output();
+        cli_progress_clear(&run->progress);
         fprintf(stderr, "%s: %s\n", name, error->message);
         run->failed = true;
     }
+    size_t tokens = 0;
+    if (td_result_outputs(result, 0))
+        td_result_ids(result, 0, 0, &tokens);
+    cli_progress_step(&run->progress, run->progress.done + 1, tokens);
     if (run->values->json)
         result_print_json(index, name, result, result ? NULL : error->message, stdout);
     else if (result)
@@ -58,6 +65,7 @@ static int answer_window(files_run *run)
     run->count = 0;
     if (status == TD_OK)
         return cli_flush_output() ? -1 : CLI_FAILED;
+    cli_progress_clear(&run->progress);
     if (status == TD_ERROR_CANCELLED)
         return *run->stop ? cli_complain(run->command, CLI_FAILED, "interrupted") : CLI_FAILED;
     return cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
@@ -125,7 +133,9 @@ int cmd_files(const cli_command *command, int argc, char **argv)
         run.batch.threads = (size_t)values.threads;
         run.batch.batch_tokens = (size_t)values.batch_tokens;
         run.batch.cancel = run.stop;
+        cli_progress_begin(&run.progress, values.progress, "files", values.list ? 0 : (uint64_t)positional);
         code = values.list ? answer_list(&run, values.list) : answer_names(&run, argv + 1, positional);
+        cli_progress_end(&run.progress);
         code = cli_finish_output(command, code < 0 ? (run.failed ? CLI_FAILED : CLI_DONE) : code);
     }
     td_model_close(run.model);

@@ -5,6 +5,7 @@
 #include "interrupt.h"
 #include "keyed_line.h"
 #include "line_stream.h"
+#include "progress.h"
 #include "result_output.h"
 
 #include <stdlib.h>
@@ -27,6 +28,7 @@ typedef struct generate_run {
     size_t written;     /* of them */
     size_t before;      /* lines of earlier windows */
     bool failed, drawn;
+    cli_progress progress;
 } generate_run;
 
 static bool is_blank(const char *text)
@@ -37,8 +39,17 @@ static bool is_blank(const char *text)
 static void complain_line(generate_run *run, const stream_line *line, const char *message)
 {
     cli_flush_output();
+    cli_progress_clear(&run->progress);
     fprintf(stderr, "%s:%zu: %s\n", line->file, line->number, message);
     run->failed = true;
+}
+
+static void step_progress(generate_run *run, size_t index, const td_result *result)
+{
+    size_t tokens = 0;
+    if (td_result_outputs(result, 0))
+        td_result_ids(result, 0, 0, &tokens);
+    cli_progress_step(&run->progress, run->lines[index].end, tokens);
 }
 
 /* What there is to print for a line; result and problem NULL: an empty line. */
@@ -47,6 +58,7 @@ static void print_answer(generate_run *run, size_t index, const td_result *resul
     const stream_line *line = &run->lines[index];
     if (problem)
         complain_line(run, line, problem);
+    step_progress(run, index, result);
     if (run->values->json) {
         result_print_json(run->before + index, line->text, result, problem, stdout);
         return;
@@ -66,6 +78,8 @@ static void print_until(generate_run *run, size_t end)
 static void notice(generate_run *run, const stream_line *line, const td_result *result)
 {
     size_t cut = td_result_truncated(result, 0);
+    if (cut || run->values->attention)
+        cli_progress_clear(&run->progress);
     if (cut)
         fprintf(stderr, "%s:%zu: warning: cut to %zu tokens, the most the model takes; %zu were left out\n", line->file,
                 line->number, td_model_max_source(run->model), cut);
@@ -102,6 +116,7 @@ static int generate_window(generate_run *run, size_t count)
         return -1;
     if (status == TD_ERROR_CANCELLED)
         return CLI_FAILED; /* said elsewhere */
+    cli_progress_clear(&run->progress);
     return cli_complain(run->command, CLI_FAILED, "%s", error.message);
 }
 
@@ -127,6 +142,7 @@ static int stream_window(generate_run *run, size_t count)
         else
             notice(run, &run->lines[run->line_of[i]], result);
         fputc('\n', stdout);
+        step_progress(run, run->line_of[i], result);
         run->written++;
         td_result_free(result);
     }
@@ -182,6 +198,7 @@ static int generate_lines(generate_run *run, line_stream *stream)
         more = read_window(run, stream);
         code = answer_window(run);
     }
+    cli_progress_end(&run->progress);
     if (*run->stop)
         code = cli_complain(run->command, CLI_FAILED, "interrupted after %zu lines",
                             run->before - run->count + run->written);
@@ -219,6 +236,7 @@ static int generate_files(generate_run *run, char **files, int count)
         !line_stream_open(&stream, (const char *const *)files, (size_t)count, run->stop)) {
         code = cli_complain(run->command, CLI_FAILED, "out of memory");
     } else {
+        cli_progress_begin(&run->progress, run->values->progress, "lines", cli_bytes_of_files(files, count));
         code = generate_lines(run, &stream);
         line_stream_close(&stream);
     }

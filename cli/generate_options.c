@@ -37,6 +37,13 @@
         "input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",                                                          \
             "what a line holds: text, subword pieces, or token ids taken as they are (default: text)", 0, 0            \
     }
+#define PROGRESS_OPTION                                                                                                \
+    {                                                                                                                  \
+        "progress", 0, CLI_CHOICE, AT(progress), "auto|on|off",                                                        \
+            "a moving line on standard error: how far and how fast (default: auto, on a terminal while the output "    \
+            "goes elsewhere)",                                                                                         \
+            0, 0                                                                                                       \
+    }
 #define JSON_OPTION                                                                                                    \
     {                                                                                                                  \
         "json", 0, CLI_FLAG, AT(json), NULL, "one JSON object a line, with scores and pieces", 0, 0                    \
@@ -111,6 +118,7 @@ const cli_option generate_options[] = {
     OUTPUT_OPTION,
     SETTINGS_OPTION,
     JSON_OPTION,
+    PROGRESS_OPTION,
     {"attention", 0, CLI_TEXT, AT(attention), "FILE.svg",
      "draw what the first output attends to; with --json the numbers of every output are printed, too", 0, 0},
     {"stream", 0, CLI_FLAG, AT(stream), NULL, "print words as they are chosen; greedy or with --sample", 0, 0},
@@ -128,6 +136,7 @@ const cli_option files_options[] = {
     OUTPUT_OPTION,
     SETTINGS_OPTION,
     JSON_OPTION,
+    PROGRESS_OPTION,
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };
 

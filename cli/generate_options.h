@@ -13,6 +13,7 @@ typedef struct generate_values {
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample, json, stream;
     int input, output; /* td_input_kind */
+    int progress;      /* for cli_progress_begin */
     int precision;     /* index into the choices */
     cli_list settings;
 } generate_values;

@@ -89,7 +89,7 @@ static stream_read give_line(line_stream *lines, size_t length, const char *prob
     }
     memcpy(copy, text, length);
     copy[length] = 0;
-    *ret_line = (stream_line){copy, length, file_name(lines), ++lines->number, problem};
+    *ret_line = (stream_line){copy, length, file_name(lines), ++lines->number, lines->passed, problem};
     return STREAM_LINE;
 }
 
@@ -109,6 +109,7 @@ static bool skip_line(line_stream *lines)
 static stream_read take_line(line_stream *lines, size_t length, stream_line *ret_line)
 {
     const char *problem = length > LINE_LIMIT ? "line is longer than 1048576 bytes" : NULL;
+    lines->passed += length + 1;
     stream_read outcome = give_line(lines, length, problem, ret_line);
     lines->start += length;
     return outcome;

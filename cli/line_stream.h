@@ -18,6 +18,7 @@ typedef struct line_stream {
     char *buffer;
     size_t used, start;
     bool end_of_file;
+    size_t passed; /* bytes, of all files */
 } line_stream;
 
 typedef struct stream_line {
@@ -25,6 +26,7 @@ typedef struct stream_line {
     size_t length;
     const char *file; /* as errors name it */
     size_t number;
+    size_t end; /* bytes of all files up to the line's end */
     const char *problem; /* why it cannot be used (too long, a zero byte), or NULL; text is then "" */
 } stream_line;
 

@@ -57,6 +57,26 @@ check 'ids out of ids' "$("$tandem" translate -m model --input ids --output ids 
 check 'bad id' "ids:1: \"x\" is not a token id; ids are whole numbers separated by spaces" \
     "$(echo 'x' >ids; "$tandem" translate -m model --input ids ids 2>&1 | head -1)"
 
+# progress
+progress() { # standard error with times taken out
+    sed -E 's/\r\x1b\[K/@/g; s/ [0-9]+ tokens/ N tokens/g; s/, [0-9hms]+ left//g' err
+}
+printf 'Rain!\n\nRain!\n' >three.in
+translate --progress on three.in 2>err >out
+check 'progress over files: the end' '[##############################] 100% 3 lines, N tokens/s' "$(progress | sed 's/.*@//')"
+check 'progress does not change the output' "$(translate three.in)" "$(cat out)"
+cat three.in | translate --progress on 2>err >out
+check 'progress over a pipe: no total' '3 lines, N tokens/s' "$(progress | sed 's/.*@//')"
+translate --progress on three.in absent 2>err >out
+check 'progress gives way to messages' 'tandem: absent: No such file or directory' "$(sed -E 's/.*\x1b\[K//' err | head -1)"
+translate --progress auto three.in 2>err >out
+check 'no progress where no terminal is' '' "$(cat err)"
+if command -v script >/dev/null && script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
+    on_terminal() { script -qec "'$tandem' translate -m model --to de $* three.in >/dev/null" /dev/null </dev/null | tr -d '\n'; }
+    check 'progress on a terminal' yes "$(on_terminal | grep -q '100% 3 lines' && echo yes)"
+    check 'progress silenced on a terminal' '' "$(on_terminal --progress off)"
+fi
+
 # lines
 check 'empty lines, carriage returns, no last line end' "$(sed -n 4p de.out)||$(sed -n 4p de.out)|" \
     "$(printf 'Rain!\r\n\r\nRain!' | translate | tr '\n' '|')"
