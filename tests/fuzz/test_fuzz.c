@@ -25,7 +25,7 @@ enum { LARGEST_BLOCK = 1 << 28, TEXT_LIMIT = 4096 };
 /* ---- memory ---- */
 
 /* libsndfile forgets what libvorbis took for a file that it refuses. The name is the leak sanitizer's. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
     return "leak:vorbis_info_init\n";
