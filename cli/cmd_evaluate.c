@@ -1,5 +1,7 @@
 /* tandem evaluate: scores output against references. */
 #include "command.h"
+#include "error_alignment.h"
+#include "keyed_line.h"
 #include "lines.h"
 
 #include <tandem/metrics.h>
@@ -12,10 +14,10 @@
 enum { DEFAULT_SAMPLES = 1000, DEFAULT_SEED = 12345, NO_CHOICE = -1 };
 
 typedef struct evaluate_values {
-    const char *metrics, *compare;
+    const char *metrics, *compare, *keys;
     cli_list references;
     int tokenizer;
-    bool lowercase, stem, json;
+    bool lowercase, stem, json, table, alignment;
     int64_t word_order, bootstrap, seed;
 } evaluate_values;
 
@@ -29,6 +31,8 @@ const cli_option evaluate_options[] = {
      "what would be right, a line each; repeat for more than one "
      "reference a line",
      0, 0},
+    {"keys", 0, CLI_TEXT, OFFSET(keys), "KEY",
+     "lines of the references are JSON objects that have their text under KEY; of SOURCE,TARGET the second counts", 0, 0},
     {"tokenize", 0, CLI_CHOICE, OFFSET(tokenizer), "13a|none|char|intl",
      "tokens of bleu (default: 13a) and cider "
      "(default: none)",
@@ -37,6 +41,10 @@ const cli_option evaluate_options[] = {
     {"chrf-word-order", 0, CLI_INTEGER, OFFSET(word_order), "N",
      "words among chrf's n-grams: 2 for chrF++ (default: 0)", 0, 8},
     {"stem", 0, CLI_FLAG, OFFSET(stem), NULL, "compare stems of English words (rouge)", 0, 0},
+    {"table", 0, CLI_FLAG, OFFSET(table), NULL,
+     "wer, cer: a table of sentences, words (characters), and how many were correct, substituted, deleted, inserted", 0, 0},
+    {"alignment", 0, CLI_FLAG, OFFSET(alignment), NULL,
+     "wer, cer: print each segment that has errors under its reference, word by word (character by character)", 0, 0},
     {"bootstrap", 0, CLI_INTEGER, OFFSET(bootstrap), "N",
      "give 95 % intervals of bleu and chrf from N resamples "
      "(default: 1000 with --compare)",
@@ -181,9 +189,10 @@ static td_status run_error_rate(const evaluation *e, bool characters, json_t **r
     options.lowercase = e->values->lowercase;
     td_status status = td_error_rate(&options, e->hypotheses.items, e->references[0], e->count, &rate, error);
     if (status == TD_OK)
-        *ret_result = json_pack("{s:f,s:I,s:I,s:I,s:I}", "score", rate.score, "substitutions",
+        *ret_result = json_pack("{s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "score", rate.score, "substitutions",
                                 (json_int_t)rate.substitutions, "deletions", (json_int_t)rate.deletions, "insertions",
-                                (json_int_t)rate.insertions, "hits", (json_int_t)rate.hits);
+                                (json_int_t)rate.insertions, "hits", (json_int_t)rate.hits, "sentences", (json_int_t)e->count,
+                                "sentences_with_errors", (json_int_t)rate.wrong_segments);
     return status;
 }
 
@@ -214,13 +223,13 @@ static td_status run_cider(const evaluation *e, json_t **ret_result, td_error *e
 typedef struct metric {
     const char *name;
     td_status (*run)(const evaluation *e, json_t **ret_result, td_error *error);
-    bool one_reference, resamples;
+    bool one_reference, resamples, edits;
 } metric;
 
 static const metric metrics[] = {
-    {"bleu", run_bleu, false, true},    {"chrf", run_chrf, false, true}, {"exact", run_exact, false, false},
-    {"rouge", run_rouge, false, false}, {"wer", run_wer, true, false},   {"cer", run_cer, true, false},
-    {"cider", run_cider, false, false}, {NULL, NULL, false, false},
+    {"bleu", run_bleu, false, true, false},    {"chrf", run_chrf, false, true, false}, {"exact", run_exact, false, false, false},
+    {"rouge", run_rouge, false, false, false}, {"wer", run_wer, true, false, true},   {"cer", run_cer, true, false, true},
+    {"cider", run_cider, false, false, false}, {NULL, NULL, false, false, false},
 };
 
 static const metric *find_metric(const char *name, size_t length)
@@ -238,7 +247,7 @@ static int check_values(const cli_command *command, const evaluate_values *value
         return cli_complain(command, CLI_USAGE, "--reference FILE is needed");
     if (positional > 1)
         return cli_complain(command, CLI_USAGE, "one file of hypotheses is scored, not %d", positional);
-    bool any_resampled = false;
+    bool any_resampled = false, any_edits = false;
     for (const char *at = values->metrics; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
         size_t length = strcspn(at, ",");
         const metric *m = find_metric(at, length);
@@ -250,9 +259,14 @@ static int check_values(const cli_command *command, const evaluate_values *value
             return cli_complain(command, CLI_USAGE, "%s takes one --reference, not %zu", m->name,
                                 values->references.count);
         any_resampled |= m->resamples;
+        any_edits |= m->edits;
     }
     if (values->compare && !any_resampled)
         return cli_complain(command, CLI_USAGE, "--compare works with --metric bleu or chrf");
+    if ((values->table || values->alignment) && !any_edits)
+        return cli_complain(command, CLI_USAGE, "--table and --alignment work with --metric wer or cer");
+    if (values->alignment && values->json)
+        return cli_complain(command, CLI_USAGE, "--alignment is for reading; it does not go with --json");
     size_t standard_inputs = positional == 0 || strcmp(argv[1], "-") == 0;
     standard_inputs += values->compare && strcmp(values->compare, "-") == 0;
     for (size_t r = 0; r < values->references.count; r++)
@@ -288,6 +302,8 @@ static int read_files(const cli_command *command, const char *path, evaluation *
         e->references[r] = e->reference_files[r].items;
         if (code < 0)
             code = check_count(command, file, e->reference_files[r].count, name, e->count);
+        if (code < 0 && values->keys)
+            code = keyed_lines_take(command, file, &e->reference_files[r], values->keys);
     }
     if (code < 0 && values->compare) {
         code = cli_lines_read(command, values->compare, &e->other);
@@ -340,6 +356,70 @@ static void print_plain(const char *name, const json_t *result)
     putchar('\n');
 }
 
+static bool is_error_rate(const json_t *result) { return json_object_get(result, "hits") != NULL; }
+
+static void print_table(const json_t *all)
+{
+    static const struct {
+        const char *title, *key;
+    } columns[] = {{"sentences", "sentences"},     {"with errors", "sentences_with_errors"}, {"correct", "hits"},
+                   {"substituted", "substitutions"}, {"deleted", "deletions"},               {"inserted", "insertions"}};
+    const char *name;
+    json_t *result;
+    printf("%-4s", "");
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        printf("  %11s", columns[i].title);
+    printf("  %11s  %10s\n", "reference", "error rate");
+    json_object_foreach((json_t *)all, name, result)
+    {
+        if (!is_error_rate(result))
+            continue;
+        printf("%-4s", name);
+        for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+            printf("  %11.0f", number(result, columns[i].key));
+        printf("  %11.0f  %10.2f\n", number(result, "hits") + number(result, "substitutions") + number(result, "deletions"),
+               number(result, "score"));
+    }
+}
+
+static int print_alignments(const cli_command *command, const evaluation *e, const json_t *all)
+{
+    const char *name;
+    json_t *result;
+    int code = CLI_DONE;
+    json_object_foreach((json_t *)all, name, result)
+    {
+        td_error_rate_options options = TD_ERROR_RATE_OPTIONS_INIT;
+        options.characters = name[0] == 'c';
+        options.lowercase = e->values->lowercase;
+        for (size_t i = 0; is_error_rate(result) && i < e->count && code == CLI_DONE; i++)
+            code = error_alignment_print(command, name, i + 1, &options, e->hypotheses.items[i], e->references[0][i]);
+    }
+    return code;
+}
+
+static int print_results(const cli_command *command, const evaluation *e, const json_t *all)
+{
+    const char *name;
+    json_t *result;
+    if (e->values->json) {
+        if (json_dumpf(all, stdout, JSON_ENSURE_ASCII) == 0)
+            putchar('\n');
+        return CLI_DONE;
+    }
+    int code = e->values->alignment ? print_alignments(command, e, all) : CLI_DONE;
+    if (code != CLI_DONE)
+        return code;
+    if (e->values->table)
+        print_table(all);
+    json_object_foreach((json_t *)all, name, result)
+    {
+        if (!e->values->table || !is_error_rate(result))
+            print_plain(name, result);
+    }
+    return CLI_DONE;
+}
+
 static int score(const cli_command *command, const evaluation *e)
 {
     json_t *all = json_object();
@@ -354,14 +434,8 @@ static int score(const cli_command *command, const evaluation *e)
         else if (json_object_set_new(all, m->name, result) != 0)
             code = cli_complain(command, CLI_FAILED, "out of memory");
     }
-    if (code == CLI_DONE && e->values->json) {
-        if (json_dumpf(all, stdout, JSON_ENSURE_ASCII) == 0)
-            putchar('\n');
-    } else if (code == CLI_DONE) {
-        const char *name;
-        json_t *result;
-        json_object_foreach(all, name, result) print_plain(name, result);
-    }
+    if (code == CLI_DONE)
+        code = print_results(command, e, all);
     json_decref(all);
     return code == CLI_DONE ? cli_finish_output(command, code) : code;
 }

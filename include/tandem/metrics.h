@@ -158,6 +158,7 @@ typedef struct td_error_rate_options {
 typedef struct td_error_rate_result {
     double score; /* may pass 100 */
     uint64_t substitutions, deletions, insertions, hits;
+    uint64_t wrong_segments; /* with any error */
 } td_error_rate_result;
 
 /* One reference a segment. With empty references only, the score is 100 times the insertions, as jiwer's. Of several
@@ -165,6 +166,13 @@ typedef struct td_error_rate_result {
 TD_API td_status td_error_rate(const td_error_rate_options *options, const char *const *hypotheses,
                                const char *const *references, size_t count, td_error_rate_result *ret_result,
                                td_error *error);
+
+/* The alignment behind the counts, unit after unit. reference is NULL for an insertion, hypothesis for a deletion; both are as they were
+ * compared (lowercase where asked for) and only valid during the call. */
+typedef enum td_edit { TD_EDIT_HIT, TD_EDIT_SUBSTITUTION, TD_EDIT_DELETION, TD_EDIT_INSERTION } td_edit;
+typedef void (*td_edit_callback)(void *context, td_edit edit, const char *reference, const char *hypothesis);
+TD_API td_status td_error_alignment(const td_error_rate_options *options, const char *hypothesis, const char *reference,
+                                    td_edit_callback callback, void *context, td_error *error);
 
 /* ---- CIDEr-D (Vedantam et al. 2015) as pycocoevalcap ---- */
 

@@ -1,6 +1,18 @@
 #!/usr/bin/env bash
 # tandem evaluate: figures, files, and what it says when called wrongly.
-. "$(dirname "$0")/common.sh"
+set -u
+tandem=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+check() { # what, expected, got
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
+        failures=$((failures + 1))
+    fi
+}
 
 fails() { # what, exit code, part of the message, command...
     local what=$1 code=$2 part=$3 output got
@@ -34,6 +46,44 @@ for part in '"bleu": {"score": 100' '"signature": "nrefs:1|' '"rougeL": 100.0' '
 done
 case $("$tandem" evaluate --metric bleu --compare worse --bootstrap 100 -r reference output) in
 *'p = '*'|bs:100|seed:12345|'*) ;; *) check compare 'p and signature' 'neither' ;; esac
+
+# ---- error rates: the table, the alignment, references in jsonl ----
+printf 'the cat sat on the soft grey mat\nno change here\ngone entirely\n' >spoken
+printf 'the bat sat the soft old grey mat\nno change here\n\n' >heard
+check 'table' '        sentences  with errors      correct  substituted      deleted     inserted    reference  error rate
+wer             3            2            9            1            3            1           13       38.46
+cer             3            2           42            1           16            4           59       35.59' \
+    "$("$tandem" evaluate --metric wer,cer --table -r spoken heard)"
+check 'alignment' 'wer, line 1
+REF the cat sat on the soft *** grey mat
+HYP the bat sat ** the soft old grey mat
+        S       D           I
+
+wer, line 3
+REF gone entirely
+HYP **** ********
+    D    D
+
+wer 38.46 (1 substitutions, 3 deletions, 1 insertions, 9 hits)' \
+    "$("$tandem" evaluate --metric wer --alignment -r spoken heard)"
+printf 'caf\303\251s\n' >accents
+printf 'Caf\303\250\n' >accented
+check 'alignment of characters' 'cer, line 1
+REF café''s
+HYP cafè''*
+       SD
+
+cer 40.00 (1 substitutions, 1 deletions, 0 insertions, 3 hits)' \
+    "$("$tandem" evaluate --metric cer --alignment --lowercase -r accents accented)"
+printf '{"id": 1, "said": "the cat sat on the soft grey mat"}\n{"said": "no change here"}\n{"said": "gone\\u0020entirely", "id": 3}\n' >spoken.jsonl
+check 'jsonl references' 'wer 38.46 (1 substitutions, 3 deletions, 1 insertions, 9 hits)' \
+    "$("$tandem" evaluate --metric wer --keys said -r spoken.jsonl heard)"
+check 'the second of two keys' 'wer 38.46 (1 substitutions, 3 deletions, 1 insertions, 9 hits)' \
+    "$("$tandem" evaluate --metric wer --keys id,said -r spoken.jsonl heard)"
+fails 'a key that is absent' 1 'spoken.jsonl:1: the object has no string under the key' "$tandem" evaluate --metric wer --keys text -r spoken.jsonl heard
+fails 'not jsonl' 1 'spoken:1: line is not a JSON object' "$tandem" evaluate --metric wer --keys said -r spoken heard
+fails 'table of bleu' 2 '--table and --alignment work with --metric wer or cer' "$tandem" evaluate --table -r spoken heard
+fails 'alignment in JSON' 2 'does not go with --json' "$tandem" evaluate --metric wer --alignment --json -r spoken heard
 
 head -n 1 reference >short
 fails 'unequal length' 1 'short has 1 lines and output has 2' "$tandem" evaluate -r short output
