@@ -1,5 +1,6 @@
 /* Front ends over a whole utterance: Speech2TextFeatureExtractor, which is a Kaldi filter bank with mean and variance
  * normalisation, and TandemFeatureExtractor, whose configuration names every step so that a model's directory is complete. */
+#include "audio/augment.h"
 #include "audio/feature_file.h"
 #include "audio/frontends.h"
 #include "audio/normalize.h"
@@ -205,8 +206,18 @@ static td_status finish(const front_end *front, td_features *features, td_featur
     return TD_OK;
 }
 
+static td_status change_speed(double speed, float **samples, size_t *count, td_error *error)
+{
+    float *changed;
+    TD_TRY(td_speed_samples(*samples, *count, speed, &changed, count, error));
+    td_release(*samples);
+    *samples = changed;
+    return TD_OK;
+}
+
 /* Takes all of the stream and closes it. */
-static td_status compute(const front_end *front, const char *name, td_sound_stream *stream, td_features *ret_features, td_error *error)
+static td_status compute(const front_end *front, const char *name, td_sound_stream *stream, double speed, td_features *ret_features,
+                         td_error *error)
 {
     float *samples;
     size_t count;
@@ -214,19 +225,23 @@ static td_status compute(const front_end *front, const char *name, td_sound_stre
     td_status status = td_sound_stream_rest(stream, TD_SOUND_LIMIT, &samples, &count, error);
     td_sound_stream_close(stream);
     TD_TRY(status);
-    status = td_spectrum_compute(&front->spectrum, name, samples, count, &features, error);
+    if (speed != 1)
+        status = change_speed(speed, &samples, &count, error);
+    if (status == TD_OK)
+        status = td_spectrum_compute(&front->spectrum, name, samples, count, &features, error);
     td_release(samples);
     return status == TD_OK ? finish(front, &features, ret_features, error) : status;
 }
 
-static td_status read_sound(const front_end *front, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error)
+static td_status read_sound(const front_end *front, const char *path, const void *bytes, size_t length, double speed, td_features *ret_features,
+                            td_error *error)
 {
     if (!front->from_sound)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: the model takes feature files (.mfc, .npy) of %zu columns, not sound", path,
                        front->static_width);
     td_sound_stream *stream;
     TD_TRY(td_sound_stream_open(path, bytes, length, front->rate, &stream, error));
-    return compute(front, path, stream, ret_features, error);
+    return compute(front, path, stream, speed, ret_features, error);
 }
 
 /* The first bytes tell feature files from sound without reading an hour of it. */
@@ -245,12 +260,13 @@ static td_feature_format file_format(const front_end *front, const char *path, c
     return td_feature_format_of(path, head, got, size > 0 ? (size_t)size : 0);
 }
 
-static td_status front_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error)
+static td_status read_any(const void *state, const char *path, const void *bytes, size_t length, double speed, td_features *ret_features,
+                          td_error *error)
 {
     const front_end *front = state;
     td_feature_format format = file_format(front, path, bytes, length);
     if (format == TD_NOT_FEATURES)
-        return read_sound(front, path, bytes, length, ret_features, error);
+        return read_sound(front, path, bytes, length, speed, ret_features, error);
     td_buffer content = TD_BUFFER_INIT;
     td_features features;
     td_status status = bytes ? TD_OK : td_file_read(path, FEATURE_FILE_LIMIT, &content, error);
@@ -258,7 +274,22 @@ static td_status front_read(const void *state, const char *path, const void *byt
         status = td_feature_file_parse(format, path, bytes ? bytes : (const void *)td_buffer_text(&content), bytes ? length : content.length,
                                        front->static_width, &features, error);
     td_buffer_free(&content);
-    return status == TD_OK ? finish(front, &features, ret_features, error) : status;
+    TD_TRY(status);
+    status = speed == 1 ? TD_OK : td_speed_features(&features, speed, error);
+    if (status == TD_OK)
+        return finish(front, &features, ret_features, error);
+    td_features_free(&features);
+    return status;
+}
+
+static td_status front_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error)
+{
+    return read_any(state, path, bytes, length, 1, ret_features, error);
+}
+
+static td_status front_read_at_speed(const void *state, const char *path, double speed, td_features *ret_features, td_error *error)
+{
+    return read_any(state, path, NULL, 0, speed, ret_features, error);
 }
 
 static td_status front_take(const void *state, const td_raw_sound *sound, td_features *ret_features, td_error *error)
@@ -268,7 +299,7 @@ static td_status front_take(const void *state, const td_raw_sound *sound, td_fea
         return td_fail(error, TD_ERROR_UNSUPPORTED, "the model takes features of %zu columns, not sound", front->static_width);
     td_sound_stream *stream;
     TD_TRY(td_sound_stream_take(sound, front->rate, &stream, error));
-    return compute(front, "sound in memory", stream, ret_features, error);
+    return compute(front, "sound in memory", stream, 1, ret_features, error);
 }
 
 const td_frontend_kind td_speech_to_text_frontend = {
@@ -277,6 +308,7 @@ const td_frontend_kind td_speech_to_text_frontend = {
     .close = front_close,
     .width = front_width,
     .read = front_read,
+    .read_at_speed = front_read_at_speed,
     .take_sound = front_take,
 };
 
@@ -286,5 +318,6 @@ const td_frontend_kind td_tandem_sound_frontend = {
     .close = front_close,
     .width = front_width,
     .read = front_read,
+    .read_at_speed = front_read_at_speed,
     .take_sound = front_take,
 };

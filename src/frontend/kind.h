@@ -31,6 +31,11 @@ typedef struct td_raw_picture {
     size_t height, width, channels;
 } td_raw_picture;
 
+/* A part of a picture, in shares of its width and height; 0, 0, 1, 1 is all of it. Reaches outside where a picture is padded. */
+typedef struct td_picture_part {
+    double left, top, width, height;
+} td_picture_part;
+
 /* All functions may be called by many threads at once: `state` is not changed after open. */
 typedef struct td_frontend_kind {
     td_modality modality;
@@ -40,9 +45,13 @@ typedef struct td_frontend_kind {
     size_t (*width)(const void *state); /* columns of the features */
     /* A file; or, with `bytes` not NULL, a file's content, `path` being what messages call it. */
     td_status (*read)(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error);
+    /* A sound file, played `speed` times as fast (see audio/augment.h). NULL where there is no such thing. */
+    td_status (*read_at_speed)(const void *state, const char *path, double speed, td_features *ret_features, td_error *error);
     /* Samples or pixels in memory; NULL for the other modality. */
     td_status (*take_sound)(const void *state, const td_raw_sound *sound, td_features *ret_features, td_error *error);
     td_status (*take_picture)(const void *state, const td_raw_picture *picture, td_features *ret_features, td_error *error);
+    /* What of a picture of this size the features cover, after cropping. NULL for sound. */
+    td_picture_part (*seen)(const void *state, size_t height, size_t width);
 } td_frontend_kind;
 
 #endif

@@ -49,6 +49,7 @@ typedef struct td_network {
     size_t feature_width;     /* columns of the source's features; 0: the source is ids */
     size_t frozen_width;      /* columns of `frozen`'s result; 0: the family has no such part */
     bool copies;              /* from the source: see models/copying.h */
+    bool keeps_attention;     /* set by training, whose loss looks at it: decode leaves it in td_copying while recording */
     int32_t unknown_id;       /* when copying: what ids from `vocabulary` on are read as */
 } td_network;
 

@@ -329,10 +329,10 @@ static td_tensor *end_outputs(decoder_pass *pass, step_loop *loop)
     return td_activate(graph, readout, TD_TANH, pass->network->rates.dropout);
 }
 
-/* For copying, or for the coverage loss. */
+/* For copying, or for a loss of the attention. */
 static bool keeps_weights(const decoder_pass *pass)
 {
-    return pass->network->copies || (pass->model->coverage && pass->graph->recording);
+    return pass->network->copies || (pass->graph->recording && (pass->model->coverage || pass->network->keeps_attention));
 }
 
 static td_tensor *decode_steps(decoder_pass *pass)

@@ -115,5 +115,9 @@ td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_ten
  * td_projected_cross_entropy. */
 td_tensor *td_coverage_loss(td_graph *graph, td_tensor *weights, td_ragged targets, td_real gradient_scale);
 
+/* Doubly stochastic attention (Xu 2015): the sum over sequences and their source's parts i of (1 - sum over t of a_t,i)^2 -> [1, 1].
+ * weights as above; sources: where each sequence's source lies, for its length. gradient_scale multiplies what is added to gradients. */
+td_tensor *td_doubly_stochastic_loss(td_graph *graph, td_tensor *weights, td_ragged targets, td_ragged sources, td_real gradient_scale);
+
 /* Recurrent layers: see ops/recurrent.h; pictures: ops/picture.h */
 #endif

@@ -14,12 +14,13 @@ typedef struct index_entry {
     uint32_t source_length, target_length, source_bytes, target_bytes;
 } index_entry;
 
-enum { CHUNK = 64 }; /* sounds or pictures read at once */
+enum { CHUNK = 64,       /* sounds or pictures read at once */
+       TEXT_REPORT = 65536 /* pairs of text between reports of progress */ };
 
 typedef struct waiting_source {
     char *name, *path;
-    td_features features;
-    td_error error;
+    td_features features[TD_CORPUS_MAX_SPEEDS]; /* at each speed */
+    td_error error[TD_CORPUS_MAX_SPEEDS];
 } waiting_source;
 
 typedef struct waiting_target {
@@ -47,6 +48,7 @@ typedef struct corpus_builder {
     uint64_t offset;
     td_corpus *corpus;
     td_corpus_report report;
+    uint64_t files; /* sounds or pictures read */
     source_chunk *chunk;
 } corpus_builder;
 
@@ -166,7 +168,8 @@ static void empty_chunk(source_chunk *chunk)
     for (size_t i = 0; i < chunk->source_count; i++) {
         td_release(chunk->sources[i].name);
         td_release(chunk->sources[i].path);
-        td_features_free(&chunk->sources[i].features);
+        for (size_t k = 0; k < TD_CORPUS_MAX_SPEEDS; k++)
+            td_features_free(&chunk->sources[i].features[k]);
     }
     for (size_t i = 0; i < chunk->target_count; i++) {
         td_release(chunk->targets[i].text);
@@ -175,48 +178,69 @@ static void empty_chunk(source_chunk *chunk)
     chunk->source_count = chunk->target_count = 0;
 }
 
+static size_t count_speeds(const td_corpus_options *options) { return options->speed_count ? options->speed_count : 1; }
+
 static void read_source(void *context, size_t index, size_t thread)
 {
     corpus_builder *builder = context;
-    waiting_source *source = &builder->chunk->sources[index];
-    const td_feature_reader *reader = builder->options->features;
-    if (reader->read(reader->context, source->path, thread, &source->features, &source->error) == TD_OK &&
-        source->features.width != reader->width)
-        td_fail(&source->error, TD_ERROR_FORMAT, "%s: %zu features a row, where %zu are wanted", source->path, source->features.width,
+    const td_corpus_options *options = builder->options;
+    size_t speeds = count_speeds(options), k = index % speeds;
+    waiting_source *source = &builder->chunk->sources[index / speeds];
+    const td_feature_reader *reader = options->features;
+    td_features *features = &source->features[k];
+    double speed = options->speed_count ? options->speeds[k] : 1;
+    if (td_corpus_stopped(&options->watch))
+        return; /* said when the next pair is asked for */
+    if (reader->read(reader->context, source->path, speed, thread, features, &source->error[k]) == TD_OK && features->width != reader->width)
+        td_fail(&source->error[k], TD_ERROR_FORMAT, "%s: %zu features a row, where %zu are wanted", source->path, features->width,
                 reader->width);
 }
 
-static td_status write_waiting(corpus_builder *builder, const waiting_target *target, uint64_t *offsets, td_error *error)
+/* One pair at one speed. *offset: where the features were written before, or UNWRITTEN. */
+#define UNWRITTEN UINT64_MAX
+static td_status write_features(corpus_builder *builder, const td_features *features, const td_text_pair *pair, uint64_t *offset, td_error *error)
 {
-    enum { UNWRITTEN = -1 };
-    const waiting_source *source = &builder->chunk->sources[target->source];
-    if (source->error.status != TD_OK)
-        return td_fail(error, source->error.status, "%s: %s", target->place, source->error.message);
-    td_text_pair pair = {.source = source->name, .source_bytes = strlen(source->name), .target = target->text, .target_bytes = target->bytes};
-    td_ids_clear(&builder->target);
-    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair.target, pair.target_bytes, &builder->target, error));
-    uint64_t *fault = source->features.rows == 0 ? &builder->report.empty : fault_of(builder, source->features.rows);
+    builder->report.read++;
+    uint64_t *fault = features->rows == 0 ? &builder->report.empty : fault_of(builder, features->rows);
     if (fault) {
         ++*fault;
         return TD_OK;
     }
-    if (offsets[target->source] == (uint64_t)UNWRITTEN) {
-        offsets[target->source] = builder->offset;
-        if (!write_padded(builder, source->features.data, source->features.rows * source->features.width * sizeof(float)))
+    if (*offset == UNWRITTEN) {
+        *offset = builder->offset;
+        if (!write_padded(builder, features->data, features->rows * features->width * sizeof(float)))
             return fail_write(builder, error);
     }
-    return write_target(builder, offsets[target->source], source->features.rows, &pair, error);
+    return write_target(builder, *offset, features->rows, pair, error);
+}
+
+static td_status write_waiting(corpus_builder *builder, const waiting_target *target, uint64_t *offsets, td_error *error)
+{
+    const waiting_source *source = &builder->chunk->sources[target->source];
+    td_text_pair pair = {.source = source->name, .source_bytes = strlen(source->name), .target = target->text, .target_bytes = target->bytes};
+    td_ids_clear(&builder->target);
+    TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair.target, pair.target_bytes, &builder->target, error));
+    for (size_t k = 0; k < count_speeds(builder->options); k++) {
+        if (source->error[k].status != TD_OK)
+            return td_fail(error, source->error[k].status, "%s: %s", target->place, source->error[k].message);
+        TD_TRY(write_features(builder, &source->features[k], &pair, &offsets[target->source * TD_CORPUS_MAX_SPEEDS + k], error));
+    }
+    return TD_OK;
 }
 
 static td_status write_chunk(corpus_builder *builder, td_error *error)
 {
     source_chunk *chunk = builder->chunk;
-    uint64_t offsets[CHUNK];
+    const td_corpus_watch *watch = &builder->options->watch;
+    uint64_t offsets[CHUNK * TD_CORPUS_MAX_SPEEDS];
     memset(offsets, 0xff, sizeof offsets);
-    td_pool_run(builder->options->features->pool, chunk->source_count, read_source, builder);
-    td_status status = TD_OK;
+    td_pool_run(builder->options->features->pool, chunk->source_count * count_speeds(builder->options), read_source, builder);
+    td_status status = td_corpus_stopped(watch) ? td_pairs_stop(error) : TD_OK;
     for (size_t i = 0; status == TD_OK && i < chunk->target_count; i++)
         status = write_waiting(builder, &chunk->targets[i], offsets, error);
+    builder->files += chunk->source_count;
+    if (status == TD_OK && watch->progress)
+        watch->progress(watch->context, builder->files);
     empty_chunk(chunk);
     return status;
 }
@@ -248,8 +272,8 @@ static td_status wait_for_source(corpus_builder *builder, const td_text_pair *pa
 static td_status wait_for_pair(corpus_builder *builder, const td_pairs *pairs, const td_text_pair *pair, td_error *error)
 {
     source_chunk *chunk = builder->chunk;
-    builder->report.read++;
     if (is_blank(pair->source, pair->source_bytes) || is_blank(pair->target, pair->target_bytes)) {
+        builder->report.read++;
         builder->report.empty++;
         return TD_OK;
     }
@@ -294,12 +318,15 @@ static td_status add_texts(corpus_builder *builder, td_pairs *pairs, td_error *e
 {
     td_text_pair pair;
     td_status status;
+    const td_corpus_watch *watch = &builder->options->watch;
     while ((status = td_pairs_next(pairs, &pair, error)) == TD_OK && pair.source) {
         status = add_pair(builder, &pair, error);
         if (status != TD_OK) {
             td_pairs_where(pairs, error);
             break;
         }
+        if (watch->progress && builder->report.read % TEXT_REPORT == 0)
+            watch->progress(watch->context, builder->report.read);
     }
     return status;
 }

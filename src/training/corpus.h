@@ -9,6 +9,8 @@
 #include "text/tokenizer.h"
 #include "training/recipe.h"
 
+#include <signal.h>
+
 typedef struct td_corpus {
     td_mapped_file records, index;
     size_t count;
@@ -31,13 +33,25 @@ typedef struct td_pair {
     uint64_t source_offset; /* equal for pairs of one sound or picture */
 } td_pair;
 
+/* What someone waiting sees and says while files are read, which may take minutes. All members may be NULL. */
+typedef struct td_corpus_watch {
+    const volatile sig_atomic_t *stop; /* not 0: reading ends with TD_ERROR_CANCELLED */
+    void (*progress)(void *context, uint64_t read); /* files of sound or pictures, pairs of text */
+    void *context;
+} td_corpus_watch;
+
+static inline bool td_corpus_stopped(const td_corpus_watch *watch) { return watch->stop && *watch->stop; }
+
+enum { TD_CORPUS_MAX_SPEEDS = 4 };
+
 /* Makes features of the sound or picture a source names; several threads ask at once. */
 typedef struct td_feature_reader {
     void *context;
     size_t width;
     /* All that the features follow from beside the file itself: part of what decides whether a corpus on disk can be kept. */
     const char *signature;
-    td_status (*read)(void *context, const char *path, size_t thread, td_features *ret_features, td_error *error);
+    /* speed: how many times as fast sound is played; 1: as it is */
+    td_status (*read)(void *context, const char *path, double speed, size_t thread, td_features *ret_features, td_error *error);
     td_pool *pool; /* on whose threads */
 } td_feature_reader;
 
@@ -47,10 +61,13 @@ typedef struct td_corpus_options {
     const char *source_key, *target_key; /* for .jsonl */
     const td_feature_reader *features;   /* NULL: sources are text; else they are names of files */
     const char *folder;                  /* that names are relative to; "": that of the file they stand in */
+    double speeds[TD_CORPUS_MAX_SPEEDS]; /* every recording becomes one at each of these */
+    size_t speed_count;                  /* 0: each as it is */
     size_t max_source_length, max_target_length;
     double max_length_ratio; /* 0: off */
     bool cut_sources;        /* to max_source_length, instead of leaving their pairs out */
     bool copy;               /* pieces outside the vocabulary get ids, see models/copying.h */
+    td_corpus_watch watch;
     bool keep_text;          /* for sampled segmentation and for references */
 } td_corpus_options;
 

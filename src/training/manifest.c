@@ -76,6 +76,8 @@ static void describe(const td_corpus_options *options, const char *model_directo
     add_files(text, "target", &options->files->target);
     if (options->features)
         td_buffer_format(text, "folder %s\nfeatures %zu %s\n", options->folder, options->features->width, options->features->signature);
+    for (size_t i = 0; i < options->speed_count; i++)
+        td_buffer_format(text, "speed %.17g\n", options->speeds[i]);
     td_buffer_text_append(text, "vocabulary\n");
     add_vocabulary(text, model_directory);
 }

@@ -3,6 +3,7 @@
 #include "io/json.h"
 #include "platform/file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *transformer_type(const td_recipe *recipe)
@@ -60,7 +61,8 @@ static bool set_own(json_t *own, const char *key, json_t *value)
     return value && json_object_set_new(own, key, value) == 0;
 }
 
-/* What the published layouts have no key for: the language to write when nobody says, and copying. */
+/* What the published layouts have no key for: the language to write when nobody says, copying, and a
+ * head for CTC beside a speech_to_text model. */
 static td_status add_own_keys(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t *config, td_error *error)
 {
     json_t *own = json_object();
@@ -69,6 +71,9 @@ static td_status add_own_keys(const td_recipe *recipe, const td_tokenizer *token
         made = set_own(own, "target_language", json_string(recipe->data.languages.items[0]));
     if (made && recipe->model.copy)
         made = set_own(own, "copy", json_true()) && set_own(own, "unk_token_id", json_integer(td_tokenizer_unknown_id(tokenizer)));
+    bool speech = recipe->task == TD_TASK_TRANSCRIBE && recipe->model.type == TD_RECIPE_TRANSFORMER;
+    if (made && speech && recipe->training.ctc_weight > 0)
+        made = set_own(own, "ctc", json_true());
     bool empty = made && !json_object_size(own);
     if (!made || empty || json_object_set(config, "tandem", own) != 0)
         made = empty;
@@ -108,6 +113,31 @@ static bool add_thinning(const td_recipe_stack *encoder, json_t *config)
     return failed | (json_object_set_new(config, "pyramid_layers", json_integer((json_int_t)encoder->pyramid_layers)) != 0);
 }
 
+static json_t *numbers_of(const td_string_list *list)
+{
+    json_t *numbers = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        if (json_array_append_new(numbers, json_integer(strtol(list->items[i], NULL, 10))) != 0) {
+            json_decref(numbers);
+            return NULL;
+        }
+    return numbers;
+}
+
+/* A picture encoder that is trained with the rest. */
+static td_status add_new_encoder(const td_recipe *recipe, json_t *config, td_error *error)
+{
+    const td_recipe_stack *stack = &recipe->model.encoder;
+    json_t *channels = stack->cnn.channels.count ? numbers_of(&stack->cnn.channels) : json_pack("[i,i,i,i]", 32, 64, 128, 256);
+    json_t *encoder = json_pack("{s:s,s:o}", "model_type", "tandem-cnn", "channels", channels);
+    bool failed = !encoder;
+    if (!failed && stack->cnn.strides.count)
+        failed = json_object_set_new(encoder, "strides", numbers_of(&stack->cnn.strides)) != 0;
+    failed |= json_object_set_new(config, "encoder", encoder) != 0;
+    failed |= json_object_set_new(config, "encoder_frozen", json_false()) != 0;
+    return failed ? td_fail_memory(error, 0) : TD_OK;
+}
+
 /* The picture encoder's own configuration becomes a part of the model's. */
 static td_status add_picture_encoder(const td_recipe *recipe, json_t *config, td_error *error)
 {
@@ -121,20 +151,40 @@ static td_status add_picture_encoder(const td_recipe *recipe, json_t *config, td
     return failed ? td_fail_memory(error, 0) : TD_OK;
 }
 
-/* The same decoders behind an encoder of sound or pictures. */
-static td_status add_features(const td_recipe *recipe, size_t feature_width, json_t *config, td_error *error)
+/* transformers' keys of speech_to_text. It counts positions from the first token that is not padding, so decoding starts with the end
+ * token, as in its published models. */
+static bool add_speech_to_text(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t *config)
 {
-    bool sound = recipe->task == TD_TASK_TRANSCRIBE, transformer = recipe->model.type == TD_RECIPE_TRANSFORMER;
-    const char *type = sound ? transformer ? "speech_to_text" : "tandem-rnn-speech" : transformer ? "tandem-transformer-image" : "tandem-rnn-image";
-    bool failed = json_object_set_new(config, "model_type", json_string(type)) != 0;
-    failed |= json_object_set_new(config, sound && transformer ? "input_feat_per_channel" : "feature_size", json_integer((json_int_t)feature_width)) != 0;
-    if (!sound && *recipe->model.encoder.from)
-        TD_TRY(add_picture_encoder(recipe, config, error));
+    json_t *keys = json_pack("{s:s,s:[s],s:I,s:i,s:i,s:i,s:[i,i],s:I,s:I,s:I,s:b}", "model_type", "speech_to_text", "architectures",
+                             "Speech2TextForConditionalGeneration", "input_feat_per_channel", (json_int_t)feature_width, "input_channels", 1,
+                             "num_conv_layers", 2, "conv_channels", (int)(recipe->model.encoder.width * 2), "conv_kernel_sizes", 5, 5,
+                             "max_source_positions", (json_int_t)recipe->data.max_source_length, "max_target_positions",
+                             (json_int_t)recipe->data.max_target_length + 2, "decoder_start_token_id",
+                             (json_int_t)td_tokenizer_eos_id(tokenizer), "tie_word_embeddings",
+                             recipe->model.tie_embeddings != TD_RECIPE_TIE_NONE);
+    bool failed = !keys || json_object_update(config, keys) != 0;
+    json_decref(keys);
+    json_object_del(config, "static_position_embeddings");
+    json_object_del(config, "max_position_embeddings");
+    return failed;
+}
+
+/* The same decoders behind an encoder of sound or pictures. */
+static td_status add_features(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t *config, td_error *error)
+{
+    bool sound = recipe->task == TD_TASK_TRANSCRIBE, transformer = recipe->model.type == TD_RECIPE_TRANSFORMER, failed;
+    if (sound && transformer)
+        return add_speech_to_text(recipe, tokenizer, feature_width, config) ? td_fail_memory(error, 0) : TD_OK;
+    const char *type = sound ? "tandem-rnn-speech" : transformer ? "tandem-transformer-image" : "tandem-rnn-image";
+    failed = json_object_set_new(config, "model_type", json_string(type)) != 0;
+    failed |= json_object_set_new(config, "feature_size", json_integer((json_int_t)feature_width)) != 0;
+    if (!sound)
+        TD_TRY((*recipe->model.encoder.from ? add_picture_encoder : add_new_encoder)(recipe, config, error));
     if (!sound && transformer)
         failed |= json_object_set_new(config, "normalize_before", json_boolean(recipe->model.norm == TD_RECIPE_NORM_PRE)) != 0;
     if (sound && recipe->training.ctc_weight > 0)
         failed |= json_object_set_new(config, "ctc", json_true()) != 0;
-    if (sound && !transformer)
+    if (sound)
         failed |= add_thinning(&recipe->model.encoder, config);
     return failed ? td_fail_memory(error, 0) : TD_OK;
 }
@@ -146,7 +196,7 @@ td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer
     TD_TRY((transformer ? transformer_config : recurrent_config)(recipe, tokenizer, &config, error));
     td_status status = add_own_keys(recipe, tokenizer, config, error);
     if (status == TD_OK && feature_width)
-        status = add_features(recipe, feature_width, config, error);
+        status = add_features(recipe, tokenizer, feature_width, config, error);
     if (status == TD_OK)
         *ret_config = config;
     else
@@ -157,13 +207,14 @@ td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer
 td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error)
 {
     json_int_t pad = td_tokenizer_pad_id(tokenizer), eos = td_tokenizer_eos_id(tokenizer);
+    bool speech = recipe->task == TD_TASK_TRANSCRIBE && recipe->model.type == TD_RECIPE_TRANSFORMER;
     json_t *early = recipe->generation.early_stopping == TD_RECIPE_EARLY_NEVER
                         ? json_string("never")
                         : json_boolean(recipe->generation.early_stopping == TD_RECIPE_EARLY_TRUE);
     *ret_config = json_pack("{s:I,s:f,s:I,s:I,s:o,s:I,s:I,s:I,s:f,s:I,s:[[I]]}", "num_beams", (json_int_t)recipe->generation.beam,
                             "length_penalty", recipe->generation.length_penalty, "max_length",
                             (json_int_t)recipe->generation.max_length, "min_length", (json_int_t)recipe->generation.min_length,
-                            "early_stopping", early, "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", pad,
+                            "early_stopping", early, "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", speech ? eos : pad,
                             "repetition_penalty", recipe->generation.repetition_penalty, "no_repeat_ngram_size",
                             (json_int_t)recipe->generation.no_repeat_ngram, "bad_words_ids", pad);
     if (!*ret_config)
@@ -178,8 +229,27 @@ td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer
 
 /* ---- front ends ---- */
 
+/* What Speech2TextFeatureExtractor can do is written as such, so that transformers reads it beside a speech_to_text model. */
+static bool fits_speech_to_text(const td_recipe *recipe)
+{
+    return recipe->model.type == TD_RECIPE_TRANSFORMER && recipe->data.audio.kind == TD_RECIPE_FBANK &&
+           recipe->data.audio.sampling_rate == 16000 && recipe->data.audio.normalize == TD_RECIPE_NORM_UTTERANCE && !recipe->data.audio.deltas;
+}
+
+static td_status speech_to_text_sound_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
+{
+    json_int_t width = (json_int_t)recipe->data.audio.width;
+    *ret_config = json_pack("{s:s,s:s,s:I,s:I,s:i,s:b,s:b,s:b,s:f,s:s,s:b}", "feature_extractor_type", "Speech2TextFeatureExtractor",
+                            "processor_class", "Speech2TextProcessor", "feature_size", width, "num_mel_bins", width, "sampling_rate", 16000,
+                            "do_ceptral_normalize", 1, "normalize_means", 1, "normalize_vars", 1, "padding_value", 0.0, "padding_side", "right",
+                            "return_attention_mask", 1);
+    return *ret_config ? TD_OK : td_fail_memory(error, 0);
+}
+
 static td_status sound_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
 {
+    if (fits_speech_to_text(recipe))
+        return speech_to_text_sound_config(recipe, ret_config, error);
     static const char *const width_keys[] = {"num_mel_bins", "num_ceps", "num_mel_bins", "width"};
     *ret_config = json_pack("{s:s,s:s,s:I,s:I,s:s,s:b}", "feature_extractor_type", "TandemFeatureExtractor", "kind",
                             td_recipe_choice("data.audio.kind", recipe->data.audio.kind), width_keys[recipe->data.audio.kind],

@@ -159,9 +159,16 @@ static td_status next_lines(td_pairs *pairs, td_text_pair *pair, td_error *error
                    td_lines_path(pairs->source), source, td_lines_path(pairs->target), target);
 }
 
+td_status td_pairs_stop(td_error *error)
+{
+    return td_fail(error, TD_ERROR_CANCELLED, "stopped while reading the data; the same command reads it again");
+}
+
 td_status td_pairs_next(td_pairs *pairs, td_text_pair *ret_pair, td_error *error)
 {
     td_text_pair pair = {0};
+    if (td_corpus_stopped(&pairs->options->watch))
+        return td_pairs_stop(error);
     while (pairs->corpus < pairs->options->files->source.count) {
         if (!pairs->source)
             TD_TRY(open_files(pairs, error));

@@ -18,6 +18,8 @@ td_status td_pairs_next(td_pairs *pairs, td_text_pair *ret_pair, td_error *error
 td_status td_pairs_where(const td_pairs *pairs, td_error *error);
 /* The file that a pair's source names, to be released; NULL when out of memory. The source must end in 0. */
 char *td_source_path(const td_corpus_options *options, const td_text_pair *pair);
+/* What td_pairs_next returns once options->watch.stop is set. */
+td_status td_pairs_stop(td_error *error);
 void td_pairs_close(td_pairs *pairs);
 
 #endif

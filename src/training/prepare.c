@@ -189,7 +189,8 @@ static td_status lock_output(const char *output, int *ret_lock, td_error *error)
     return status;
 }
 
-static td_corpus_options corpus_options(const td_recipe *recipe, bool validation, const td_feature_reader *features)
+static td_corpus_options corpus_options(const td_recipe *recipe, bool validation, const td_feature_reader *features,
+                                        const volatile sig_atomic_t *stop)
 {
     td_corpus_options options = {.files = validation ? &recipe->data.validation : &recipe->data.train,
                                  .languages = &recipe->data.languages, .source_key = recipe->data.keys.source,
@@ -199,7 +200,12 @@ static td_corpus_options corpus_options(const td_recipe *recipe, bool validation
                                  .cut_sources = recipe->data.truncate_source,
                                  .copy = recipe->model.copy,
                                  .keep_text = validation || recipe->data.bpe_dropout > 0 || features,
-                                 .features = features, .folder = recipe->data.folder};
+                                 .features = features, .folder = recipe->data.folder, .watch.stop = stop};
+    if (recipe->data.audio.speed_perturbation && features && !validation) {
+        static const double speeds[] = {1, 0.9, 1.1};
+        memcpy(options.speeds, speeds, sizeof speeds);
+        options.speed_count = sizeof speeds / sizeof *speeds;
+    }
     return options;
 }
 
@@ -304,12 +310,47 @@ static td_status set_up_vocabulary(const preparation *work, td_error *error)
     return train_vocabulary(work, error);
 }
 
+/* ---- progress ---- */
+
+typedef struct progress_line {
+    const preparation *work;
+    const char *name;
+} progress_line;
+
+/* 1234567 -> "1,234,567" */
+static void format_count(uint64_t count, char *ret_text, size_t size)
+{
+    char digits[24];
+    size_t length = (size_t)snprintf(digits, sizeof digits, "%" PRIu64, count), to = 0;
+    for (size_t i = 0; i < length && to + 2 < size; i++) {
+        if (i && (length - i) % 3 == 0)
+            ret_text[to++] = ',';
+        ret_text[to++] = digits[i];
+    }
+    ret_text[to] = 0;
+}
+
+static void show_progress(void *context, uint64_t read)
+{
+    const progress_line *it = context;
+    const td_prepare_report *report = &it->work->report;
+    char line[160], count[32];
+    format_count(read, count, sizeof count);
+    snprintf(line, sizeof line, "%s: %s %s read", it->name, count, it->work->train.features ? "files" : "pairs");
+    if (report->line)
+        report->line(report->context, line, true);
+}
+
 static td_status build_anew(const preparation *work, const td_corpus_options *options, const td_tokenizer *tokenizer, const char *directory,
                             const char *name, td_corpus *ret_corpus, td_corpus_report *ret_report, td_error *error)
 {
     td_corpus corpus;
     TD_TRY(td_manifest_remove(directory, name, error));
-    TD_TRY(td_corpus_build(options, tokenizer, directory, name, &corpus, ret_report, error));
+    progress_line progress = {work, name};
+    td_corpus_options watched = *options;
+    watched.watch.progress = show_progress;
+    watched.watch.context = &progress;
+    TD_TRY(td_corpus_build(&watched, tokenizer, directory, name, &corpus, ret_report, error));
     td_status status = td_manifest_save(options, work->recipe->output, directory, name, &corpus, ret_report, error);
     if (status == TD_OK)
         *ret_corpus = corpus;
@@ -350,7 +391,7 @@ static td_status build_corpora(const preparation *work, td_prepared *prepared, t
     TD_TRY(build_corpus(work, &work->train, prepared->tokenizer, "train", &prepared->train, error));
     if (!work->recipe->data.validation.source.count)
         return TD_OK;
-    td_corpus_options options = corpus_options(work->recipe, true, work->train.features);
+    td_corpus_options options = corpus_options(work->recipe, true, work->train.features, work->report.stop);
     TD_TRY(build_corpus(work, &options, prepared->tokenizer, "validation", &prepared->validation, error));
     prepared->has_validation = true;
     return prepared->validation.count ? TD_OK : td_fail(error, TD_ERROR_ARGUMENT, "the validation corpus holds no usable pair");
@@ -358,7 +399,7 @@ static td_status build_corpora(const preparation *work, td_prepared *prepared, t
 
 td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepare_report report, td_prepared *ret_prepared, td_error *error)
 {
-    preparation work = {recipe, report, corpus_options(recipe, false, NULL)};
+    preparation work = {recipe, report, corpus_options(recipe, false, NULL, report.stop)};
     td_prepared prepared = {.lock = -1};
     TD_TRY(td_directory_create(recipe->output, error));
     TD_TRY(lock_output(recipe->output, &prepared.lock, error));
@@ -387,7 +428,7 @@ td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepar
 td_status td_prepare_corpora(const td_recipe *recipe, const td_feature_reader *features, td_prepare_report report, td_prepared *prepared,
                              td_error *error)
 {
-    preparation work = {recipe, report, corpus_options(recipe, false, features)};
+    preparation work = {recipe, report, corpus_options(recipe, false, features, report.stop)};
     return build_corpora(&work, prepared, error);
 }
 

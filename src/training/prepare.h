@@ -14,6 +14,7 @@ typedef struct td_prepared {
 typedef struct td_prepare_report {
     void (*line)(void *context, const char *line, bool transient); /* may be NULL */
     void *context;
+    const volatile sig_atomic_t *stop; /* or NULL; once set, reading ends with TD_ERROR_CANCELLED */
 } td_prepare_report;
 
 /* The directory, the lock and the tokenizer. restart: removes checkpoints, vocabulary and logs of an earlier run first. Else an

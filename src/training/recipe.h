@@ -91,6 +91,9 @@ typedef struct td_recipe_stack {
     bool bidirectional; /* from here on: encoder only */
     char *from;
     bool frozen;
+    struct {
+        td_string_list channels, strides;
+    } cnn; /* of a picture encoder trained from scratch */
     td_string_list subsampling; /* strides */
     int64_t pyramid_layers;
 } td_recipe_stack;
@@ -117,7 +120,7 @@ typedef struct td_recipe {
         struct {
             int kind, normalize;
             int64_t sampling_rate, width;
-            bool deltas;
+            bool deltas, speed_perturbation;
         } audio;
         struct {
             int64_t size;
@@ -139,7 +142,7 @@ typedef struct td_recipe {
         int64_t batch_tokens, shards, accumulation, max_steps, max_epochs, patience, warmup_steps;
         double max_minutes, learning_rate, minimum_learning_rate;
         int schedule, optimizer, precision, validation_metric, validation_tokenize;
-        double coverage_loss, beta1, beta2, epsilon, momentum, weight_decay, clip_norm;
+        double coverage_loss, doubly_stochastic, beta1, beta2, epsilon, momentum, weight_decay, clip_norm;
         double dropout, attention_dropout, activation_dropout, word_dropout;
         double label_smoothing, r_drop, scheduled_sampling, ctc_weight, ema;
         struct {

@@ -1,6 +1,7 @@
 /* What no single key can be checked for: keys that need, bound or imply one another. */
 #include "training/recipe_table.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool given(const td_recipe *recipe, const char *key)
@@ -91,6 +92,8 @@ static void fill_dependent(td_recipe *recipe)
         recipe->model.attention = TD_RECIPE_ATTENTION_ADDITIVE;
     if (recipe->training.ctc_weight == 1 && !given(recipe, "generation.ctc_weight"))
         recipe->generation.ctc_weight = 1;
+    if (recipe->task == TD_TASK_TRANSCRIBE && !given(recipe, "model.norm"))
+        recipe->model.norm = TD_RECIPE_NORM_PRE; /* the speech_to_text layout has no other */
     bool text_source = td_recipe_reads_text(recipe);
     if ((!recipe->data.vocabulary.shared || !text_source) && !given(recipe, "model.tie_embeddings"))
         recipe->model.tie_embeddings = TD_RECIPE_TIE_TWO_WAY;
@@ -119,12 +122,42 @@ static td_status check_speech(const td_recipe *recipe, td_error *error)
     return TD_OK;
 }
 
+/* Every entry a whole number from 1 to `most`, without a sign. */
+static bool are_sizes(const td_string_list *list, long most)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const char *text = list->items[i];
+        if (strlen(text) == 0 || strlen(text) > 5 || strspn(text, "0123456789") != strlen(text) || strtol(text, NULL, 10) < 1 ||
+            strtol(text, NULL, 10) > most)
+            return false;
+    }
+    return true;
+}
+
+static td_status check_pictures(const td_recipe *recipe, td_error *error)
+{
+    const td_string_list *channels = &recipe->model.encoder.cnn.channels, *strides = &recipe->model.encoder.cnn.strides;
+    bool pictures = recipe->task == TD_TASK_CAPTION;
+    if (*recipe->model.encoder.from && !pictures)
+        return fail(recipe, "model.encoder.from", error, "is for task: caption");
+    if (channels->count && (!pictures || *recipe->model.encoder.from))
+        return fail(recipe, "model.encoder.cnn.channels", error, "is for task: caption without model.encoder.from");
+    if (channels->count > 16 || !are_sizes(channels, 16384))
+        return fail(recipe, "model.encoder.cnn.channels", error, "must be at most 16 numbers of channels, like [32, 64, 128]");
+    if (strides->count && strides->count != channels->count)
+        return fail(recipe, "model.encoder.cnn.strides", error, "needs one stride for each of model.encoder.cnn.channels");
+    if (!are_sizes(strides, 8))
+        return fail(recipe, "model.encoder.cnn.strides", error, "must be strides from 1 to 8, like [2, 2, 1]");
+    return TD_OK;
+}
+
 /* Keys that only one kind of source has. */
 static td_status check_source(const td_recipe *recipe, td_error *error)
 {
     TD_TRY(check_speech(recipe, error));
-    if (*recipe->model.encoder.from && recipe->task != TD_TASK_CAPTION)
-        return fail(recipe, "model.encoder.from", error, "is for task: caption");
+    TD_TRY(check_pictures(recipe, error));
+    if (recipe->data.audio.speed_perturbation && recipe->task != TD_TASK_TRANSCRIBE)
+        return fail(recipe, "data.audio.speed_perturbation", error, "is for task: transcribe");
     if (recipe->training.spec_augment.time_masks + recipe->training.spec_augment.frequency_masks > 0 && recipe->task != TD_TASK_TRANSCRIBE)
         return fail(recipe, "training.spec_augment.time_masks", error, "is for task: transcribe");
     if (td_recipe_reads_text(recipe))
@@ -147,6 +180,10 @@ static td_status check_transformer(const td_recipe *recipe, td_error *error)
         return fail(recipe, "model.decoder.heads", error, "must divide model.decoder.width");
     if (encoder->width != decoder->width)
         return fail(recipe, "model.decoder.width", error, "a transformer's must equal model.encoder.width");
+    if (recipe->task == TD_TASK_TRANSCRIBE && recipe->model.norm != TD_RECIPE_NORM_PRE)
+        return fail(recipe, "model.norm", error, "must be pre in a transformer for speech");
+    if (recipe->task == TD_TASK_TRANSCRIBE && recipe->model.positions != TD_RECIPE_SINUSOIDAL)
+        return fail(recipe, "model.positions", error, "must be sinusoidal in a transformer for speech");
     if (recipe->model.coverage)
         return fail(recipe, "model.coverage", error, "is for recurrent models");
     if (recipe->model.input_feeding)
@@ -199,6 +236,9 @@ static td_status check_training(const td_recipe *recipe, td_error *error)
         return fail(recipe, "training.minimum_learning_rate", error, "is above training.learning_rate");
     if (recipe->training.coverage_loss > 0 && !recipe->model.copy && !recipe->model.coverage && !*recipe->model.from)
         return fail(recipe, "training.coverage_loss", error, "needs model.copy or model.coverage");
+    bool attends = recipe->model.type != TD_RECIPE_TRANSFORMER && recipe->model.attention != TD_RECIPE_ATTENTION_NONE;
+    if (recipe->training.doubly_stochastic > 0 && !attends && !*recipe->model.from)
+        return fail(recipe, "training.doubly_stochastic", error, "needs a recurrent model with attention");
     if (recipe->training.r_drop > 0 && recipe->model.copy)
         return fail(recipe, "training.r_drop", error, "does not go with model.copy");
     if (recipe->generation.min_length > recipe->generation.max_length)

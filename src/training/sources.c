@@ -9,6 +9,8 @@
 
 /* ---- mean and deviation of the training data ---- */
 
+enum { REPORT = 64 }; /* files between reports of progress */
+
 typedef struct moments {
     double *sum, *square; /* [width] */
     size_t width;
@@ -40,8 +42,11 @@ static td_status add_all(const td_frontend *frontend, const td_corpus_options *o
     td_pairs *pairs;
     td_text_pair pair;
     td_status status;
+    uint64_t read = 0;
     TD_TRY(td_pairs_open(options, &pairs, error));
     while ((status = td_pairs_next(pairs, &pair, error)) == TD_OK && pair.source) {
+        if (options->watch.progress && ++read % REPORT == 0)
+            options->watch.progress(options->watch.context, read);
         char *name = td_copy_bytes(pair.source, pair.source_bytes);
         td_text_pair named = pair;
         named.source = name;
@@ -76,12 +81,12 @@ static td_status write_moments(const moments *sums, json_t *config, td_error *er
 }
 
 /* `config` says "global": adds what that is. */
-static td_status measure(const td_recipe *recipe, json_t *config, const char *file, td_error *error)
+static td_status measure(const td_recipe *recipe, const td_corpus_watch *watch, json_t *config, const char *file, td_error *error)
 {
     td_frontend frontend = {0};
     moments sums = {0};
     td_corpus_options options = {.files = &recipe->data.train, .source_key = recipe->data.keys.source, .target_key = recipe->data.keys.target,
-                                 .folder = recipe->data.folder};
+                                 .folder = recipe->data.folder, .watch = *watch};
     json_t *plain = json_copy(config);
     td_status status = plain && json_object_set_new(plain, "normalize", json_string("none")) == 0 ? TD_OK : td_fail_memory(error, 0);
     if (status == TD_OK)
@@ -117,14 +122,14 @@ static bool take_earlier(const char *path, json_t *config)
     return same;
 }
 
-static td_status write_config(const td_recipe *recipe, td_error *error)
+static td_status write_config(const td_recipe *recipe, const td_corpus_watch *watch, td_error *error)
 {
     json_t *config = NULL;
     char *path = td_path_join(recipe->output, "preprocessor_config.json");
     td_status status = path ? td_model_preprocessor_config(recipe, &config, error) : td_fail_memory(error, 0);
     bool global = recipe->task == TD_TASK_TRANSCRIBE && recipe->data.audio.normalize == TD_RECIPE_NORM_GLOBAL;
     if (status == TD_OK && global && !take_earlier(path, config))
-        status = measure(recipe, config, path, error);
+        status = measure(recipe, watch, config, path, error);
     if (status == TD_OK)
         status = td_json_save_file(path, config, error);
     json_decref(config);
@@ -154,11 +159,14 @@ static td_status run_frozen(const td_sources *sources, size_t thread, const td_f
     return TD_OK;
 }
 
-static td_status read_features(void *context, const char *path, size_t thread, td_features *ret_features, td_error *error)
+static td_status read_features(void *context, const char *path, double speed, size_t thread, td_features *ret_features, td_error *error)
 {
     const td_sources *sources = context;
+    const td_frontend_kind *kind = sources->frontend.kind;
+    if (speed != 1)
+        return kind->read_at_speed(sources->frontend.state, path, speed, ret_features, error);
     if (!sources->network)
-        return sources->frontend.kind->read(sources->frontend.state, path, NULL, 0, ret_features, error);
+        return kind->read(sources->frontend.state, path, NULL, 0, ret_features, error);
     td_features pixels;
     TD_TRY(sources->frontend.kind->read(sources->frontend.state, path, NULL, 0, &pixels, error));
     td_status status = run_frozen(sources, thread, &pixels, ret_features, error);
@@ -180,11 +188,11 @@ static td_status describe(td_sources *sources, const td_recipe *recipe, td_error
     return status;
 }
 
-td_status td_sources_open(const td_recipe *recipe, td_pool *pool, td_sources *ret_sources, td_error *error)
+td_status td_sources_open(const td_recipe *recipe, td_pool *pool, const td_corpus_watch *watch, td_sources *ret_sources, td_error *error)
 {
     td_sources sources = {.threads = td_pool_threads(pool)};
     td_modality modality = recipe->task == TD_TASK_TRANSCRIBE ? TD_AUDIO : TD_IMAGE;
-    TD_TRY(write_config(recipe, error));
+    TD_TRY(write_config(recipe, watch, error));
     TD_TRY(td_frontend_open(recipe->output, modality, &sources.frontend, error));
     sources.arenas = td_allocate_array(sources.threads, sizeof *sources.arenas);
     td_status status = sources.arenas ? TD_OK : td_fail_memory(error, sources.threads * sizeof *sources.arenas);

@@ -389,12 +389,18 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
     td_tensor *overlap = NULL;
     if (stepper->gradient && options->coverage_loss > 0)
         overlap = td_coverage_loss(graph, copying.weights, target.ragged, (td_real)options->coverage_loss * loss_options.gradient_scale);
+    td_tensor *spread = NULL;
+    if (stepper->gradient && options->doubly_stochastic > 0)
+        spread = copying.weights ? td_doubly_stochastic_loss(graph, copying.weights, target.ragged, memory.ragged,
+                                                             (td_real)options->doubly_stochastic * loss_options.gradient_scale)
+                                 : td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "training.doubly_stochastic: this model has no such attention");
     td_tensor *loss = td_projected_cross_entropy(graph, hidden, td_graph_parameter(graph, projection.weight),
                                                  projection.bias ? td_graph_parameter(graph, projection.bias) : NULL, sides->target_out,
                                                  &loss_options, &result->nll);
     if (!loss)
         return;
-    result->loss += (1 - options->ctc_weight) * ((double)loss->data[0] + (overlap ? options->coverage_loss * (double)overlap->data[0] : 0));
+    result->loss += (1 - options->ctc_weight) * ((double)loss->data[0] + (overlap ? options->coverage_loss * (double)overlap->data[0] : 0) +
+                                                (spread ? options->doubly_stochastic * (double)spread->data[0] : 0));
     if (stepper->gradient)
         td_backward(graph, NULL, 0, NULL);
 }

@@ -15,7 +15,7 @@ typedef struct td_step_options {
     size_t shards;
     uint64_t seed;
     double label_smoothing, r_drop, bpe_dropout, word_dropout;
-    double coverage_loss; /* weight; 0: off */
+    double coverage_loss, doubly_stochastic; /* weights; 0: off */
     double scheduled_sampling; /* probability at step `max_steps`, rising from 0; from the start when max_steps is 0 */
     int64_t max_steps;
     size_t max_source_length; /* sampled sources are cut to it; 0: none are */

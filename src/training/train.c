@@ -151,6 +151,7 @@ static td_status set_up_network(training_run *run, td_error *error)
     TD_TRY(status);
     if (run->network.copies != run->recipe->model.copy)
         return td_fail(error, TD_ERROR_ARGUMENT, "model.copy: must be %s as in model.from", run->network.copies ? "true" : "false");
+    run->network.keeps_attention = run->recipe->training.doubly_stochastic > 0;
     run->network.rates = (td_dropout_rates){(td_real)run->recipe->training.dropout, (td_real)run->recipe->training.attention_dropout,
                                             (td_real)run->recipe->training.activation_dropout, (td_real)run->recipe->training.word_dropout};
     return load_starting_point(run, error);
@@ -190,6 +191,7 @@ static td_status set_up_steppers(training_run *run, td_error *error)
                                .shards = (size_t)(recipe->training.shards * recipe->training.accumulation),
                                .seed = (uint64_t)recipe->training.seed, .label_smoothing = recipe->training.label_smoothing,
                                .r_drop = recipe->training.r_drop, .coverage_loss = recipe->training.coverage_loss,
+                               .doubly_stochastic = recipe->training.doubly_stochastic,
                                .max_source_length = recipe->data.truncate_source ? (size_t)recipe->data.max_source_length : 0, .bpe_dropout = recipe->data.bpe_dropout,
                                .word_dropout = recipe->training.word_dropout,
                                .scheduled_sampling = recipe->training.scheduled_sampling, .max_steps = recipe->training.max_steps,
@@ -245,16 +247,27 @@ static td_status open_reports(training_run *run, td_error *error)
     return td_events_open(run->recipe->output, td_clock_wall_seconds(), run->state.step, &run->events, error);
 }
 
+static void show_measuring(void *context, uint64_t read)
+{
+    say(context, true, "mean and deviation: %llu files read", (unsigned long long)read);
+}
+
+static td_status open_sources(training_run *run, td_error *error)
+{
+    td_corpus_watch watch = {run->options->stop, show_measuring, run};
+    return td_sources_open(run->recipe, run->pool, &watch, &run->sources, error);
+}
+
 static td_status set_up(training_run *run, const char *path, td_error *error)
 {
     TD_TRY(load_recipe(run, path, error));
-    td_prepare_report report = {run->options->report, run->options->context};
+    td_prepare_report report = {run->options->report, run->options->context, run->options->stop};
     bool text = td_recipe_reads_text(run->recipe);
     TD_TRY(td_prepare_vocabulary(run->recipe, run->options->restart, report, &run->data, error));
     size_t threads = run->recipe->training.threads > 0 ? (size_t)run->recipe->training.threads : (size_t)td_cpu_count();
     TD_TRY(td_pool_new(threads, td_gemm_thread_setup, &run->pool, error));
     if (!text)
-        TD_TRY(td_sources_open(run->recipe, run->pool, &run->sources, error));
+        TD_TRY(open_sources(run, error));
     TD_TRY(set_up_network(run, error));
     if (run->recipe->task == TD_TASK_CAPTION && *run->recipe->model.encoder.from && run->recipe->model.encoder.frozen)
         TD_TRY(td_sources_use_frozen(&run->sources, &run->network, error));

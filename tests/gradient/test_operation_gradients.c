@@ -390,6 +390,19 @@ static td_tensor *coverage_loss(run *it)
     return loss;
 }
 
+/* The second sequence attends to four parts only: what lies after them counts for nothing. */
+static td_tensor *doubly_stochastic_loss(run *it)
+{
+    static const int32_t offsets[] = {0, 3, 4, 9}, sources[] = {0, 5, 9, 14};
+    td_tensor *weights = td_scale(&it->graph, input(it, 0), 1.3);
+    td_tensor *loss = td_doubly_stochastic_loss(&it->graph, weights, (td_ragged){3, offsets}, (td_ragged){3, sources}, 0.25);
+    if (loss) {
+        it->loss = loss->data[0];
+        it->loss_scale = 0.25;
+    }
+    return loss;
+}
+
 /* ---- pictures ---- */
 
 static td_tensor *relu6(run *it) { return td_activate(&it->graph, td_scale(&it->graph, input(it, 0), 8), TD_RELU6, 0); }
@@ -535,6 +548,7 @@ static const test_case cases[] = {
     {.name = "copying", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}, {1, 8}}},
     {.name = "copying, smoothed, no bias", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}}, .smoothing = 0.2},
     {.name = "coverage loss", .forward = coverage_loss, .shapes = {{9, 5}}},
+    {.name = "doubly stochastic loss", .forward = doubly_stochastic_loss, .shapes = {{9, 5}}},
     {.name = "r_drop", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}, {1, 9}}, .r_drop = 0.7},
     {.name = "r_drop, smoothed, no bias", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}}, .r_drop = 2.5, .smoothing = 0.1},
     {.name = "r_drop of many rows", .forward = cross_entropy, .shapes = {{150, 3}, {7, 3}, {1, 7}}, .r_drop = 1.5, .smoothing = 0.1},
