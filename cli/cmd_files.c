@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { WINDOW_NAMES = 256 };
 
@@ -35,6 +36,40 @@ static void print_text(const files_run *run, const char *name, const td_result *
     }
 }
 
+/* Where picture `number` (from 1) is drawn; malloc'ed. */
+static char *svg_path(const files_run *run, const char *name, size_t number)
+{
+    const char *path = run->values->attention, *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+    const char *dot = strrchr(path, '.'), *file = strrchr(path, '/');
+    size_t length = strlen(path), size = length + strlen(base) + 32;
+    size_t stem = dot && (!file || dot > file) ? (size_t)(dot - path) : length;
+    struct stat facts;
+    char *made = malloc(size);
+    if (!made)
+        return NULL;
+    if (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))
+        snprintf(made, size, "%s/%s.svg", path, base);
+    else if (run->single)
+        snprintf(made, size, "%s", path);
+    else
+        snprintf(made, size, "%.*s-%zu%s", (int)stem, path, number, path + stem);
+    return made;
+}
+
+static void draw_attention(files_run *run, size_t index, const char *name, const td_result *result)
+{
+    td_error error = {0};
+    char *path = svg_path(run, name, index + 1);
+    if (path && td_picture_overlay(result, 0, 0, name, path, &error) == TD_OK) {
+        free(path);
+        return;
+    }
+    cli_flush_output();
+    fprintf(stderr, "%s: %s\n", name, path ? error.message : "out of memory");
+    run->failed = true;
+    free(path);
+}
+
 static bool take_result(void *context, size_t index, const td_result *result, const td_error *error)
 {
     files_run *run = context;
@@ -44,6 +79,8 @@ static bool take_result(void *context, size_t index, const td_result *result, co
         cli_progress_clear(&run->progress);
         fprintf(stderr, "%s: %s\n", name, error->message);
         run->failed = true;
+    } else if (run->values->attention) {
+        draw_attention(run, index, name, result);
     }
     size_t tokens = 0;
     if (td_result_outputs(result, 0))

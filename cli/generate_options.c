@@ -137,6 +137,10 @@ const cli_option files_options[] = {
     SETTINGS_OPTION,
     JSON_OPTION,
     PROGRESS_OPTION,
+    {"attention", 0, CLI_TEXT, AT(attention), "FILE.svg",
+     "draw where the model looked in the picture for each word; of several pictures FILE-1.svg, FILE-2.svg, ..., or, if it "
+     "is a directory, in it one named like each picture",
+     0, 0},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };
 

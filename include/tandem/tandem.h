@@ -200,6 +200,10 @@ TD_API const float *td_result_token_logprobs(const td_result *result, size_t inp
  * when the model has none. */
 TD_API const float *td_result_attention(const td_result *result, size_t input, size_t output, size_t *ret_rows,
                                         size_t *ret_columns);
+/* Draws where a captioner looked as an SVG: the picture, once for each word of the output, bright where the word's attention was. `picture`
+ * is the file that input `input` was read from. Needs options->attention. */
+TD_API td_status td_picture_overlay(const td_result *result, size_t input, size_t output, const char *picture, const char *svg_path,
+                                    td_error *error);
 /* The source as the encoder saw it. */
 TD_API const int32_t *td_result_source_ids(const td_result *result, size_t input, size_t *ret_count);
 TD_API const char *td_result_source_piece(const td_result *result, size_t input, size_t position);

@@ -17,6 +17,8 @@ static const double BLUR = 0.35;
 typedef struct overlay {
     td_buffer svg;
     double height, cell_width, cell_height; /* of a panel and of a cell of the grid */
+    double left, top, width, tall;          /* of the grid in its panel */
+    bool whole;                             /* the grid fills the panel */
     size_t rows, columns;
 } overlay;
 
@@ -59,10 +61,11 @@ static void append_definitions(overlay *it, const char *media_type, const td_buf
     td_buffer_format(&it->svg,
                      "<defs>\n<filter id=\"smooth\" filterUnits=\"userSpaceOnUse\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">"
                      "<feGaussianBlur stdDeviation=\"%.2f %.2f\"/></filter>\n"
+                     "<clipPath id=\"seen\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n"
                      "<clipPath id=\"panel\"><rect width=\"%d\" height=\"%.1f\"/></clipPath>\n"
                      "<image id=\"picture\" width=\"%d\" height=\"%.1f\" preserveAspectRatio=\"none\" href=\"data:%s;base64,",
-                     -it->cell_width, -it->cell_height, PANEL_WIDTH + 2 * it->cell_width, it->height + 2 * it->cell_height,
-                     it->cell_width * BLUR, it->cell_height * BLUR, PANEL_WIDTH, it->height, PANEL_WIDTH, it->height, media_type);
+                     it->left - it->cell_width, it->top - it->cell_height, it->width + 2 * it->cell_width, it->tall + 2 * it->cell_height,
+                     it->cell_width * BLUR, it->cell_height * BLUR, it->left, it->top, it->width, it->tall, PANEL_WIDTH, it->height, PANEL_WIDTH, it->height, media_type);
     append_base64(&it->svg, (const uint8_t *)bytes->data, bytes->length);
     td_buffer_text_append(&it->svg, "\"/>\n</defs>\n");
 }
@@ -73,6 +76,9 @@ static void append_veil(overlay *it, const float *weights)
     float largest = 0;
     for (size_t i = 0; i < it->rows * it->columns; i++)
         largest = weights[i] > largest ? weights[i] : largest;
+    if (!it->whole) /* what the model has not seen */
+        td_buffer_format(&it->svg, "<path fill-rule=\"evenodd\" opacity=\"0.85\" d=\"M0 0H%dV%.1fH0ZM%.1f %.1fh%.1fv%.1fh%.1fZ\"/>\n<g clip-path=\"url(#seen)\">\n",
+                         PANEL_WIDTH, it->height, it->left, it->top, it->width, it->tall, -it->width);
     td_buffer_text_append(&it->svg, "<g filter=\"url(#smooth)\">\n");
     for (size_t y = 0; y < it->rows; y++)
         for (size_t x = 0; x < it->columns; x++) {
@@ -80,10 +86,10 @@ static void append_veil(overlay *it, const float *weights)
             double top = y == 0 ? -1 : (double)y, bottom = y + 1 == it->rows ? (double)y + 2 : (double)y + 1;
             double share = largest > 0 ? (double)(weights[y * it->columns + x] / largest) : 0;
             td_buffer_format(&it->svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" opacity=\"%.3f\"/>\n",
-                             left * it->cell_width, top * it->cell_height, (right - left) * it->cell_width, (bottom - top) * it->cell_height,
+                             it->left + left * it->cell_width, it->top + top * it->cell_height, (right - left) * it->cell_width, (bottom - top) * it->cell_height,
                              0.85 * (1 - share));
         }
-    td_buffer_text_append(&it->svg, "</g>\n");
+    td_buffer_text_append(&it->svg, it->whole ? "</g>\n" : "</g>\n</g>\n");
 }
 
 /* Panel 0 is the picture by itself. */
@@ -123,8 +129,23 @@ static void append_all(overlay *it, const char *media_type, const td_buffer *byt
     td_buffer_text_append(&it->svg, "</svg>\n");
 }
 
+static void set_sizes(overlay *it, const td_picture *picture, const td_frontend_kind *kind, const void *state)
+{
+    td_picture_part part = {0, 0, 1, 1};
+    if (kind && kind->seen)
+        part = kind->seen(state, picture->height, picture->width);
+    it->height = (double)PANEL_WIDTH * (double)picture->height / (double)picture->width;
+    it->whole = part.left == 0 && part.top == 0 && part.width == 1 && part.height == 1;
+    it->left = part.left * PANEL_WIDTH;
+    it->top = part.top * it->height;
+    it->width = part.width * PANEL_WIDTH;
+    it->tall = part.height * it->height;
+    it->cell_width = it->width / (double)it->columns;
+    it->cell_height = it->tall / (double)it->rows;
+}
+
 td_status td_overlay_write(const char *path, const char *picture_path, const char *const *words, const float *weights, size_t count,
-                           size_t rows, size_t columns, td_error *error)
+                           size_t rows, size_t columns, const td_frontend_kind *kind, const void *state, td_error *error)
 {
     if (rows == 0 || columns == 0)
         return td_fail(error, TD_ERROR_ARGUMENT, "attention: a grid of %zu x %zu cells", rows, columns);
@@ -136,9 +157,7 @@ td_status td_overlay_write(const char *path, const char *picture_path, const cha
     if (status == TD_OK)
         status = td_picture_decode(td_buffer_text(&bytes), bytes.length, picture_path, &picture, error);
     if (status == TD_OK) {
-        it.height = (double)PANEL_WIDTH * (double)picture.height / (double)picture.width;
-        it.cell_width = (double)PANEL_WIDTH / (double)columns;
-        it.cell_height = it.height / (double)rows;
+        set_sizes(&it, &picture, kind, state);
         append_all(&it, td_picture_media_type(bytes.data, bytes.length), &bytes, words, weights, count);
         status = td_buffer_ok(&it.svg) ? td_file_write(path, it.svg.data, it.svg.length, error) : td_fail_memory(error, it.svg.length);
     }

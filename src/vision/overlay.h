@@ -2,11 +2,12 @@
 #ifndef TD_VISION_OVERLAY_H
 #define TD_VISION_OVERLAY_H
 
-#include "base/error.h"
+#include "frontend/kind.h"
 
-/* weights [count, rows * columns], not negative: of each word over a grid that covers the picture, from the top left. The picture's own
+/* weights [count, rows * columns], not negative: of each word over a grid, from the top left. The grid covers what the front end sees
+ * of a picture, and what lies outside is dark; kind NULL: it covers all. The picture's own
  * bytes are embedded, so the file stands alone. */
 td_status td_overlay_write(const char *path, const char *picture_path, const char *const *words, const float *weights, size_t count,
-                           size_t rows, size_t columns, td_error *error);
+                           size_t rows, size_t columns, const td_frontend_kind *kind, const void *state, td_error *error);
 
 #endif

@@ -110,6 +110,24 @@ static td_status take_picture(const void *state, const td_raw_picture *raw, td_f
     return status;
 }
 
+static td_picture_part seen(const void *state, size_t height, size_t width)
+{
+    const td_processor_config *it = state;
+    size_t resized_height = height, resized_width = width;
+    if (it->do_resize)
+        td_processor_target(it, height, width, &resized_height, &resized_width);
+    double tall = (double)resized_height, wide = (double)resized_width, high = tall, across = wide;
+    if (it->do_resize && it->crops_by_ratio)
+        high = across = (double)it->size.shortest_edge;
+    if (it->do_center_crop) {
+        high = (double)it->crop_size.height;
+        across = (double)it->crop_size.width;
+    }
+    if (tall < 1 || wide < 1)
+        return (td_picture_part){0, 0, 1, 1};
+    return (td_picture_part){(wide - across) / 2 / wide, (tall - high) / 2 / tall, across / wide, high / tall};
+}
+
 const td_frontend_kind td_frontend_picture = {
     .modality = TD_IMAGE,
     .open = open_processor,
@@ -117,4 +135,5 @@ const td_frontend_kind td_frontend_picture = {
     .width = count_channels,
     .read = read_picture,
     .take_picture = take_picture,
+    .seen = seen,
 };

@@ -314,7 +314,7 @@ static void test_overlay(void **state)
     const char *const words[] = {"a", "<dog & \"cat\">", "caf\xc3\xa9 \xff"};
     float weights[3 * 6] = {0.5f, 0.25f, 0.25f, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
     td_error error;
-    assert_int_equal(td_overlay_write(path, FOLDER "exif-6.jpg", words, weights, 3, 2, 3, &error), TD_OK);
+    assert_int_equal(td_overlay_write(path, FOLDER "exif-6.jpg", words, weights, 3, 2, 3, NULL, NULL, &error), TD_OK);
     td_buffer svg = TD_BUFFER_INIT;
     assert_int_equal(td_file_read(path, 0, &svg, &error), TD_OK);
     const char *text = td_buffer_text(&svg);
@@ -328,9 +328,9 @@ static void test_overlay(void **state)
     assert_int_equal(occurrences(text, "/2Q==\"/>") + occurrences(text, "/9k=\"/>") + occurrences(text, "/Z\"/>"), 1); /* ff d9: to the end */
     td_buffer_free(&svg);
     weights[4] = -1;
-    assert_int_equal(td_overlay_write(path, FOLDER "exif-6.jpg", words, weights, 3, 2, 3, &error), TD_ERROR_NUMERIC);
-    assert_int_equal(td_overlay_write(path, FOLDER "values.bin", words, weights + 6, 2, 2, 3, &error), TD_ERROR_UNSUPPORTED);
-    assert_int_equal(td_overlay_write(path, FOLDER "absent.png", words, weights + 6, 2, 2, 3, &error), TD_ERROR_IO);
+    assert_int_equal(td_overlay_write(path, FOLDER "exif-6.jpg", words, weights, 3, 2, 3, NULL, NULL, &error), TD_ERROR_NUMERIC);
+    assert_int_equal(td_overlay_write(path, FOLDER "values.bin", words, weights + 6, 2, 2, 3, NULL, NULL, &error), TD_ERROR_UNSUPPORTED);
+    assert_int_equal(td_overlay_write(path, FOLDER "absent.png", words, weights + 6, 2, 2, 3, NULL, NULL, &error), TD_ERROR_IO);
     assert_int_equal(td_directory_remove(directory, NULL), TD_OK);
 }
 
