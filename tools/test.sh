@@ -78,7 +78,7 @@ export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 # One OpenMP thread: under load its threads would wait busily for each other, and the thread sanitizer cannot see its barriers.
 # The threads under test are our own.
 export OMP_NUM_THREADS=1
-sanitizer_pass asan address,undefined '^(unit|golden|gradient|fault)/'
+sanitizer_pass asan address,undefined '^(unit|golden|gradient|fault|fuzz)/'
 sanitizer_pass tsan thread '(thread|pool|training)'
 
 heading "the tree"

@@ -1,18 +1,6 @@
 #!/usr/bin/env bash
 # tandem evaluate: figures, files, and what it says when called wrongly.
-set -u
-tandem=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-check() { # what, expected, got
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/common.sh"
 
 fails() { # what, exit code, part of the message, command...
     local what=$1 code=$2 part=$3 output got

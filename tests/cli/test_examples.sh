@@ -1,19 +1,7 @@
 #!/usr/bin/env bash
 # The example programs, built with everything else, print what their sources promise.
-set -u
-programs=$(dirname "$1")
-source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-check() { # what, expected, got
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/common.sh"
+programs=$(dirname "$tandem")
 
 check 'lstm_layer' '[3, 5, 20]
 [1, 3, 20]

@@ -1,19 +1,6 @@
 #!/usr/bin/env bash
 # tandem vocabulary and average, and the program of the header.
-set -u
-tandem=$1
-source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-check() { # what, expected, got
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/common.sh"
 
 fails() { # exit code, message, command...
     local code=$1 message=$2 output

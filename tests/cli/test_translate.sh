@@ -1,19 +1,6 @@
 #!/usr/bin/env bash
 # tandem translate, score and inspect with a tiny model: what transformers makes of it, line ends, broken lines, full disks.
-set -u
-tandem=$1
-source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-check() { # what, expected, got
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/common.sh"
 
 mkdir model
 cp "$source"/tests/golden/marian-tokenizer/* "$source"/tests/golden/tiny-translator/* model/
