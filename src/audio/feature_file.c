@@ -1,14 +1,10 @@
 #include "audio/feature_file.h"
 
-#include "base/reader.h"
+#include "io/npy.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define NPY_MAGIC "\x93NUMPY"
 
 static uint32_t big_endian(const uint8_t *at)
 {
@@ -38,7 +34,7 @@ td_feature_format td_feature_format_of(const char *name, const uint8_t *head, si
     bool big;
     if (ends_in(name, ".mfc"))
         return TD_MFC;
-    if (ends_in(name, ".npy") || (head_length >= 6 && memcmp(head, NPY_MAGIC, 6) == 0))
+    if (ends_in(name, ".npy") || (head_length >= 6 && memcmp(head, TD_NPY_MAGIC, 6) == 0))
         return TD_NPY;
     return head_length >= 4 && size > 4 && counts_match(head, size, &big) ? TD_MFC : TD_NOT_FEATURES;
 }
@@ -65,88 +61,19 @@ static td_status lay_out_mfc(const char *name, const uint8_t *bytes, size_t leng
     return TD_OK;
 }
 
-/* What follows `'key':` in the header, which is a Python dictionary's text; NULL when absent. */
-static const char *header_value(const char *header, const char *key)
-{
-    const char *at = strstr(header, key);
-    if (!at)
-        return NULL;
-    at += strlen(key);
-    return at + strspn(at, " :");
-}
-
-static bool parse_shape(const char *at, value_layout *layout)
-{
-    char *end;
-    if (*at++ != '(')
-        return false;
-    size_t *sizes[2] = {&layout->rows, &layout->width};
-    for (int i = 0; i < 2; i++) {
-        at += strspn(at, " ");
-        if (*at < '0' || *at > '9')
-            return false;
-        errno = 0;
-        unsigned long long size = strtoull(at, &end, 10);
-        if (errno || size > SIZE_MAX / 16)
-            return false;
-        *sizes[i] = (size_t)size;
-        at = end + strspn(end, " ");
-        if (*at++ != (i == 0 ? ',' : ')'))
-            return false;
-    }
-    return true;
-}
-
-static td_status parse_npy_header(const char *name, const char *header, value_layout *ret_layout, td_error *error)
-{
-    static const struct {
-        const char *text;
-        bool big, is_double;
-    } types[] = {{"'<f4'", false, false}, {"'<f8'", false, true}, {"'>f4'", true, false}, {"'>f8'", true, true}};
-    const char *type = header_value(header, "'descr'"), *order = header_value(header, "'fortran_order'"), *shape = header_value(header, "'shape'");
-    if (!type || !order || !shape)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: the .npy header lacks 'descr', 'fortran_order' or 'shape'", name);
-    value_layout layout = {0};
-    size_t i = 0;
-    while (i < sizeof types / sizeof *types && strncmp(type, types[i].text, 5) != 0)
-        i++;
-    if (i == sizeof types / sizeof *types)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'descr': %.8s is not supported (float32, float64)", name, type);
-    if (strncmp(order, "False", 5) != 0)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'fortran_order' must be False", name);
-    if (!parse_shape(shape, &layout))
-        return td_fail(error, TD_ERROR_FORMAT, "%s: 'shape': %.24s must be (frames, width)", name, shape);
-    layout.big = types[i].big;
-    layout.is_double = types[i].is_double;
-    *ret_layout = layout;
-    return TD_OK;
-}
-
 static td_status lay_out_npy(const char *name, const uint8_t *bytes, size_t length, size_t width, value_layout *ret_layout, td_error *error)
 {
-    td_reader reader = td_reader_of(bytes, length);
-    const uint8_t *magic = td_read_bytes(&reader, 6);
-    uint8_t version = td_read_u8(&reader);
-    td_read_u8(&reader);
-    size_t header_length = version == 1 ? td_read_u16(&reader) : td_read_u32(&reader);
-    const uint8_t *header = td_read_bytes(&reader, header_length);
-    if (!magic || !header || memcmp(magic, NPY_MAGIC, 6) != 0 || version < 1 || version > 3)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: truncated or not an .npy file", name);
-    char *text = td_copy_bytes((const char *)header, header_length);
-    if (!text)
-        return td_fail_memory(error, header_length);
-    value_layout layout;
-    td_status status = parse_npy_header(name, text, &layout, error);
-    td_release(text);
-    TD_TRY(status);
-    if (layout.width != width)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: frames of %zu values; the model takes %zu", name, layout.width, width);
-    size_t total;
-    if (td_multiply_overflows(layout.rows, width * (layout.is_double ? 8 : 4), &total) || total != td_reader_left(&reader))
-        return td_fail(error, TD_ERROR_FORMAT, "%s: 'shape' speaks of %zu frames of %zu values, the file has %zu bytes of them", name, layout.rows,
-                       width, td_reader_left(&reader));
-    layout.values = bytes + reader.position;
-    *ret_layout = layout;
+    td_npy array;
+    TD_TRY(td_npy_parse(name, bytes, length, &array, error));
+    if (array.dtype != TD_F32 && array.dtype != TD_F64)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'descr': %s is not supported (float32, float64)", name, td_dtype_name(array.dtype));
+    if (array.fortran)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'fortran_order' must be False", name);
+    if (array.rank != 2)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: 'shape' has %zu dimensions; it must be (frames, width)", name, array.rank);
+    if (array.shape[1] != width)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: frames of %zu values; the model takes %zu", name, array.shape[1], width);
+    *ret_layout = (value_layout){.values = array.values, .rows = array.shape[0], .width = width, .big = array.big, .is_double = array.dtype == TD_F64};
     return TD_OK;
 }
 

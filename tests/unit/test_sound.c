@@ -328,9 +328,9 @@ static void test_npy(void **state)
     static const struct {
         const char *type, *order, *shape, *part;
     } wrong[] = {
-        {"<f2", "False", "(2, 3)", "'descr': '<f2'"},
+        {"<c8", "False", "(2, 3)", "'descr': '<c8'"},
         {"<f4", "True", "(2, 3)", "'fortran_order'"},
-        {"<f4", "False", "(6,)", "'shape': (6,)"},
+        {"<f4", "False", "(6,)", "'shape'"},
         {"<f4", "False", "(2, 3, 1)", "'shape'"},
         {"<f4", "False", "(3, 2)", "frames of 2 values; the model takes 3"},
         {"<f4", "False", "(9223372036854775807, 3)", "'shape'"},
