@@ -292,6 +292,12 @@ static td_status open_root(td_tokenizer *tokenizer, const char *directory, const
     TD_TRY(read_post_processor(tokenizer, json_object_get(root, "post_processor"), file, 0, error));
     TD_TRY(name_specials(tokenizer, directory, error));
     TD_TRY(read_clean_up(state, directory, error));
+    /* Files that name no tokens: what goes around every text says which they are. */
+    const td_ids *before = &tokenizer->prefix[TD_SOURCE], *after = &tokenizer->suffix[TD_SOURCE];
+    if (tokenizer->bos < 0 && before->length)
+        tokenizer->bos = before->data[0];
+    if (tokenizer->eos < 0 && after->length)
+        tokenizer->eos = after->data[after->length - 1];
     index_added(&state->sets[0]);
     index_added(&state->sets[1]);
     return TD_OK;
