@@ -1,16 +1,13 @@
-/* tandem caption, transcribe: names of pictures or sounds in, a line of text for each out. A file that cannot be read
- * is named on standard error; the others are answered all the same. */
-#include "generate_options.h"
+/* tandem caption, and transcribe where single outputs are asked for: names of pictures or sounds in, a line of text for each out. A file
+ * that cannot be read is named on standard error; the others are answered all the same. */
+#include "file_names.h"
 #include "interrupt.h"
-#include "line_stream.h"
 #include "progress.h"
 #include "result_output.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { WINDOW_NAMES = 256 };
 
 typedef struct files_run {
     const cli_command *command;
@@ -19,8 +16,7 @@ typedef struct files_run {
     td_generate_options options;
     td_batch_options batch;
     const volatile sig_atomic_t *stop;
-    const char *names[WINDOW_NAMES]; /* of the window */
-    size_t count;
+    const char *const *names; /* of those at hand */
     bool single; /* one file: its text alone is printed */
     bool failed;
     cli_progress progress;
@@ -93,13 +89,13 @@ static bool take_result(void *context, size_t index, const td_result *result, co
     return cli_output_ok();
 }
 
-static int answer_window(files_run *run)
+static int answer(void *context, const char *const *names, size_t count)
 {
+    files_run *run = context;
     td_error error;
-    td_status status =
-        td_generate_batch(run->model, run->names, run->count, &run->options, &run->batch, take_result, run, &error);
-    run->batch.first_index += run->count;
-    run->count = 0;
+    run->names = names;
+    td_status status = td_generate_batch(run->model, names, count, &run->options, &run->batch, take_result, run, &error);
+    run->batch.first_index += count;
     if (status == TD_OK)
         return cli_flush_output() ? -1 : CLI_FAILED;
     cli_progress_clear(&run->progress);
@@ -108,44 +104,7 @@ static int answer_window(files_run *run)
     return cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
 }
 
-static int answer_names(files_run *run, char **names, int count)
-{
-    int code = -1;
-    run->single = count == 1;
-    for (int i = 0; i < count && code < 0; i++) {
-        run->names[run->count++] = names[i];
-        if (run->count == WINDOW_NAMES || i + 1 == count)
-            code = answer_window(run);
-    }
-    return code;
-}
-
-static int answer_list(files_run *run, const char *list)
-{
-    line_stream lines;
-    stream_line line;
-    stream_read outcome = STREAM_END;
-    int code = -1;
-    if (!line_stream_open(&lines, &list, 1, run->stop))
-        return cli_complain(run->command, CLI_FAILED, "out of memory");
-    do {
-        char *kept[WINDOW_NAMES];
-        size_t count = 0;
-        while (count < WINDOW_NAMES && (outcome = line_stream_next(&lines, &line)) == STREAM_LINE) {
-            kept[count++] = line.text;
-            if (*line.text)
-                run->names[run->count++] = line.text;
-        }
-        run->failed |= outcome == STREAM_FAILED;
-        code = answer_window(run);
-        for (size_t i = 0; i < count; i++)
-            free(kept[i]);
-    } while (code < 0 && outcome == STREAM_LINE && !*run->stop);
-    line_stream_close(&lines);
-    return code;
-}
-
-static int check_arguments(const cli_command *command, const generate_values *values, int positional)
+int files_check(const cli_command *command, const generate_values *values, int positional)
 {
     if (!positional == !values->list)
         return cli_complain(command, CLI_USAGE, "give the files to read, or --list FILE with their names");
@@ -154,28 +113,33 @@ static int check_arguments(const cli_command *command, const generate_values *va
     return -1;
 }
 
+int files_answer(const cli_command *command, const generate_values *values, td_model *model, char **names, int count)
+{
+    files_run run = {.command = command, .values = values, .model = model, .single = count == 1, .batch = TD_BATCH_OPTIONS_INIT};
+    run.stop = cli_catch_interrupt();
+    run.options = generate_library_options(values);
+    run.batch.threads = (size_t)values->threads;
+    run.batch.batch_tokens = (size_t)values->batch_tokens;
+    run.batch.cancel = run.stop;
+    cli_progress_begin(&run.progress, values->progress, "files", values->list ? 0 : (uint64_t)count);
+    int code = file_names_each(&(file_names){command, values->list, names, count, run.stop}, answer, &run, &run.failed);
+    cli_progress_end(&run.progress);
+    return cli_finish_output(command, code < 0 ? (run.failed ? CLI_FAILED : CLI_DONE) : code);
+}
+
 int cmd_files(const cli_command *command, int argc, char **argv)
 {
     generate_values values = generate_values_default();
-    files_run run = {.command = command, .values = &values, .batch = TD_BATCH_OPTIONS_INIT};
+    td_model *model = NULL;
     int positional = 0;
     int code = cli_parse(command, argc, argv, &values, &positional);
     if (code < 0)
-        code = check_arguments(command, &values, positional);
+        code = files_check(command, &values, positional);
     if (code < 0)
-        code = generate_open_model(command, &values, &run.model);
-    if (code < 0) {
-        run.stop = cli_catch_interrupt();
-        run.options = generate_library_options(&values);
-        run.batch.threads = (size_t)values.threads;
-        run.batch.batch_tokens = (size_t)values.batch_tokens;
-        run.batch.cancel = run.stop;
-        cli_progress_begin(&run.progress, values.progress, "files", values.list ? 0 : (uint64_t)positional);
-        code = values.list ? answer_list(&run, values.list) : answer_names(&run, argv + 1, positional);
-        cli_progress_end(&run.progress);
-        code = cli_finish_output(command, code < 0 ? (run.failed ? CLI_FAILED : CLI_DONE) : code);
-    }
-    td_model_close(run.model);
+        code = generate_open_model(command, &values, &model);
+    if (code < 0)
+        code = files_answer(command, &values, model, argv + 1, positional);
+    td_model_close(model);
     cli_release(command->options, &values);
     return code;
 }

@@ -20,11 +20,12 @@ struct cli_command {
 int cmd_average(const cli_command *command, int argc, char **argv);
 int cmd_convert(const cli_command *command, int argc, char **argv);
 int cmd_evaluate(const cli_command *command, int argc, char **argv);
-int cmd_files(const cli_command *command, int argc, char **argv); /* caption, transcribe */
+int cmd_files(const cli_command *command, int argc, char **argv); /* caption */
 int cmd_generate(const cli_command *command, int argc, char **argv); /* translate, summarize, generate */
 int cmd_inspect(const cli_command *command, int argc, char **argv);
 int cmd_plot(const cli_command *command, int argc, char **argv);
 int cmd_score(const cli_command *command, int argc, char **argv);
+int cmd_transcribe(const cli_command *command, int argc, char **argv);
 int cmd_train(const cli_command *command, int argc, char **argv);
 int cmd_vocabulary(const cli_command *command, int argc, char **argv);
 
@@ -37,6 +38,7 @@ extern const cli_option inspect_options[];
 extern const cli_option plot_options[];
 extern const cli_option score_options[];
 extern const cli_option train_options[];
+extern const cli_option transcribe_options[];
 extern const cli_option vocabulary_options[];
 
 #endif

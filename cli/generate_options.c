@@ -116,10 +116,6 @@ const cli_option generate_options[] = {
     {"keys", 0, CLI_TEXT, AT(keys), "SOURCE[,TARGET]",
      "lines are JSON objects that have their text under the key SOURCE; a second key is for `tandem score`", 0, 0},
     OUTPUT_OPTION,
-    {"split", 0, CLI_CHOICE, AT(split), "auto|sentences|none",
-     "lines of more tokens than models of sentences read well (100, or the most the model takes) go in sentence by sentence, and the "
-     "outputs are joined with what stood between them (default: auto, sentences for translate, none for other verbs)",
-     0, 0},
     SETTINGS_OPTION,
     JSON_OPTION,
     PROGRESS_OPTION,
@@ -145,6 +141,35 @@ const cli_option files_options[] = {
      "draw where the model looked in the picture for each word; of several pictures FILE-1.svg, FILE-2.svg, ..., or, if it "
      "is a directory, in it one named like each picture",
      0, 0},
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
+};
+
+const cli_option transcribe_options[] = {
+    MODEL_OPTION,
+    {"list", 0, CLI_TEXT, AT(list), "FILE", "read the names of the files from FILE, one a line (-: standard input)", 0,
+     0},
+    {"format", 0, CLI_CHOICE, AT(format), "text|srt|vtt|json",
+     "text; subtitles of one file; or a JSON object a file, with segments and their times (default: text)", 0, 0},
+    {"timestamps", 0, CLI_FLAG, AT(timestamps), NULL, "text with times: a line for each segment", 0, 0},
+    {"longest-segment", 0, CLI_REAL, AT(longest), "S",
+     "models for utterances: seconds of sound read in one piece; without a pause, it is cut where it is quietest (default: 20)", 1, 3600},
+    {"pause", 0, CLI_REAL, AT(pause), "S", "models for utterances: seconds of quiet that end a segment (default: 0.5)", 0.05, 60},
+    {"language", 0, CLI_TEXT, AT(language), "LANG",
+     "Whisper: the language spoken, as en or de; auto: detected at the beginning (default: as the model says)", 0, 0},
+    {"task", 0, CLI_CHOICE, AT(task), "default|transcribe|translate", "Whisper: write what is said, or its English translation", 0, 0},
+    {"word-timestamps", 0, CLI_FLAG, AT(words), NULL, "Whisper, with --format json: the times of words", 0, 0},
+    {"fallback", 0, CLI_FLAG, AT(fallback), NULL,
+     "Whisper: decode what came out badly (log-probability below -1, compression above 2.4) at rising temperatures; skip silence", 0, 0},
+    {"condition-on-previous", 0, CLI_FLAG, AT(condition), NULL, "Whisper: tell each window the text before it", 0, 0},
+    SEARCH_OPTIONS,
+    {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    PRECISION_OPTION,
+    THREADS_OPTION,
+    BATCH_OPTION,
+    OUTPUT_OPTION,
+    SETTINGS_OPTION,
+    PROGRESS_OPTION,
+    JSON_OPTION,
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };
 
@@ -202,7 +227,6 @@ td_generate_options generate_library_options(const generate_values *values)
     options.settings = values->settings.items;
     options.setting_count = values->settings.count;
     options.attention = values->attention != NULL;
-    options.split = values->split == 1 ? TD_SPLIT_SENTENCES : TD_SPLIT_NONE;
     return options;
 }
 

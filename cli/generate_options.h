@@ -13,10 +13,13 @@ typedef struct generate_values {
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample, json, stream;
     int input, output; /* td_input_kind */
-    int split;         /* 0: as the verb has it, 1: sentences, 2: none */
     int progress;      /* for cli_progress_begin */
     int precision;     /* index into the choices */
     cli_list settings;
+    const char *language;
+    int format, task; /* transcribe: index into the choices */
+    bool timestamps, words, fallback, condition;
+    double longest, pause;
 } generate_values;
 
 generate_values generate_values_default(void);

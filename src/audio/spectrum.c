@@ -134,15 +134,19 @@ static void log_mel_row(const td_spectrum *spectrum, const float *samples, size_
         row[i] = (float)log10(fmax(scratch->energies[i], 1e-10));
 }
 
-/* Nothing lies more than 8 decades below the loudest; then about -1 to 1. */
+void td_spectrum_clamp(float *values, size_t count, float loudest)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = (fmaxf(values[i], loudest - 8.0f) + 4.0f) / 4.0f;
+}
+
 static void clamp_to_loudest(td_features *features)
 {
     size_t total = features->rows * features->width;
     float loudest = -FLT_MAX;
     for (size_t i = 0; i < total; i++)
         loudest = fmaxf(loudest, features->data[i]);
-    for (size_t i = 0; i < total; i++)
-        features->data[i] = (fmaxf(features->data[i], loudest - 8.0f) + 4.0f) / 4.0f;
+    td_spectrum_clamp(features->data, total, loudest);
 }
 
 /* One row of Kaldi's features; frame `index` begins at index * shift. */
@@ -215,5 +219,17 @@ td_status td_spectrum_compute(const td_spectrum *spectrum, const char *name, con
         clamp_to_loudest(&features);
     td_release(block);
     *ret_features = features;
+    return TD_OK;
+}
+
+td_status td_spectrum_log_energies(const td_spectrum *spectrum, const float *samples, size_t count, size_t first, size_t frames, float *rows,
+                                   td_error *error)
+{
+    call_memory scratch;
+    double *block = NULL;
+    TD_TRY(allocate_scratch(spectrum, &scratch, &block, error));
+    for (size_t i = 0; i < frames; i++)
+        log_mel_row(spectrum, samples, count, first + i, &scratch, rows + i * spectrum->options.mel_bins);
+    td_release(block);
     return TD_OK;
 }

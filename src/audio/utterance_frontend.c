@@ -302,6 +302,12 @@ static td_status front_take(const void *state, const td_raw_sound *sound, td_fea
     return compute(front, "sound in memory", stream, 1, ret_features, error);
 }
 
+static size_t front_rate(const void *state, const char *path)
+{
+    const front_end *front = state;
+    return front->from_sound && (!path || file_format(front, path, NULL, 0) == TD_NOT_FEATURES) ? front->rate : 0;
+}
+
 const td_frontend_kind td_speech_to_text_frontend = {
     .modality = TD_AUDIO,
     .open = speech_to_text_open,
@@ -310,6 +316,7 @@ const td_frontend_kind td_speech_to_text_frontend = {
     .read = front_read,
     .read_at_speed = front_read_at_speed,
     .take_sound = front_take,
+    .sound_rate = front_rate,
 };
 
 const td_frontend_kind td_tandem_sound_frontend = {
@@ -320,4 +327,5 @@ const td_frontend_kind td_tandem_sound_frontend = {
     .read = front_read,
     .read_at_speed = front_read_at_speed,
     .take_sound = front_take,
+    .sound_rate = front_rate,
 };

@@ -1,13 +1,9 @@
 /* WhisperFeatureExtractor: the sound is cut or filled with silence to chunk_length seconds, then log-mel rows. */
 #include "audio/frontends.h"
 #include "audio/settings.h"
-#include "audio/sound.h"
-#include "audio/spectrum.h"
+#include "audio/whisper_sound.h"
 
-typedef struct whisper {
-    td_spectrum spectrum;
-    size_t rate, samples; /* of a chunk */
-} whisper;
+typedef td_whisper_settings whisper;
 
 static void whisper_close(void *state)
 {
@@ -90,6 +86,12 @@ static td_status whisper_take(const void *state, const td_raw_sound *sound, td_f
     return compute(front, "sound in memory", stream, ret_features, error);
 }
 
+static size_t whisper_rate(const void *state, const char *path)
+{
+    (void)path;
+    return ((const whisper *)state)->rate;
+}
+
 const td_frontend_kind td_whisper_frontend = {
     .modality = TD_AUDIO,
     .open = whisper_open,
@@ -97,4 +99,5 @@ const td_frontend_kind td_whisper_frontend = {
     .width = whisper_width,
     .read = whisper_read,
     .take_sound = whisper_take,
+    .sound_rate = whisper_rate,
 };

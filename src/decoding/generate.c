@@ -255,7 +255,7 @@ static size_t rank_path(td_search *search, const td_sentence *sentence, size_t p
 static bool selects_logits(const td_search *search, const td_sentence *sentence, const td_path *path)
 {
     const td_generation *generation = search->rules.generation;
-    return !generation->do_sample && !generation->renormalize_logits && generation->ctc_weight == 0 &&
+    return !generation->do_sample && !generation->renormalize_logits && !generation->processed_logprobs && generation->ctc_weight == 0 &&
            td_rules_only_ban(&search->rules, &sentence->lengths, path->count);
 }
 
@@ -308,10 +308,14 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
     size_t n = search->rules.vocabulary, chosen = 0, count;
     bool as_logits = selects_logits(search, sentence, path);
     td_real *row = logits.values;
-    if (!as_logits && (search->rules.active || generation->do_sample))
+    if (!as_logits && !generation->processed_logprobs && (search->rules.active || generation->do_sample))
         row = memcpy(search->row, row, n * sizeof *row);
     if (search->rules.active)
         td_rules_apply(&search->rules, &sentence->lengths, &sentence->source, path->tokens, path->count, row);
+    if (generation->processed_logprobs && search->graph.kernels->maximum(row, n) > -INFINITY) {
+        TD_TRY(td_search_normaliser(search, row, &logits.maximum, &logits.log_sum, error));
+        row = generation->do_sample ? memcpy(search->row, row, n * sizeof *row) : row;
+    }
     if (as_logits) {
         count = td_select_bounded(row, n, logits.block_maxima, TD_LOGIT_BLOCK, 1, search->candidates);
     } else if (generation->do_sample) {

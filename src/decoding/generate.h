@@ -59,6 +59,8 @@ typedef struct td_generation {
     bool return_timestamps;         /* Whisper's rules for time stamps; needs no_timestamps_token_id */
     int32_t no_timestamps_token_id; /* time stamps are the ids after it; -1: none */
     int32_t max_initial_timestamp_index; /* the first time stamp is at most this one; -1: any */
+    bool processed_logprobs;        /* greedy search and sampling give log-probabilities after the processors, as Whisper judges by;
+                                       one sequence a source */
     bool output_attentions;         /* hypotheses carry the attention over the source */
     double ctc_weight;              /* of CTC's scores beside the decoder's (Watanabe 2017). 1: CTC alone, by its best path or, with
                                        num_beams, over prefixes; scores are log-probabilities of the whole then, not divided */
@@ -87,6 +89,7 @@ typedef struct td_source {
     size_t length, width;
     const int32_t *prefix; /* NULL: that of the options */
     size_t prefix_count;
+    bool starts; /* the prefix begins with the start token, in place of that of the options; for td_generate */
 } td_source;
 
 typedef struct td_hypothesis {
@@ -94,7 +97,7 @@ typedef struct td_hypothesis {
     size_t count, prefix_count;
     double score; /* sum of log-probabilities / (count - prefix_count) ^ length_penalty */
     const td_real
-        *logprobs; /* [count]; 0 for the prefix. Beam search: as ranked by, after the processors; else the network's */
+        *logprobs; /* [count]; 0 for the prefix. Beam search: as ranked by, after the processors; else the network's, unless processed_logprobs */
     const td_real *attention; /* [count, source_length of the output] or NULL */
     bool ended;               /* an end token was produced, rather than the length limit met */
 } td_hypothesis;

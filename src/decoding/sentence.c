@@ -77,7 +77,7 @@ static void fill_prompts(td_sentence *sentence, const td_rules *rules)
     size_t prompt = sentence->lengths.prompt;
     for (size_t i = 0; i < sentence->width; i++) {
         td_path *path = &sentence->running[i];
-        path->tokens[0] = (td_token){rules->start, 0, 0};
+        path->tokens[0] = (td_token){sentence->start, 0, 0};
         for (size_t p = 1; p < prompt; p++)
             path->tokens[p] = (td_token){sentence->prefix[p - 1], 0, 0};
         path->count = prompt;
@@ -102,6 +102,11 @@ td_status td_sentence_start(td_sentence *sentence, const td_rules *rules, size_t
         if (prefix.ids[i] < 0 || (size_t)prefix.ids[i] >= rules->vocabulary)
             return td_fail(error, TD_ERROR_ARGUMENT, "source %zu: prefix id %d is none of this model; ids are 0 to %zu",
                            index, (int)prefix.ids[i], rules->vocabulary - 1);
+    sentence->start = rules->start;
+    if (source->starts && prefix.count > 0) {
+        sentence->start = prefix.ids[0];
+        prefix = (td_id_list){prefix.ids + 1, prefix.count - 1};
+    }
     TD_TRY(td_rules_lengths(rules, prefix.count, &sentence->lengths, error));
     sentence->index = index;
     sentence->source = *source;

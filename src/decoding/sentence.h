@@ -20,6 +20,7 @@ typedef struct td_sentence {
     size_t index;
     td_source source;
     const int32_t *prefix;
+    int32_t start; /* the token before it */
     td_lengths lengths;
     size_t width;         /* paths at most: beams, or samples */
     size_t rows;          /* of the decoder state; 1 at first, then one for each running path */

@@ -1,0 +1,130 @@
+#include "transcript_output.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+/* hh:mm:ss and milliseconds after `point`. */
+static void print_time(double seconds, char point, FILE *stream)
+{
+    unsigned long long time = seconds > 0 ? (unsigned long long)llround(seconds * 1000) : 0;
+    fprintf(stream, "%02llu:%02llu:%02llu%c%03llu", time / 3600000, time / 60000 % 60, time / 1000 % 60, point, time % 1000);
+}
+
+static void print_span(const td_transcript_segment *segment, char point, FILE *stream)
+{
+    print_time(segment->start, point, stream);
+    fputs(" --> ", stream);
+    print_time(segment->end, point, stream);
+}
+
+/* On one line, without spaces around. `marked`: in WebVTT some characters begin marks. */
+static void print_line(const char *text, bool trim, bool marked, FILE *stream)
+{
+    size_t length = strlen(text);
+    while (trim && length && strchr(" \t\r\n", text[length - 1]))
+        length--;
+    while (trim && length && strchr(" \t\r\n", *text)) {
+        text++;
+        length--;
+    }
+    for (size_t i = 0; i < length; i++) {
+        const char *mark = !marked ? NULL : text[i] == '&' ? "&amp;" : text[i] == '<' ? "&lt;" : text[i] == '>' ? "&gt;" : NULL;
+        if (mark)
+            fputs(mark, stream);
+        else
+            fputc(text[i] == '\r' || text[i] == '\n' ? ' ' : text[i], stream);
+    }
+}
+
+void transcript_print_text(const td_transcript *transcript, FILE *stream)
+{
+    print_line(td_transcript_text(transcript), false, false, stream);
+    fputc('\n', stream);
+}
+
+void transcript_print_times(const td_transcript *transcript, const char *before, FILE *stream)
+{
+    for (size_t i = 0; i < td_transcript_segments(transcript); i++) {
+        const td_transcript_segment *segment = td_transcript_segment_at(transcript, i);
+        fprintf(stream, "%s[", before);
+        print_span(segment, '.', stream);
+        fputs("] ", stream);
+        print_line(segment->text, true, false, stream);
+        fputc('\n', stream);
+    }
+}
+
+void transcript_print_srt(const td_transcript *transcript, FILE *stream)
+{
+    for (size_t i = 0; i < td_transcript_segments(transcript); i++) {
+        const td_transcript_segment *segment = td_transcript_segment_at(transcript, i);
+        fprintf(stream, "%zu\n", i + 1);
+        print_span(segment, ',', stream);
+        fputc('\n', stream);
+        print_line(segment->text, true, false, stream);
+        fputs("\n\n", stream);
+    }
+}
+
+void transcript_print_vtt(const td_transcript *transcript, FILE *stream)
+{
+    fputs("WEBVTT\n\n", stream);
+    for (size_t i = 0; i < td_transcript_segments(transcript); i++) {
+        const td_transcript_segment *segment = td_transcript_segment_at(transcript, i);
+        print_span(segment, '.', stream);
+        fputc('\n', stream);
+        print_line(segment->text, true, true, stream);
+        fputs("\n\n", stream);
+    }
+}
+
+static json_t *json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    return value ? value : json_null(); /* not UTF-8 */
+}
+
+static json_t *json_time(double seconds) { return json_real(round(seconds * 1000) / 1000); }
+
+static json_t *json_segment(const td_transcript_segment *segment)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "start", json_time(segment->start));
+    json_object_set_new(object, "end", json_time(segment->end));
+    json_object_set_new(object, "text", json_text(segment->text));
+    json_object_set_new(object, "score", json_real(segment->score));
+    if (!segment->words)
+        return object;
+    json_t *words = json_array();
+    for (size_t i = 0; i < segment->word_count; i++) {
+        json_t *word = json_object();
+        json_object_set_new(word, "start", json_time(segment->words[i].start));
+        json_object_set_new(word, "end", json_time(segment->words[i].end));
+        json_object_set_new(word, "text", json_text(segment->words[i].text));
+        json_array_append_new(words, word);
+    }
+    json_object_set_new(object, "words", words);
+    return object;
+}
+
+void transcript_print_json(const td_transcript *transcript, const char *file, const char *problem, FILE *stream)
+{
+    json_t *object = json_object(), *segments = json_array();
+    const char *language = td_transcript_language(transcript);
+    json_object_set_new(object, "file", json_text(file));
+    if (transcript) {
+        json_object_set_new(object, "language", language ? json_text(language) : json_null());
+        json_object_set_new(object, "seconds", json_time(td_transcript_seconds(transcript)));
+        json_object_set_new(object, "text", json_text(td_transcript_text(transcript)));
+        for (size_t i = 0; i < td_transcript_segments(transcript); i++)
+            json_array_append_new(segments, json_segment(td_transcript_segment_at(transcript, i)));
+        json_object_set(object, "segments", segments);
+    } else {
+        json_object_set_new(object, "error", json_text(problem));
+    }
+    json_decref(segments);
+    json_dumpf(object, stream, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    fputc('\n', stream);
+    json_decref(object);
+}

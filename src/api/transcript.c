@@ -1,0 +1,65 @@
+#include "api/transcript.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+static void release_segment(const td_transcript_segment *segment)
+{
+    for (size_t i = 0; i < segment->word_count; i++)
+        td_release((char *)segment->words[i].text);
+    td_release((void *)segment->words);
+    td_release((char *)segment->text);
+    td_release((int32_t *)segment->ids);
+}
+
+void td_transcript_free(td_transcript *transcript)
+{
+    if (!transcript)
+        return;
+    for (size_t i = 0; i < transcript->count; i++)
+        release_segment(&transcript->segments[i]);
+    td_release(transcript->segments);
+    td_buffer_free(&transcript->text);
+    td_release(transcript->language);
+    td_release(transcript);
+}
+
+td_status td_transcript_add(td_transcript *transcript, double start, double end, const char *text, const int32_t *ids, size_t id_count,
+                            td_transcript_segment **ret_segment, td_error *error)
+{
+    if (transcript->count == transcript->capacity) {
+        size_t capacity = transcript->capacity ? 2 * transcript->capacity : 16;
+        td_transcript_segment *segments = td_resize_array(transcript->segments, capacity, sizeof *segments);
+        if (!segments)
+            return td_fail_memory(error, capacity * sizeof *segments);
+        transcript->segments = segments;
+        transcript->capacity = capacity;
+    }
+    int32_t *id_copy = td_allocate_array(id_count, sizeof *id_copy);
+    char *text_copy = td_copy_string(text);
+    if (!id_copy || !text_copy) {
+        td_release(id_copy);
+        td_release(text_copy);
+        return td_fail_memory(error, id_count * sizeof *id_copy);
+    }
+    if (id_count)
+        memcpy(id_copy, ids, id_count * sizeof *ids);
+    td_transcript_segment *segment = &transcript->segments[transcript->count++];
+    *segment = (td_transcript_segment){.start = start, .end = end, .text = text_copy, .ids = id_copy, .id_count = id_count};
+    *ret_segment = segment;
+    return TD_OK;
+}
+
+const char *td_transcript_text(const td_transcript *transcript) { return transcript ? td_buffer_text(&transcript->text) : NULL; }
+
+const char *td_transcript_language(const td_transcript *transcript) { return transcript ? transcript->language : NULL; }
+
+double td_transcript_seconds(const td_transcript *transcript) { return transcript ? transcript->seconds : 0; }
+
+size_t td_transcript_segments(const td_transcript *transcript) { return transcript ? transcript->count : 0; }
+
+const td_transcript_segment *td_transcript_segment_at(const td_transcript *transcript, size_t index)
+{
+    return transcript && index < transcript->count ? &transcript->segments[index] : NULL;
+}
