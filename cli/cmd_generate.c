@@ -268,6 +268,8 @@ int cmd_generate(const cli_command *command, int argc, char **argv)
         code = generate_open_model(command, &values, &run.model);
     if (code < 0) {
         run.stop = cli_catch_interrupt();
+        if (values.split == 0 && strcmp(command->name, "translate") == 0)
+            values.split = 1;
         run.options = generate_library_options(&values);
         run.options.on_text = values.stream ? print_stream : NULL;
         run.options.on_text_context = &run;

@@ -116,6 +116,10 @@ const cli_option generate_options[] = {
     {"keys", 0, CLI_TEXT, AT(keys), "SOURCE[,TARGET]",
      "lines are JSON objects that have their text under the key SOURCE; a second key is for `tandem score`", 0, 0},
     OUTPUT_OPTION,
+    {"split", 0, CLI_CHOICE, AT(split), "auto|sentences|none",
+     "lines of more tokens than models of sentences read well (100, or the most the model takes) go in sentence by sentence, and the "
+     "outputs are joined with what stood between them (default: auto, sentences for translate, none for other verbs)",
+     0, 0},
     SETTINGS_OPTION,
     JSON_OPTION,
     PROGRESS_OPTION,
@@ -227,6 +231,7 @@ td_generate_options generate_library_options(const generate_values *values)
     options.settings = values->settings.items;
     options.setting_count = values->settings.count;
     options.attention = values->attention != NULL;
+    options.split = values->split == 1 ? TD_SPLIT_SENTENCES : TD_SPLIT_NONE;
     return options;
 }
 

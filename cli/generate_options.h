@@ -13,6 +13,7 @@ typedef struct generate_values {
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample, json, stream;
     int input, output; /* td_input_kind */
+    int split;         /* 0: as the verb has it, 1: sentences, 2: none */
     int progress;      /* for cli_progress_begin */
     int precision;     /* index into the choices */
     cli_list settings;

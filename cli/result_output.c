@@ -72,6 +72,17 @@ static json_t *json_pieces(const td_result *result, size_t output, size_t count)
     return list;
 }
 
+/* The sentences of a line that was cut. */
+static json_t *json_segments(const td_result *result, size_t output)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < td_result_segments(result, 0, output); i++)
+        json_array_append_new(list, json_pack("{s:s,s:s,s:f}", "source", td_result_segment_source(result, 0, output, i), "text",
+                                              td_result_segment_text(result, 0, output, i), "score",
+                                              td_result_segment_score(result, 0, output, i)));
+    return list;
+}
+
 static json_t *json_output(const td_result *result, size_t output)
 {
     size_t count, rows, columns;
@@ -83,6 +94,8 @@ static json_t *json_output(const td_result *result, size_t output)
     json_object_set_new(object, "ids", json_ids(ids, count));
     json_object_set_new(object, "score", json_real(td_result_score(result, 0, output)));
     json_object_set_new(object, "token_logprobs", json_reals(td_result_token_logprobs(result, 0, output, NULL), count));
+    if (td_result_segments(result, 0, output))
+        json_object_set_new(object, "segments", json_segments(result, output));
     if (attention) {
         json_t *matrix = json_array();
         for (size_t i = 0; i < rows; i++)

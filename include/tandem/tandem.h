@@ -91,6 +91,10 @@ TD_API void td_session_free(td_session *session);
 /* What goes in: text; or subword pieces separated by spaces; or ids, taken as they are with no special tokens added. */
 typedef enum td_input_kind { TD_INPUT_TEXT, TD_INPUT_PIECES, TD_INPUT_IDS } td_input_kind;
 
+/* Texts longer than a model of sentences reads well (100 tokens, or the most it takes): read whole, or sentence by sentence,
+ * the outputs joined with what stood between the sentences. Whole, too, with a prefix, on_text or attention. */
+typedef enum td_split_kind { TD_SPLIT_NONE, TD_SPLIT_SENTENCES } td_split_kind;
+
 typedef struct td_generate_options {
     size_t struct_size;
     td_input_kind input;
@@ -118,10 +122,12 @@ typedef struct td_generate_options {
      * there. Not with a beam above 1. */
     bool (*on_text)(void *context, const char *text, size_t length);
     void *on_text_context;
+    td_split_kind split;
 } td_generate_options;
 #define TD_GENERATE_OPTIONS_INIT                                                                                      \
     {sizeof(td_generate_options), TD_INPUT_TEXT, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, \
-     0, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL}
+     0, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL, \
+     TD_SPLIT_NONE}
 
 /* ---- Generating ---- */
 
@@ -207,6 +213,12 @@ TD_API td_status td_picture_overlay(const td_result *result, size_t input, size_
 /* The source as the encoder saw it. */
 TD_API const int32_t *td_result_source_ids(const td_result *result, size_t input, size_t *ret_count);
 TD_API const char *td_result_source_piece(const td_result *result, size_t input, size_t position);
+/* The sentences a text was cut into (options->split): how many, 0 when it was taken whole; each one's source, output and
+ * score. The output's score is the sum of theirs. */
+TD_API size_t td_result_segments(const td_result *result, size_t input, size_t output);
+TD_API const char *td_result_segment_source(const td_result *result, size_t input, size_t output, size_t segment);
+TD_API const char *td_result_segment_text(const td_result *result, size_t input, size_t output, size_t segment);
+TD_API double td_result_segment_score(const td_result *result, size_t input, size_t output, size_t segment);
 /* Source tokens that were cut off because the model takes no more; 0: none. */
 TD_API size_t td_result_truncated(const td_result *result, size_t input);
 

@@ -1,6 +1,7 @@
 /* Generating for many inputs on several threads: each has a search of its own and takes a sentence whenever one of its
  * batch ends. */
 #include "api/queue.h"
+#include "api/split.h"
 
 #include <string.h>
 
@@ -94,6 +95,75 @@ static td_status work(td_queue *queue, td_search *search, td_error *error)
     return status;
 }
 
+/* ---- texts that were cut ---- */
+
+/* Parts come in order; a text is answered with its last one. */
+typedef struct td_joining {
+    td_split *split;
+    size_t first_index, text; /* text: that parts come of */
+    td_result **parts; /* [parts_count] copies of what came of this text so far */
+    size_t have;
+    td_error error; /* of the first part that failed */
+    td_result_callback callback;
+    void *context;
+} td_joining;
+
+static bool answer_text(td_joining *joining)
+{
+    td_error error = joining->error;
+    td_result *joined = NULL;
+    if (error.status == TD_OK)
+        td_split_join(joining->split, joining->text, joining->parts, &joined, &error);
+    bool go_on = joining->callback(joining->context, joining->first_index + joining->text, joined, joined ? NULL : &error);
+    td_result_free(joined);
+    for (size_t i = 0; i < joining->have; i++)
+        td_result_free(joining->parts[i]);
+    joining->have = 0;
+    joining->text++;
+    joining->error.status = TD_OK;
+    return go_on;
+}
+
+static bool take_part(void *context, size_t index, const td_result *result, const td_error *error)
+{
+    td_joining *joining = context;
+    const td_split_text *text = &joining->split->texts[joining->text];
+    bool last = index - joining->first_index + 1 == text->first + text->count;
+    if (text->count == 1) {
+        bool go_on = joining->callback(joining->context, joining->first_index + joining->text, result, error);
+        joining->text++;
+        return go_on;
+    }
+    td_result *copy = NULL;
+    td_error reason = {TD_OK, ""};
+    if (!result)
+        reason = *error;
+    else if (td_result_copy(result, &copy, &reason) == TD_OK)
+        joining->parts[joining->have++] = copy;
+    if (reason.status != TD_OK && joining->error.status == TD_OK)
+        joining->error = reason;
+    return last ? answer_text(joining) : true;
+}
+
+static td_status run_split(td_queue *queue, td_split *split, const td_batch_options *batch_options, td_error *error)
+{
+    td_joining joining = {.split = split, .callback = queue->callback, .context = queue->context};
+    if (batch_options && batch_options->struct_size > offsetof(td_batch_options, first_index))
+        joining.first_index = batch_options->first_index;
+    joining.parts = td_allocate_array(split->parts_count + 1, sizeof *joining.parts);
+    if (!joining.parts)
+        return td_fail_memory(error, split->parts_count * sizeof *joining.parts);
+    queue->sources = (const char *const *)split->parts;
+    queue->count = split->parts_count;
+    queue->callback = take_part;
+    queue->context = &joining;
+    td_status status = td_queue_run(queue, batch_options, error);
+    for (size_t i = 0; i < joining.have; i++)
+        td_result_free(joining.parts[i]);
+    td_release(joining.parts);
+    return status;
+}
+
 td_status td_generate_batch(td_model *model, const char *const *texts, size_t count, const td_generate_options *options,
                             const td_batch_options *batch_options, td_result_callback callback, void *context,
                             td_error *error)
@@ -104,7 +174,11 @@ td_status td_generate_batch(td_model *model, const char *const *texts, size_t co
     TD_TRY(td_request_prepare(model, options, &request, error));
     td_queue queue = {
         .request = &request, .sources = texts, .count = count, .callback = callback, .context = context, .work = work};
-    td_status status = td_queue_run(&queue, batch_options, error);
+    td_split split = {0};
+    td_status status = td_split_texts(&request, texts, count, &split, error);
+    if (status == TD_OK)
+        status = split.any ? run_split(&queue, &split, batch_options, error) : td_queue_run(&queue, batch_options, error);
+    td_split_free(&split);
     td_request_free(&request);
     return status;
 }

@@ -1,5 +1,6 @@
 /* Generating for inputs at hand, on the calling thread. */
 #include "api/session.h"
+#include "api/split.h"
 
 #include "kernels/gemm.h"
 
@@ -144,13 +145,62 @@ static td_status generate(td_session *session, const td_inputs *inputs, const td
     return TD_OK;
 }
 
+/* The results of texts that were cut, from that of all parts: each part's input is moved to a result of its own. */
+static td_status join_texts(const td_split *split, td_result *all, td_result **ret_result, td_error *error)
+{
+    td_result *whole = NULL, **parts = td_allocate_array(split->parts_count + 1, sizeof *parts);
+    td_status status = parts ? td_result_new(all->model, split->count, &whole, error) : td_fail_memory(error, split->parts_count * sizeof *parts);
+    for (size_t i = 0; status == TD_OK && i < split->parts_count; i++) {
+        status = td_result_new(all->model, 1, &parts[i], error);
+        if (status == TD_OK)
+            td_result_move(parts[i], 0, all, i);
+    }
+    for (size_t i = 0; status == TD_OK && i < split->count; i++) {
+        const td_split_text *text = &split->texts[i];
+        td_result *joined = NULL;
+        if (text->count > 1)
+            status = td_split_join(split, i, parts + text->first, &joined, error);
+        if (status == TD_OK)
+            td_result_move(whole, i, joined ? joined : parts[text->first], 0);
+        td_result_free(joined);
+    }
+    for (size_t i = 0; parts && i < split->parts_count; i++)
+        td_result_free(parts[i]);
+    td_release(parts);
+    if (status != TD_OK) {
+        td_result_free(whole);
+        return status;
+    }
+    *ret_result = whole;
+    return TD_OK;
+}
+
+static td_status generate_split(td_session *session, const td_split *split, const td_generate_options *options, td_result **ret_result,
+                                td_error *error)
+{
+    td_inputs inputs = {.texts = (const char *const *)split->parts, .count = split->parts_count};
+    td_result *all = NULL;
+    TD_TRY(generate(session, &inputs, options, &all, error));
+    td_status status = join_texts(split, all, ret_result, error);
+    td_result_free(all);
+    return status;
+}
+
 td_status td_generate_texts(td_session *session, const char *const *texts, size_t count,
                             const td_generate_options *options, td_result **ret_result, td_error *error)
 {
     if (!session || !ret_result || (count && !texts))
         return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_texts: session, texts and ret_result must not be NULL");
     td_inputs inputs = {.texts = texts, .count = count};
-    return generate(session, &inputs, options, ret_result, error);
+    td_split split = {0};
+    td_request request;
+    TD_TRY(td_request_prepare(session->model, options, &request, error));
+    td_status status = td_split_texts(&request, texts, count, &split, error);
+    td_request_free(&request);
+    if (status == TD_OK)
+        status = split.any ? generate_split(session, &split, options, ret_result, error) : generate(session, &inputs, options, ret_result, error);
+    td_split_free(&split);
+    return status;
 }
 
 td_status td_generate_bytes(td_session *session, const void *bytes, size_t length, const td_generate_options *options,

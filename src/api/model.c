@@ -21,6 +21,13 @@ static void default_beam(td_model *model, const json_t *settings)
         model->generation.num_beams = DEFAULT_BEAM;
 }
 
+static void forget_ids(td_generation *generation)
+{
+    td_release(generation->eos_token_id.ids);
+    generation->eos_token_id = (td_id_list){NULL, 0};
+    generation->decoder_start_token_id = generation->pad_token_id = generation->bos_token_id = -1;
+}
+
 /* config.json holds the settings of older models; generation_config.json goes before it. */
 static td_status load_generation(td_model *model, const char *config_path, td_error *error)
 {
@@ -39,6 +46,8 @@ static td_status load_generation(td_model *model, const char *config_path, td_er
         status = td_generation_load(&model->generation, model->config, config_path, error);
         default_beam(model, model->config);
     }
+    if (model->network.own_ids)
+        forget_ids(&model->generation);
     json_decref(root);
     td_release(path);
     return status;
@@ -80,14 +89,14 @@ static td_status load_weights(td_model *model, int precision, td_error *error)
     return status;
 }
 
-/* Lists the vocabulary's tokens of languages, ">>xx<<" as "xx". */
+/* Lists the vocabulary's tokens of languages, ">>xx<<" and "__xx__" as "xx". */
 static td_status list_languages(td_model *model, td_error *error)
 {
     size_t count = 0, size = model->tokenizer ? td_tokenizer_size(model->tokenizer) : 0;
     for (size_t id = 0; id < size; id++) {
         const char *piece = td_tokenizer_piece(model->tokenizer, (int32_t)id);
         if (td_tokenizer_is_language(model->tokenizer, (int32_t)id)) {
-            bool marked = strncmp(piece, ">>", 2) == 0;
+            bool marked = strncmp(piece, ">>", 2) == 0 || strncmp(piece, "__", 2) == 0;
             td_buffer_append(&model->language_names, piece + (marked ? 2 : 0), strlen(piece) - (marked ? 4 : 0));
             td_buffer_append(&model->language_names, "", 1);
             count++;

@@ -27,6 +27,11 @@ void td_result_free(td_result *result)
             td_release(input->outputs[k].ids);
             td_release(input->outputs[k].logprobs);
             td_release(input->outputs[k].attention);
+            for (size_t j = 0; j < input->outputs[k].segment_count; j++) {
+                td_release(input->outputs[k].segments[j].source);
+                td_release(input->outputs[k].segments[j].text);
+            }
+            td_release(input->outputs[k].segments);
         }
         td_release(input->outputs);
         td_release(input->source_ids);
@@ -35,6 +40,50 @@ void td_result_free(td_result *result)
     }
     td_release(result->inputs);
     td_release(result);
+}
+
+void td_result_move(td_result *result, size_t to, td_result *source, size_t from)
+{
+    result->inputs[to] = source->inputs[from];
+    source->inputs[from] = (td_result_input){0};
+}
+
+static void *copy_block(const void *block, size_t bytes, bool *good)
+{
+    void *copy = td_allocate(bytes + 1);
+    if (copy && bytes)
+        memcpy(copy, block, bytes);
+    *good = *good && copy;
+    return copy;
+}
+
+td_status td_result_copy(const td_result *result, td_result **ret_copy, td_error *error)
+{
+    td_result *copy = NULL;
+    const td_result_input *from = &result->inputs[0];
+    bool good = true;
+    TD_TRY(td_result_new(result->model, 1, &copy, error));
+    td_result_input *to = &copy->inputs[0];
+    to->source_ids = copy_block(from->source_ids, from->source_count * sizeof *to->source_ids, &good);
+    to->source_count = from->source_count;
+    to->truncated = from->truncated;
+    to->outputs = td_allocate_array(from->output_count + 1, sizeof *to->outputs);
+    good = good && to->outputs;
+    for (size_t i = 0; good && i < from->output_count; i++) {
+        const td_result_output *output = &from->outputs[i];
+        td_result_output *place = &to->outputs[to->output_count++];
+        place->text = copy_block(output->text, strlen(output->text) + 1, &good);
+        place->ids = copy_block(output->ids, output->count * sizeof *output->ids, &good);
+        place->logprobs = copy_block(output->logprobs, output->count * sizeof *output->logprobs, &good);
+        place->count = output->count;
+        place->score = output->score;
+    }
+    if (!good) {
+        td_result_free(copy);
+        return td_fail_memory(error, 0);
+    }
+    *ret_copy = copy;
+    return TD_OK;
 }
 
 td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count,
@@ -152,6 +201,36 @@ const char *td_result_piece(const td_result *result, size_t input, size_t output
 {
     const td_result_output *found = find_output(result, input, output);
     return found && position < found->count ? piece_of(result, input, found->ids[position]) : NULL;
+}
+
+size_t td_result_segments(const td_result *result, size_t input, size_t output)
+{
+    const td_result_output *found = find_output(result, input, output);
+    return found ? found->segment_count : 0;
+}
+
+static const td_result_segment *find_segment(const td_result *result, size_t input, size_t output, size_t segment)
+{
+    const td_result_output *found = find_output(result, input, output);
+    return found && segment < found->segment_count ? &found->segments[segment] : NULL;
+}
+
+const char *td_result_segment_source(const td_result *result, size_t input, size_t output, size_t segment)
+{
+    const td_result_segment *found = find_segment(result, input, output, segment);
+    return found ? found->source : NULL;
+}
+
+const char *td_result_segment_text(const td_result *result, size_t input, size_t output, size_t segment)
+{
+    const td_result_segment *found = find_segment(result, input, output, segment);
+    return found ? found->text : NULL;
+}
+
+double td_result_segment_score(const td_result *result, size_t input, size_t output, size_t segment)
+{
+    const td_result_segment *found = find_segment(result, input, output, segment);
+    return found ? found->score : 0;
 }
 
 double td_result_score(const td_result *result, size_t input, size_t output)

@@ -6,6 +6,12 @@
 #include "text/local_pieces.h"
 #include "tandem/tandem.h"
 
+/* A sentence of a text that was cut. */
+typedef struct td_result_segment {
+    char *source, *text;
+    double score;
+} td_result_segment;
+
 typedef struct td_result_output {
     char *text;
     int32_t *ids;     /* [count] */
@@ -13,6 +19,8 @@ typedef struct td_result_output {
     float *attention; /* [count, source_count] or NULL */
     size_t count;
     double score;
+    td_result_segment *segments; /* [segment_count]; NULL: the text was taken whole */
+    size_t segment_count;
 } td_result_output;
 
 typedef struct td_result_input {
@@ -32,6 +40,10 @@ struct td_result {
 };
 
 td_status td_result_new(const td_model *model, size_t count, td_result **ret_result, td_error *error);
+/* Input `from` of `source` moves to input `to`, which is empty. */
+void td_result_move(td_result *result, size_t to, td_result *source, size_t from);
+/* Of a result of one input: what joining looks at (ids, texts, log-probabilities, scores). */
+td_status td_result_copy(const td_result *result, td_result **ret_copy, td_error *error);
 /* The input as the search takes it. */
 td_source td_result_source(const td_result *result, size_t input);
 /* Copies the outputs of a search into input `input`. */

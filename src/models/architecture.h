@@ -45,6 +45,7 @@ typedef struct td_network {
     td_dropout_rates rates;   /* from the recipe; the configuration's are not used */
     size_t vocabulary;        /* target side, rows of the projection */
     int32_t pad_id, eos_id, decoder_start_id, bos_id; /* -1: none */
+    bool own_ids;             /* these four count whatever generation_config.json says */
     size_t max_positions;     /* 0: unlimited */
     size_t feature_width;     /* columns of the source's features; 0: the source is ids */
     size_t frozen_width;      /* columns of `frozen`'s result; 0: the family has no such part */

@@ -254,10 +254,22 @@ void td_fill_sinusoids(td_parameter *table, double steps)
 
 /* ---- the decoder ---- */
 
+/* All tokens are of the first type: a second text beside the first is nothing that these models are given. */
+static td_tensor *add_token_types(const td_transformer_stack *stack, td_graph *graph, td_tensor *x)
+{
+    int32_t *types = x ? td_graph_allocate(graph, x->rows, sizeof *types) : NULL;
+    if (!types)
+        return NULL;
+    memset(types, 0, x->rows * sizeof *types);
+    return td_add_positions(graph, x, td_graph_parameter(graph, stack->token_types), types);
+}
+
 td_tensor *td_stack_place(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_tensor *x,
                           const int32_t *positions)
 {
     x = td_add_positions(graph, x, td_graph_parameter(graph, stack->positions), positions);
+    if (stack->token_types)
+        x = add_token_types(stack, graph, x);
     if (stack->embedding_norm.weight)
         x = td_norm_apply(graph, x, stack->embedding_norm, stack->epsilon);
     return td_dropout(graph, x, network->rates.dropout);
@@ -342,6 +354,13 @@ static int32_t *target_positions(td_graph *graph, td_decoder_state *state, td_ra
     return td_count_positions(graph, targets, graph->recording ? NULL : state->cache.past, offset);
 }
 
+static td_tensor *apply_head(const td_text_decoder *decoder, td_graph *graph, td_tensor *hidden)
+{
+    hidden = td_linear_activate(graph, hidden, td_graph_parameter(graph, decoder->head_weight), td_graph_parameter(graph, decoder->head_bias),
+                                decoder->head_activation, 0);
+    return td_norm_apply(graph, hidden, decoder->head_norm, decoder->stack.epsilon);
+}
+
 td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
                                  td_tensor **ret_hidden, const td_real **ret_attention)
 {
@@ -352,6 +371,8 @@ td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_
         return graph->error.status;
     *ret_hidden = run_stack(&pass, td_text_embed(&decoder->stack, network, graph, decoder->embedding_scale, targets->ids,
                                                  td_ragged_total(targets->ragged), positions));
+    if (decoder->head_weight)
+        *ret_hidden = apply_head(decoder, graph, *ret_hidden);
     if (ret_attention)
         *ret_attention = pass.attention;
     return graph->error.status;
@@ -366,6 +387,24 @@ td_status td_config_size(const json_t *config, const char *file, const char *key
     if (value < 1 || (uint64_t)value > limit)
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %zu", file, key, limit);
     *ret_size = (size_t)value;
+    return TD_OK;
+}
+
+td_status td_config_size_or(const json_t *config, const char *file, const char *key, size_t limit, size_t fallback, size_t *ret_size,
+                            td_error *error)
+{
+    if (td_json_has(config, key))
+        return td_config_size(config, file, key, limit, ret_size, error);
+    *ret_size = fallback;
+    return TD_OK;
+}
+
+td_status td_config_real(const json_t *config, const char *file, const char *key, double fallback, td_real *ret_value, td_error *error)
+{
+    const json_t *value = json_object_get(config, key);
+    if (value && !(json_is_number(value) && json_number_value(value) > 0))
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a number above 0", file, key);
+    *ret_value = (td_real)(value ? json_number_value(value) : fallback);
     return TD_OK;
 }
 
@@ -405,6 +444,18 @@ td_status td_config_ids(const json_t *config, const char *file, td_network *netw
     TD_TRY(td_config_id(config, file, "eos_token_id", &network->eos_id, error));
     TD_TRY(td_config_id(config, file, "bos_token_id", &network->bos_id, error));
     return td_config_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error);
+}
+
+td_status td_config_nested_ids(const json_t *config, const json_t *decoder, const char *file, td_network *network, td_error *error)
+{
+    TD_TRY(td_config_ids(decoder, file, network, error));
+    td_network whole = {.pad_id = -1};
+    TD_TRY(td_config_ids(config, file, &whole, error));
+    network->pad_id = whole.pad_id >= 0 ? whole.pad_id : network->pad_id;
+    network->eos_id = whole.eos_id >= 0 ? whole.eos_id : network->eos_id;
+    network->bos_id = whole.bos_id >= 0 ? whole.bos_id : network->bos_id;
+    network->decoder_start_id = whole.decoder_start_id >= 0 ? whole.decoder_start_id : network->decoder_start_id;
+    return TD_OK;
 }
 
 td_status td_config_flag(const json_t *config, const char *file, const char *model_type, const char *key, bool wanted, td_error *error)

@@ -44,6 +44,7 @@ typedef struct td_transformer_stack {
     const td_layer_names *names;
     td_transformer_layer *layer; /* owned */
     td_parameter *embedding, *positions;
+    td_parameter *token_types; /* BERT: its first row is added to every position; or NULL */
     td_norm_layer embedding_norm, final_norm; /* final: applied when declared */
 } td_transformer_stack;
 
@@ -83,6 +84,9 @@ typedef struct td_text_decoder {
     td_transformer_stack stack;
     td_real embedding_scale;
     size_t position_offset; /* row of the first position */
+    td_parameter *head_weight, *head_bias; /* BERT: hidden -> norm(activation(hidden weight^T + bias)) before the logits; or NULL */
+    td_norm_layer head_norm;
+    td_activation head_activation;
     td_parameter *logits_weight, *logits_bias;
 } td_text_decoder;
 
@@ -103,6 +107,13 @@ size_t td_attention_state_rows(const td_decoder_state *state);
 td_status td_config_size(const json_t *config, const char *file, const char *key, size_t limit, size_t *ret_size, td_error *error);
 td_status td_config_id(const json_t *config, const char *file, const char *key, int32_t *ret_id, td_error *error);
 td_status td_config_ids(const json_t *config, const char *file, td_network *network, td_error *error); /* pad, eos, bos, decoder start */
+/* The same; `fallback` where it is not given. */
+td_status td_config_size_or(const json_t *config, const char *file, const char *key, size_t limit, size_t fallback, size_t *ret_size,
+                            td_error *error);
+/* A number above 0. */
+td_status td_config_real(const json_t *config, const char *file, const char *key, double fallback, td_real *ret_value, td_error *error);
+/* The ids of the whole model where it names them, else those of its decoder's configuration. */
+td_status td_config_nested_ids(const json_t *config, const json_t *decoder, const char *file, td_network *network, td_error *error);
 td_status td_config_activation(const json_t *config, const char *file, const char *key, const char *fallback,
                                td_activation *ret_activation, td_error *error);
 /* `key` must be `wanted` where it is given: another value would mean another network than `model_type` has here. */

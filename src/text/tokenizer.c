@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The first that recognizes a directory reads it. Marian, Speech2Text and M2M-100 are defined by their classical files; for the others
+ * tokenizer.json counts where there is one, as in transformers. */
 static const td_tokenizer_kind *const kinds[] = {
-    &td_tokenizer_marian,         &td_tokenizer_t5,   &td_tokenizer_pegasus, &td_tokenizer_mbart,   &td_tokenizer_nllb,
-    &td_tokenizer_speech_to_text, &td_tokenizer_bart, &td_tokenizer_whisper, &td_tokenizer_gpt2,
-    &td_tokenizer_byt5,           &td_tokenizer_json_mbart, &td_tokenizer_json_nllb, &td_tokenizer_json, &td_tokenizer_bert,
+    &td_tokenizer_marian,       &td_tokenizer_speech_to_text, &td_tokenizer_m2m100,    &td_tokenizer_json_whisper, &td_tokenizer_json_gpt2,
+    &td_tokenizer_json_mbart,   &td_tokenizer_json_nllb,      &td_tokenizer_json,      &td_tokenizer_t5,           &td_tokenizer_pegasus,
+    &td_tokenizer_mbart,        &td_tokenizer_mbart50,        &td_tokenizer_nllb,      &td_tokenizer_bart,         &td_tokenizer_whisper,
+    &td_tokenizer_gpt2,         &td_tokenizer_byt5,           &td_tokenizer_bert,
 };
 #define SPACE_MARK "\xe2\x96\x81" /* U+2581 stands for a space in pieces */
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
@@ -115,16 +118,23 @@ static bool list_has(const char *list, const char *name, size_t length)
     return false;
 }
 
-bool td_directory_is(const char *directory, const char *classes, const char *types)
+static bool is_model(const char *directory, const char *types)
 {
     char *name = NULL;
-    bool is = false;
-    if (read_named(directory, "tokenizer_config.json", "tokenizer_class", &name, NULL) == TD_OK && name) {
-        size_t length = strlen(name);
-        is = list_has(classes, name, length >= 4 && strcmp(name + length - 4, "Fast") == 0 ? length - 4 : length);
-    } else if (read_named(directory, "config.json", "model_type", &name, NULL) == TD_OK && name) {
-        is = list_has(types, name, strlen(name));
-    }
+    bool is = read_named(directory, "config.json", "model_type", &name, NULL) == TD_OK && name && list_has(types, name, strlen(name));
+    td_release(name);
+    return is;
+}
+
+bool td_directory_is(const char *directory, const char *classes, const char *types)
+{
+    static const char any[] = "PreTrainedTokenizer TokenizersBackend"; /* classes that say nothing */
+    char *name = NULL;
+    if (read_named(directory, "tokenizer_config.json", "tokenizer_class", &name, NULL) != TD_OK || !name)
+        return is_model(directory, types);
+    size_t length = strlen(name);
+    length -= length >= 4 && strcmp(name + length - 4, "Fast") == 0 ? 4 : 0;
+    bool is = list_has(any, name, length) ? is_model(directory, types) : list_has(classes, name, length);
     td_release(name);
     return is;
 }
@@ -199,7 +209,9 @@ td_status td_tokenizer_open(const char *model_directory, td_tokenizer **ret_toke
         td_tokenizer_free(tokenizer);
         return status;
     }
-    tokenizer->keeps_last_space = kind->keeps_space && td_directory_holds(model_directory, "tokenizer.json");
+    /* BLIP's start token takes the place of [CLS] in front of a caption. */
+    if (is_model(model_directory, "blip"))
+        td_ids_clear(&tokenizer->prefix[TD_TARGET]);
     index_specials(tokenizer);
     *ret_tokenizer = tokenizer;
     return TD_OK;
@@ -275,8 +287,7 @@ static td_status encode_stretches(const td_tokenizer *tokenizer, td_text_side si
             end--;
         if (end > begin)
             TD_TRY(tokenizer->kind->encode(tokenizer, side, text + begin, end - begin, begin == 0, sampling, ids, error));
-        bool keeps = special ? tokenizer->kind->keeps_space : tokenizer->keeps_last_space;
-        if (keeps && end > begin && is_space(text[end - 1]))
+        if (special && tokenizer->kind->keeps_space && end > begin && is_space(text[end - 1]))
             append_space_mark(tokenizer, ids);
         if (!special)
             break;

@@ -292,6 +292,12 @@ static td_status open_root(td_tokenizer *tokenizer, const char *directory, const
     TD_TRY(read_post_processor(tokenizer, json_object_get(root, "post_processor"), file, 0, error));
     TD_TRY(name_specials(tokenizer, directory, error));
     TD_TRY(read_clean_up(state, directory, error));
+    /* Files that name no tokens: what goes around every text says which they are. */
+    const td_ids *before = &tokenizer->prefix[TD_SOURCE], *after = &tokenizer->suffix[TD_SOURCE];
+    if (tokenizer->bos < 0 && before->length)
+        tokenizer->bos = before->data[0];
+    if (tokenizer->eos < 0 && after->length)
+        tokenizer->eos = after->data[after->length - 1];
     index_added(&state->sets[0]);
     index_added(&state->sets[1]);
     return TD_OK;
@@ -503,7 +509,7 @@ static td_status open_multilingual(td_tokenizer *tokenizer, const char *director
 
 static bool recognize_mbart(const char *directory)
 {
-    return recognize(directory) && td_directory_is(directory, "MBartTokenizer", "");
+    return recognize(directory) && td_directory_is(directory, "MBartTokenizer", "mbart");
 }
 
 static bool recognize_nllb(const char *directory)
@@ -535,11 +541,91 @@ const td_tokenizer_kind td_tokenizer_json_nllb = {
     .language_use = TD_LANGUAGE_FORCED_FIRST,
 };
 
+/* ---- the same file with prompts and ends of labels ---- */
+
+static td_status put(td_ids *list, int32_t id, td_error *error)
+{
+    if (id >= 0)
+        td_ids_append(list, id);
+    return td_ids_ok(list) ? TD_OK : td_fail_memory(error, sizeof id);
+}
+
+static td_status end_by(td_tokenizer *tokenizer, const char *directory, const char *token, td_error *error)
+{
+    if (tokenizer->eos < 0)
+        tokenizer->eos = td_tokenizer_id(tokenizer, token);
+    if (tokenizer->eos < 0)
+        return td_fail(error, TD_ERROR_FORMAT, "%s/tokenizer.json: there must be a token \"%s\"", directory, token);
+    tokenizer->bos = tokenizer->pad = tokenizer->eos;
+    return TD_OK;
+}
+
+static bool recognize_whisper(const char *directory)
+{
+    return recognize(directory) && td_directory_is(directory, "WhisperTokenizer", "whisper");
+}
+
+/* The prompt without language and task, which speech models set; time stamps (<|0.00|>) are hidden with the special tokens. */
+static td_status open_whisper(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    TD_TRY(open(tokenizer, directory, error));
+    TD_TRY(end_by(tokenizer, directory, "<|endoftext|>", error));
+    for (int32_t id = 0; (size_t)id < td_tokenizer_size(tokenizer); id++) {
+        const char *piece = td_tokenizer_piece(tokenizer, id);
+        size_t length = piece ? strlen(piece) : 0;
+        if (length > 4 && strncmp(piece, "<|", 2) == 0 && strcmp(piece + length - 2, "|>") == 0)
+            TD_TRY(td_tokenizer_add_special(tokenizer, "", id, false, false, true, error));
+    }
+    for (int side = 0; side < 2; side++) {
+        td_ids_clear(&tokenizer->prefix[side]);
+        td_ids_clear(&tokenizer->suffix[side]);
+        TD_TRY(put(&tokenizer->prefix[side], td_tokenizer_id(tokenizer, "<|startoftranscript|>"), error));
+        TD_TRY(put(&tokenizer->prefix[side], td_tokenizer_id(tokenizer, "<|notimestamps|>"), error));
+        TD_TRY(put(&tokenizer->suffix[side], tokenizer->eos, error));
+    }
+    return TD_OK;
+}
+
+static bool recognize_gpt2(const char *directory)
+{
+    return recognize(directory) && td_directory_is(directory, "GPT2Tokenizer", "gpt2 vision-encoder-decoder");
+}
+
+/* GPT-2 puts nothing around a text; a caption that a model learns ends. */
+static td_status open_gpt2(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    TD_TRY(open(tokenizer, directory, error));
+    if (tokenizer->suffix[TD_TARGET].length)
+        return TD_OK;
+    TD_TRY(end_by(tokenizer, directory, "<|endoftext|>", error));
+    return put(&tokenizer->suffix[TD_TARGET], tokenizer->eos, error);
+}
+
+const td_tokenizer_kind td_tokenizer_json_whisper = {
+    .name = "whisper",
+    .files = "tokenizer.json",
+    .recognize = recognize_whisper,
+    .open = open_whisper,
+    .encode = encode,
+    .decode = decode,
+    .free_state = free_state,
+};
+
+const td_tokenizer_kind td_tokenizer_json_gpt2 = {
+    .name = "gpt2",
+    .files = "tokenizer.json",
+    .recognize = recognize_gpt2,
+    .open = open_gpt2,
+    .encode = encode,
+    .decode = decode,
+    .free_state = free_state,
+};
+
 /* ---- BERT's vocab.txt ---- */
 
 static bool recognize_bert(const char *directory)
 {
-    return td_directory_holds(directory, "vocab.txt") && td_directory_is(directory, "BertTokenizer ElectraTokenizer DistilBertTokenizer", "bert encoder-decoder");
+    return td_directory_holds(directory, "vocab.txt") && td_directory_is(directory, "BertTokenizer ElectraTokenizer DistilBertTokenizer", "bert encoder-decoder blip");
 }
 
 /* A token a line, numbered from 0. New reference. */

@@ -25,8 +25,7 @@ typedef struct td_tokenizer_kind {
     td_status (*set_languages)(td_tokenizer *tokenizer, const char *source, const char *target, td_error *error);
     void (*free_state)(void *state); /* may be NULL */
     td_language_use language_use;
-    bool keeps_space; /* whitespace before a special token in the text gives a lone U+2581, as transformers' fast tokenizers do; where
-                         the directory has such a tokenizer's file, whitespace at the end as well */
+    bool keeps_space; /* whitespace before a special token in the text gives a lone U+2581, as transformers' fast tokenizers do */
 } td_tokenizer_kind;
 
 /* A token that is found in text before anything else is done with it. */
@@ -49,8 +48,6 @@ struct td_tokenizer {
     td_ids prefix[2], suffix[2]; /* by side: ids around every text */
     int32_t unknown, bos, eos, pad;
     int32_t language_begin, language_end; /* ids of languages, where they follow one another */
-    bool keeps_last_space;
-    bool raw; /* text reaches the models as it stands, but for its whitespace */
     const td_local_pieces *local; /* while ids of one text are spelt */
     void *state; /* the kind's own */
 };
@@ -93,6 +90,8 @@ void td_append_repaired(td_buffer *text, const td_buffer *bytes);
 
 extern const td_tokenizer_kind td_tokenizer_marian, td_tokenizer_t5, td_tokenizer_pegasus, td_tokenizer_mbart, td_tokenizer_nllb, td_tokenizer_speech_to_text;
 extern const td_tokenizer_kind td_tokenizer_bart, td_tokenizer_gpt2, td_tokenizer_whisper;
-extern const td_tokenizer_kind td_tokenizer_json, td_tokenizer_json_mbart, td_tokenizer_json_nllb, td_tokenizer_bert, td_tokenizer_byt5;
+extern const td_tokenizer_kind td_tokenizer_mbart50, td_tokenizer_m2m100;
+extern const td_tokenizer_kind td_tokenizer_json, td_tokenizer_json_mbart, td_tokenizer_json_nllb, td_tokenizer_json_whisper, td_tokenizer_json_gpt2;
+extern const td_tokenizer_kind td_tokenizer_bert, td_tokenizer_byt5;
 
 #endif

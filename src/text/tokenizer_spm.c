@@ -1,8 +1,7 @@
-/* The families with one SentencePiece model whose ids are shifted: T5, Pegasus, mBART, NLLB; and Speech2Text, which numbers pieces by
- * vocab.json. All put every piece into the vocabulary at its final id, so that text is cut by the model and numbered by a lookup. */
+/* The families with one SentencePiece model whose ids are shifted: T5, Pegasus, mBART, mBART-50, NLLB; and Speech2Text and M2M-100, which
+ * number pieces by vocab.json. All put every piece into the vocabulary at its final id, so that text is cut by the model and numbered by a lookup. */
 #include "text/tokenizer_kind.h"
 
-#include "base/utf8.h"
 #include "io/json.h"
 #include "platform/file.h"
 
@@ -57,42 +56,12 @@ static td_status visit_piece(void *context, const char *piece, size_t length, in
     return TD_OK;
 }
 
-/* Unicode's White_Space. */
-static bool is_white(uint32_t code)
-{
-    return (code >= 0x9 && code <= 0xd) || code == 0x20 || code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) ||
-           code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
-}
-
-/* A model without normalizer knows only the plain space. */
-static void append_spaced(td_buffer *spaced, const char *text, size_t length)
-{
-    for (size_t at = 0; at < length;) {
-        uint32_t code = 0;
-        size_t bytes = td_utf8_decode(text + at, length - at, &code);
-        bool white = bytes && is_white(code);
-        bytes = bytes ? bytes : 1;
-        td_buffer_append(spaced, white ? " " : text + at, white ? 1 : bytes);
-        at += bytes;
-    }
-}
-
 static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
                         td_error *error)
 {
     (void)first;
     encoding state = {tokenizer, ids, sampling->local};
-    td_buffer spaced = TD_BUFFER_INIT;
-    if (tokenizer->raw) {
-        append_spaced(&spaced, text, length);
-        text = td_buffer_text(&spaced);
-        length = spaced.length;
-    }
-    td_status status = td_buffer_ok(&spaced) ? TD_OK : td_fail_memory(error, length);
-    if (status == TD_OK)
-        status = td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, visit_piece, &state, error);
-    td_buffer_free(&spaced);
-    return status;
+    return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, visit_piece, &state, error);
 }
 
 /* The model's id of one of our ids; its unknown id when it is not one of the model's pieces. */
@@ -224,49 +193,6 @@ static td_status open_fairseq(td_tokenizer *tokenizer, const char *directory, co
     return TD_OK;
 }
 
-enum { MODEL_LIMIT = 1 << 28 };
-
-/* transformers makes mBART's tokenizer.json without the model's normalizer; models tuned since have seen text as it stands. */
-static td_status is_raw(const td_tokenizer *tokenizer, const char *directory, bool *ret_raw, td_error *error)
-{
-    *ret_raw = false;
-    if (tokenizer->kind != &td_tokenizer_mbart || !td_directory_holds(directory, "tokenizer.json"))
-        return TD_OK;
-    char *path = td_path_join(directory, "tokenizer.json");
-    json_t *root = NULL;
-    td_status status = path ? td_json_load_file(path, &root, error) : td_fail_memory(error, strlen(directory));
-    if (status == TD_OK)
-        *ret_raw = json_is_null(json_object_get(root, "normalizer"));
-    json_decref(root);
-    td_release(path);
-    return status;
-}
-
-static td_status open_fairseq_model(td_tokenizer *tokenizer, const char *directory, td_error *error)
-{
-    static const char file[] = "sentencepiece.bpe.model";
-    /* ModelProto.normalizer_spec (3) { precompiled_charsmap (2): "" }: of a field that comes twice the last counts. */
-    static const char no_map[] = {0x1a, 2, 0x12, 0};
-    bool raw;
-    TD_TRY(is_raw(tokenizer, directory, &raw, error));
-    tokenizer->raw = raw;
-    if (!raw)
-        return td_tokenizer_open_model(directory, file, &tokenizer->models[TD_SOURCE], error);
-    char *path = td_path_join(directory, file);
-    if (!path)
-        return td_fail_memory(error, strlen(directory));
-    td_buffer data = TD_BUFFER_INIT;
-    td_status status = td_file_read(path, MODEL_LIMIT, &data, error);
-    td_buffer_append(&data, no_map, sizeof no_map);
-    if (status == TD_OK && !td_buffer_ok(&data))
-        status = td_fail_memory(error, data.length);
-    if (status == TD_OK)
-        status = td_sentencepiece_parse(data.data, data.length, path, &tokenizer->models[TD_SOURCE], error);
-    td_buffer_free(&data);
-    td_release(path);
-    return status;
-}
-
 /* The languages that special_tokens_map.json lists, else `fallback` (separated by spaces). New reference. */
 static td_status list_languages(const char *directory, const char *fallback, json_t **ret_list, td_error *error)
 {
@@ -282,8 +208,8 @@ static td_status list_languages(const char *directory, const char *fallback, jso
     TD_TRY(status);
     if (!list && !*fallback)
         return td_fail(error, TD_ERROR_FORMAT, "%s/special_tokens_map.json: \"additional_special_tokens\" must list the languages", directory);
-    bool good = list || (list = json_array());
-    for (const char *at = fallback; good && json_array_size(list) < 25 && *at; at += strspn(at, " ")) {
+    bool listed = list != NULL, good = listed || (list = json_array());
+    for (const char *at = fallback; good && !listed && *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
         good = json_array_append_new(list, json_stringn(at, length)) == 0;
         at += length;
@@ -296,17 +222,11 @@ static td_status list_languages(const char *directory, const char *fallback, jso
     return TD_OK;
 }
 
-/* Opens with the languages of tokenizer_config.json, or `language` on both sides until td_tokenizer_set_languages. */
-static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, const char *fallback, const char *language, td_error *error)
+/* Those of tokenizer_config.json, or `language` on both sides until td_tokenizer_set_languages. */
+static td_status set_configured_languages(td_tokenizer *tokenizer, const char *directory, const char *language, td_error *error)
 {
-    json_t *languages = NULL;
-    TD_TRY(open_fairseq_model(tokenizer, directory, error));
-    TD_TRY(list_languages(directory, fallback, &languages, error));
-    td_status status = open_fairseq(tokenizer, directory, languages, error);
-    json_decref(languages);
-    TD_TRY(status);
     char *source = NULL, *target = NULL;
-    status = td_tokenizer_setting(directory, "src_lang", &source, error);
+    td_status status = td_tokenizer_setting(directory, "src_lang", &source, error);
     if (status == TD_OK)
         status = td_tokenizer_setting(directory, "tgt_lang", &target, error);
     if (status == TD_OK)
@@ -314,6 +234,17 @@ static td_status open_multilingual(td_tokenizer *tokenizer, const char *director
     td_release(source);
     td_release(target);
     return status;
+}
+
+static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, const char *fallback, const char *language, td_error *error)
+{
+    json_t *languages = NULL;
+    TD_TRY(td_tokenizer_open_model(directory, "sentencepiece.bpe.model", &tokenizer->models[TD_SOURCE], error));
+    TD_TRY(list_languages(directory, fallback, &languages, error));
+    td_status status = open_fairseq(tokenizer, directory, languages, error);
+    json_decref(languages);
+    TD_TRY(status);
+    return set_configured_languages(tokenizer, directory, language, error);
 }
 
 static td_status place_language(td_tokenizer *tokenizer, td_text_side side, const char *language, bool before, td_error *error)
@@ -345,6 +276,13 @@ td_status td_languages_before(td_tokenizer *tokenizer, const char *source, const
     return place_language(tokenizer, TD_TARGET, target, true, error);
 }
 
+#define MBART_LANGUAGES                                                                                                                 \
+    "ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV my_MM ne_NP nl_XX ro_RO ru_RU "    \
+    "si_LK tr_TR vi_VN zh_CN"
+#define MBART50_LANGUAGES                                                                                                               \
+    "af_ZA az_AZ bn_IN fa_IR he_IL hr_HR id_ID ka_GE km_KH mk_MK ml_IN mn_MN mr_IN pl_PL ps_AF pt_XX sv_SE sw_KE ta_IN te_IN th_TH "    \
+    "tl_XX uk_UA ur_PK xh_ZA gl_ES sl_SI"
+
 static bool recognize_mbart(const char *directory)
 {
     return td_directory_holds(directory, "sentencepiece.bpe.model") && td_directory_is(directory, "MBartTokenizer", "mbart");
@@ -352,9 +290,7 @@ static bool recognize_mbart(const char *directory)
 
 static td_status open_mbart(td_tokenizer *tokenizer, const char *directory, td_error *error)
 {
-    static const char languages[] = "ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV my_MM ne_NP nl_XX ro_RO ru_RU "
-                                    "si_LK tr_TR vi_VN zh_CN";
-    return open_multilingual(tokenizer, directory, languages, "en_XX", error);
+    return open_multilingual(tokenizer, directory, MBART_LANGUAGES, "en_XX", error);
 }
 
 const td_tokenizer_kind td_tokenizer_mbart = {
@@ -366,6 +302,28 @@ const td_tokenizer_kind td_tokenizer_mbart = {
     .decode = decode,
     .set_languages = td_languages_after,
     .language_use = TD_LANGUAGE_STARTS,
+};
+
+/* mBART-50: the language before the text on both sides. */
+static bool recognize_mbart50(const char *directory)
+{
+    return td_directory_holds(directory, "sentencepiece.bpe.model") && td_directory_is(directory, "MBart50Tokenizer", "");
+}
+
+static td_status open_mbart50(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    return open_multilingual(tokenizer, directory, MBART_LANGUAGES " " MBART50_LANGUAGES, "en_XX", error);
+}
+
+const td_tokenizer_kind td_tokenizer_mbart50 = {
+    .name = "mbart50",
+    .files = "sentencepiece.bpe.model",
+    .recognize = recognize_mbart50,
+    .open = open_mbart50,
+    .encode = encode,
+    .decode = decode,
+    .set_languages = td_languages_before,
+    .language_use = TD_LANGUAGE_FORCED_FIRST,
 };
 
 static bool recognize_nllb(const char *directory)
@@ -396,7 +354,7 @@ static bool recognize_speech_to_text(const char *directory)
     return td_directory_holds(directory, "sentencepiece.bpe.model vocab.json") && td_directory_is(directory, "Speech2TextTokenizer", "speech_to_text");
 }
 
-static td_status open_speech_to_text(td_tokenizer *tokenizer, const char *directory, td_error *error)
+static td_status open_numbered(td_tokenizer *tokenizer, const char *directory, td_error *error)
 {
     char *path = td_path_join(directory, "vocab.json");
     if (!path)
@@ -409,7 +367,12 @@ static td_status open_speech_to_text(td_tokenizer *tokenizer, const char *direct
     TD_TRY(td_tokenizer_named_special(tokenizer, directory, "bos_token", "<s>", true, &tokenizer->bos, error));
     TD_TRY(td_tokenizer_named_special(tokenizer, directory, "pad_token", "<pad>", true, &tokenizer->pad, error));
     TD_TRY(td_tokenizer_named_special(tokenizer, directory, "eos_token", "</s>", true, &tokenizer->eos, error));
-    TD_TRY(td_tokenizer_named_special(tokenizer, directory, "unk_token", "<unk>", true, &tokenizer->unknown, error));
+    return td_tokenizer_named_special(tokenizer, directory, "unk_token", "<unk>", true, &tokenizer->unknown, error);
+}
+
+static td_status open_speech_to_text(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    TD_TRY(open_numbered(tokenizer, directory, error));
     return end_with(tokenizer, tokenizer->eos, error);
 }
 
@@ -420,4 +383,41 @@ const td_tokenizer_kind td_tokenizer_speech_to_text = {
     .open = open_speech_to_text,
     .encode = encode,
     .decode = decode_stripped,
+};
+
+/* M2M-100: pieces numbered by vocab.json, "__de__" and the like after them, before the text on both sides. */
+#define M2M100_LANGUAGES                                                                                                                \
+    "af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy ga gd gl gu ha he hi hr ht hu hy id ig ilo is it " \
+    "ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no ns oc or pa pl ps pt ro ru sd si sk sl so sq sr ss su sv sw " \
+    "ta th tl tn tr uk ur uz vi wo xh yi yo zh zu"
+
+static bool recognize_m2m100(const char *directory)
+{
+    return td_directory_holds(directory, "sentencepiece.bpe.model vocab.json") && td_directory_is(directory, "M2M100Tokenizer", "m2m_100");
+}
+
+static td_status open_m2m100(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    TD_TRY(open_numbered(tokenizer, directory, error));
+    tokenizer->language_begin = (int32_t)tokenizer->vocabulary.size;
+    for (const char *at = M2M100_LANGUAGES; *at; at += strspn(at, " ")) {
+        char token[16];
+        size_t length = strcspn(at, " ");
+        snprintf(token, sizeof token, "__%.*s__", (int)length, at);
+        TD_TRY(set_token(tokenizer, token, (int32_t)tokenizer->vocabulary.size, false, true, error));
+        at += length;
+    }
+    tokenizer->language_end = (int32_t)tokenizer->vocabulary.size;
+    return set_configured_languages(tokenizer, directory, "en", error);
+}
+
+const td_tokenizer_kind td_tokenizer_m2m100 = {
+    .name = "m2m100",
+    .files = "sentencepiece.bpe.model, vocab.json",
+    .recognize = recognize_m2m100,
+    .open = open_m2m100,
+    .encode = encode,
+    .decode = decode_stripped,
+    .set_languages = td_languages_before,
+    .language_use = TD_LANGUAGE_FORCED_FIRST,
 };

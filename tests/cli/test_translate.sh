@@ -79,9 +79,20 @@ printf '\nRain!\n' >>long
 translate long >out 2>err
 check 'too long' "1 long:1: line is longer than 1048576 bytes" "$? $(cat err)"
 check 'too long: the rest' "|$(sed -n 4p de.out)|" "$(tr '\n' '|' <out)"
-yes 'Rain!' | head -50 | tr '\n' ' ' | translate --beam 1 >out 2>err
+yes 'Rain!' | head -50 | tr '\n' ' ' | translate --split none --beam 1 >out 2>err
 check 'truncated: exit code' 0 $?
 case $(cat err) in "stdin:1: warning: cut to 40 tokens"*) ;; *) check 'truncated: warning' 'a warning' "$(cat err)" ;; esac
+
+# long lines, sentence by sentence
+rain=$(echo 'Rain!' | translate) sleep=$(echo 'Two cats sleep.' | translate)
+for i in 1 2 3 4 5 6; do printf 'Rain!   Two cats sleep. '; done | sed 's/ $//' >paragraph
+for i in 1 2 3 4 5 6; do printf '%s   %s ' "$rain" "$sleep"; done | sed 's/ $//' >wanted
+echo >>paragraph; echo >>wanted
+printf 'Rain!\n\n' | cat - paragraph >>paragraphs
+check 'split: sentences with their spacing' "$(printf '%s\n\n' "$rain" | cat - wanted)" "$(translate paragraphs 2>&1)"
+check 'split: another verb' "$(cat wanted)" "$("$tandem" generate -m model --to de --split sentences paragraph 2>&1)"
+check 'split: segments' 12 "$(translate --json paragraph | grep -o '"source":"[^"]*","text"' | wc -l)"
+check 'split: short lines stay whole' 0 "$(translate --json de.in | grep -c segments)"
 
 # failures
 check 'missing file' 'tandem: nothere: No such file or directory' "$(translate nothere de.in 2>&1 >out)"

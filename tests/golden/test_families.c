@@ -1,5 +1,5 @@
 /* Every Transformer family against transformers: encoder states and log-probabilities of given targets of tiny models with unusual
- * settings, made by tools/reference/families.py and families_features.py. Directories named on the command line are checked instead. */
+ * settings, made by tools/reference/families.py, families_features.py and families_bert.py. Directories named on the command line are checked instead. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "decoding/generate.h"
 #include "io/json.h"
 #include "models/architecture.h"
 
@@ -140,6 +141,80 @@ static void check_case(subject *s, const json_t *one, bool recording)
     assert_int_equal(architecture->reorder(s->state, NULL, 0, &error), TD_OK);
 }
 
+/* ---- search ---- */
+
+typedef struct searching {
+    subject *s;
+    const json_t *one;
+    td_source source;
+    bool given, finished;
+} searching;
+
+static td_status give(void *context, size_t *ret_index, td_source *ret_source, bool *ret_given, td_error *error)
+{
+    (void)error;
+    searching *c = context;
+    *ret_given = !c->given;
+    *ret_source = c->source;
+    *ret_index = 0;
+    c->given = true;
+    return TD_OK;
+}
+
+static void compare_hypothesis(const subject *s, const td_hypothesis *hypothesis, const json_t *ids)
+{
+    bool same = json_array_size(ids) == hypothesis->count;
+    for (size_t i = 0; same && i < hypothesis->count; i++)
+        same = json_integer_value(json_array_get(ids, i)) == hypothesis->ids[i];
+    if (!same)
+        fail_msg("%s: %zu ids (%.6f), expected %s", s->directory, hypothesis->count, hypothesis->score, json_dumps(ids, JSON_COMPACT));
+}
+
+static td_status compare(void *context, size_t index, const td_output *output, td_error *error)
+{
+    (void)index;
+    (void)error;
+    searching *c = context;
+    const json_t *beams = json_object_get(c->one, "beam_ids"), *scores = json_object_get(c->one, "beam_scores");
+    c->finished = true;
+    if (output->count == 1) {
+        compare_hypothesis(c->s, &output->hypotheses[0], json_object_get(c->one, "greedy_ids"));
+        return TD_OK;
+    }
+    assert_int_equal(output->count, json_array_size(beams));
+    for (size_t i = 0; i < output->count; i++) {
+        compare_hypothesis(c->s, &output->hypotheses[i], json_array_get(beams, i));
+        expect(c->s, "score", i, output->hypotheses[i].score, number(json_array_get(scores, i)), c->s->tolerance, &c->s->worst);
+    }
+    return TD_OK;
+}
+
+/* Greedy output and the whole n-best list, of cases that hold them. */
+static void check_search(subject *s, const json_t *one)
+{
+    if (!json_object_get(one, "beam_ids"))
+        return;
+    bool text = s->network.architecture->source == TD_TEXT;
+    int32_t ids[TOKENS];
+    td_real features[FEATURES];
+    td_search *search = NULL;
+    td_error error;
+    size_t length = text ? read_ids(one, "input_ids", ids) : make_features(s, one, features);
+    assert_int_equal(td_search_new(&s->network, NULL, &search, &error), TD_OK);
+    for (int greedy = 0; greedy < 2; greedy++) {
+        searching c = {s, one, {.ids = text ? ids : NULL, .features = text ? NULL : features, .length = length, .width = s->network.feature_width}, false, false};
+        td_generation generation = td_generation_default();
+        td_generate_callbacks callbacks = {.context = &c, .next = give, .finished = compare};
+        generation.num_beams = generation.num_return_sequences = greedy ? 1 : json_array_size(json_object_get(one, "beam_ids"));
+        generation.max_length = (size_t)json_integer_value(json_object_get(one, "max_length"));
+        if (td_generate(search, &generation, &callbacks, &error) != TD_OK)
+            fail_msg("%s: %s", s->directory, error.message);
+        assert_true(c.finished);
+        td_generation_free(&generation);
+    }
+    td_search_free(search);
+}
+
 static void check_directory(const char *directory, double tolerance)
 {
     subject s = {.directory = directory, .tolerance = tolerance};
@@ -151,6 +226,7 @@ static void check_directory(const char *directory, double tolerance)
     for (size_t i = 0; i < json_array_size(cases); i++) {
         check_case(&s, json_array_get(cases, i), false);
         check_case(&s, json_array_get(cases, i), true);
+        check_search(&s, json_array_get(cases, i));
     }
     print_message("%s: log-probabilities within %.1e, encoder within %.1e\n", directory, s.worst, s.worst_encoder);
     json_decref(root);
@@ -194,7 +270,8 @@ static void families(void **state)
     static const char *const names[] = {"marian-untied", "marian-separate", "marian-shared", "bart", "bart-untied",
                                         "mbart", "pegasus", "m2m_100", "m2m_100-padding", "t5", "t5-gated", "t5-silu", "mt5",
                                         "whisper", "whisper-relu", "speech_to_text", "speech_to_text-padding", "vit-gpt2", "vit-gpt2-bridge",
-                                        "deit-gpt2", "vit-trocr", "vit-trocr-sinusoidal"};
+                                        "deit-gpt2", "vit-trocr", "vit-trocr-sinusoidal", "bert2bert", "bert2roberta", "roberta2bert",
+                                        "vit-bert", "blip"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[4096];
         snprintf(path, sizeof path, FAMILIES "/%s", names[i]);

@@ -8,8 +8,11 @@
 #include "io/json.h"
 #include "text/tokenizer.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* From tools/reference/tokenizers_json.py, which says what each one is made of. */
 #define JSON TD_TEST_DATA "/golden/tokenizers-json/"
@@ -65,21 +68,22 @@ static void compare_text(const char *what, const td_tokenizer *tokenizer, const 
     td_buffer_free(&text);
 }
 
-static void check_case(const td_tokenizer *tokenizer, const json_t *item)
+/* classic: the directory has no tokenizer.json. */
+static void check_case(const td_tokenizer *tokenizer, const json_t *item, bool classic)
 {
     static const char *const keys[] = {"ids", "target_ids"};
     const json_t *text = json_object_get(item, "text");
+    /* Present where tokenizer.json is not what the models were trained with: the SentencePiece library says what the classical files mean. */
+    const json_t *other = classic ? json_object_get(item, "classic_ids") : NULL;
     td_error error;
     for (int side = 0; side < 2; side++) {
         const json_t *expected = json_object_get(item, keys[side]);
-        /* Present where transformers is not what the models were trained with: the SentencePiece library counts. */
-        const json_t *classic = json_object_get(item, "classic_ids");
         td_ids ids = TD_IDS_INIT;
-        if (!expected || (classic && side == 1))
+        if (!expected || (other && side == 1))
             continue;
         assert_int_equal(td_tokenizer_encode(tokenizer, (td_text_side)side, json_string_value(text), json_string_length(text), &ids, &error), TD_OK);
-        compare_ids(keys[side], text, classic ? classic : expected, &ids);
-        if (side == 0 && !classic) {
+        compare_ids(keys[side], text, other ? other : expected, &ids);
+        if (side == 0 && !other) {
             compare_text("decoded", tokenizer, &ids, true, json_object_get(item, "decoded"));
             compare_text("decoded with special tokens", tokenizer, &ids, false, json_object_get(item, "decoded_special"));
         }
@@ -87,14 +91,17 @@ static void check_case(const td_tokenizer *tokenizer, const json_t *item)
     }
 }
 
-static void check_directory(const char *directory)
+/* `directory` holds the tokenizer's files, `cases` tokenizer_cases.json. */
+static void check_files(const char *directory, const char *cases_directory)
 {
     td_error error;
     td_tokenizer *tokenizer = NULL;
     if (td_tokenizer_open(directory, &tokenizer, &error) != TD_OK)
         fail_msg("%s", error.message);
     char path[1024];
-    snprintf(path, sizeof path, "%s/tokenizer_cases.json", directory);
+    snprintf(path, sizeof path, "%s/tokenizer.json", directory);
+    bool classic = access(path, R_OK) != 0;
+    snprintf(path, sizeof path, "%s/tokenizer_cases.json", cases_directory);
     json_t *root;
     if (td_json_load_file(path, &root, &error) != TD_OK)
         fail_msg("%s", error.message);
@@ -106,10 +113,69 @@ static void check_directory(const char *directory)
     size_t count = json_array_size(cases);
     assert_true(count > 0);
     for (size_t i = 0; i < count; i++)
-        check_case(tokenizer, json_array_get(cases, i));
-    print_message("%s: %zu cases\n", directory, count);
+        check_case(tokenizer, json_array_get(cases, i), classic);
+    print_message("%s: %zu cases, %s, %d differences\n", cases_directory, count, td_tokenizer_kind_name(tokenizer), differences);
     json_decref(root);
     td_tokenizer_free(tokenizer);
+}
+
+static void check_directory(const char *directory)
+{
+    check_files(directory, directory);
+}
+
+/* ---- whole checkpoints, with and without tokenizer.json ---- */
+
+/* Links to all files of the directory but those of the weights and those named. */
+static void link_without(const char *from, const char *to, const char *left_out)
+{
+    DIR *list = opendir(from);
+    assert_non_null(list);
+    for (struct dirent *entry; (entry = readdir(list)) != NULL;) {
+        char source[2048], target[2048];
+        if (entry->d_name[0] == '.' || strstr(left_out, entry->d_name))
+            continue;
+        snprintf(source, sizeof source, "%s/%s", from, entry->d_name);
+        snprintf(target, sizeof target, "%s/%s", to, entry->d_name);
+        assert_int_equal(symlink(source, target), 0);
+    }
+    closedir(list);
+}
+
+static void remove_links(const char *directory)
+{
+    DIR *list = opendir(directory);
+    assert_non_null(list);
+    for (struct dirent *entry; (entry = readdir(list)) != NULL;) {
+        char path[2048];
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (entry->d_name[0] != '.')
+            unlink(path);
+    }
+    closedir(list);
+    rmdir(directory);
+}
+
+/* tokenizer.json counts where there is one; each of the two sorts of files is enough by itself. */
+static void test_precedence(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bart", "t5", "mbart", "m2m100", "pegasus", "vision-encoder-decoder", "whisper"};
+    static const char *const left_out[] = {"", "tokenizer.json", "vocab.json merges.txt spiece.model sentencepiece.bpe.model"};
+    const char *root = getenv("TANDEM_REFERENCE");
+    if (!root)
+        skip();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (size_t k = 0; k < sizeof left_out / sizeof *left_out; k++) {
+            char from[1024], to[] = "/tmp/tandem-tokenizer-XXXXXX";
+            snprintf(from, sizeof from, "%s/%s", root, names[i]);
+            assert_non_null(mkdtemp(to));
+            link_without(from, to, left_out[k]);
+            check_files(to, from);
+            remove_links(to);
+        }
+    }
+    assert_int_equal(differences, 0);
 }
 
 static void test_directories(void **state)
@@ -132,6 +198,6 @@ int main(int argc, char **argv)
         const struct CMUnitTest named[] = {cmocka_unit_test_prestate(test_named_directory, argv[1])};
         return cmocka_run_group_tests(named, NULL, NULL);
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_directories)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_directories), cmocka_unit_test(test_precedence)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

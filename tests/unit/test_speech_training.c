@@ -83,6 +83,32 @@ static int leave(void **state)
     return status == TD_OK ? 0 : -1;
 }
 
+/* As many files of features as there are sounds, each of another length. */
+static void write_rows(void)
+{
+    td_buffer list = TD_BUFFER_INIT;
+    for (size_t i = 0; i < RECORDINGS; i++) {
+        char path[32], header[118];
+        size_t frames = 30 + i;
+        td_buffer file = TD_BUFFER_INIT;
+        int length = snprintf(header, sizeof header, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, 4), }", frames);
+        memset(header + length, ' ', sizeof header - 1 - (size_t)length);
+        header[sizeof header - 1] = '\n';
+        td_buffer_append(&file, "\x93NUMPY\x01\x00\x76\x00", 10);
+        td_buffer_append(&file, header, sizeof header);
+        for (size_t k = 0; k < frames * 4; k++) {
+            float value = (float)sin((double)(k * (i + 1)));
+            td_buffer_append(&file, &value, sizeof value);
+        }
+        snprintf(path, sizeof path, "f%zu.npy", i);
+        assert_int_equal(td_file_write(path, file.data, file.length, NULL), TD_OK);
+        td_buffer_format(&list, "%s\tab\n", path);
+        td_buffer_free(&file);
+    }
+    assert_int_equal(td_file_write("rows.tsv", list.data, list.length, NULL), TD_OK);
+    td_buffer_free(&list);
+}
+
 static void keep(void *context, const char *line, bool transient)
 {
     if (!transient)
@@ -145,6 +171,12 @@ static void speeds_are_records(void **state)
     (void)state;
     const char *fast[] = {"output=speeds", "data.audio.speed_perturbation=true", "training.max_steps=1"};
     three_speeds(fast, 3, "speeds/data", 24);
+    /* Feature files: rows between rows. */
+    const char *rows[] = {"output=rows", "data.audio.speed_perturbation=true", "training.max_steps=1", "data.train.source=rows.tsv",
+                          "data.validation.source=rows.tsv", "data.audio.kind=features", "data.audio.width=4", "data.audio.normalize=none",
+                          "data.audio.deltas=true"};
+    write_rows();
+    three_speeds(rows, sizeof rows / sizeof *rows, "rows/data", 12);
     /* The corpus on disk is not taken for one at another choice of speeds. */
     const char *plain[] = {"output=speeds", "data.audio.speed_perturbation=false", "training.max_steps=2"};
     td_buffer lines = TD_BUFFER_INIT;
