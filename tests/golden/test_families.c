@@ -280,6 +280,47 @@ static void families(void **state)
     }
 }
 
+/* A value that means another network is an error that names its key. */
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *family, *part, *key, *value;
+    } wrong[] = {
+        {"bert2bert", NULL, "tie_encoder_decoder", "true"},
+        {"bert2bert", "encoder", "model_type", "\"albert\""},
+        {"bert2bert", "encoder", "is_decoder", "true"},
+        {"bert2bert", "encoder", "position_embedding_type", "\"relative_key\""},
+        {"bert2bert", "decoder", "model_type", "\"gpt2\""},
+        {"bert2bert", "decoder", "is_decoder", "false"},
+        {"bert2bert", "decoder", "add_cross_attention", "false"},
+        {"bert2bert", "decoder", "hidden_act", "\"mish\""},
+        {"bert2bert", "decoder", "layer_norm_eps", "0"},
+        {"bert2roberta", "decoder", "pad_token_id", "29"},
+        {"bert2roberta", "decoder", "cross_attention_hidden_size", "32"},
+        {"vit-bert", "encoder", "model_type", "\"beit\""},
+        {"vit-bert", "encoder", "patch_size", "3"},
+        {"blip", NULL, "text_config", "1"},
+        {"blip", "text_config", "sep_token_id", "43"},
+        {"blip", "text_config", "num_attention_heads", "5"},
+        {"blip", "vision_config", "hidden_size", "20"},
+        {"blip", "vision_config", "image_size", "[12, 12]"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char path[1024];
+        snprintf(path, sizeof path, FAMILIES "/%s", wrong[i].family);
+        json_t *config = read_json(path, "config.json"), *part = wrong[i].part ? json_object_get(config, wrong[i].part) : config;
+        assert_int_equal(json_object_set_new(part, wrong[i].key, json_loads(wrong[i].value, JSON_DECODE_ANY, NULL)), 0);
+        td_network network = {0};
+        td_error error = {TD_OK, ""};
+        assert_int_not_equal(td_network_configure(config, "config.json", &network, &error), TD_OK);
+        bool heads = strcmp(wrong[i].key, "num_attention_heads") == 0; /* named by the width that it does not divide */
+        if (!strstr(error.message, heads ? "hidden_size" : wrong[i].key))
+            fail_msg("%s: \"%s\" is not named: %s", wrong[i].family, wrong[i].key, error.message);
+        json_decref(config);
+    }
+}
+
 static void directories(void **state)
 {
     for (char **path = *state; *path; path++)
@@ -288,7 +329,7 @@ static void directories(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest own[] = {cmocka_unit_test(families)};
+    const struct CMUnitTest own[] = {cmocka_unit_test(families), cmocka_unit_test(refusals)};
     const struct CMUnitTest given[] = {cmocka_unit_test_prestate(directories, argv + 1)};
     return argc > 1 ? cmocka_run_group_tests(given, NULL, NULL) : cmocka_run_group_tests(own, NULL, NULL);
 }

@@ -275,6 +275,28 @@ static void m2m100(void **state)
     expect_ids("the", expected, 3);
 }
 
+/* BLIP's start token stands where BERT has [CLS]: a caption, or what it is to begin with, has none. */
+static void blip(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"bert", "blip"};
+    copy_tokenizer("tokenizers-json/bert-vocab");
+    for (int i = 0; i < 2; i++) {
+        td_error error;
+        td_tokenizer *tokenizer = NULL;
+        td_ids ids = TD_IDS_INIT;
+        char config[64];
+        snprintf(config, sizeof config, "{\"model_type\": \"%s\"}", types[i]);
+        write_file("config.json", config);
+        assert_int_equal(td_tokenizer_open(directory, &tokenizer, &error), TD_OK);
+        assert_int_equal(td_tokenizer_encode(tokenizer, TD_TARGET, "a", 1, &ids, &error), TD_OK);
+        assert_int_equal(ids.data[0] == td_tokenizer_id(tokenizer, "[CLS]"), i == 0);
+        assert_int_equal(ids.data[ids.length - 1], td_tokenizer_id(tokenizer, "[SEP]"));
+        td_ids_free(&ids);
+        td_tokenizer_free(tokenizer);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(last_space, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(broken_json, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(mbart50, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(blip, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(m2m100, make_directory, remove_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
