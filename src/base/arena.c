@@ -107,7 +107,7 @@ void td_arena_expect(td_arena *arena, size_t bytes)
 /* One block large enough for what was used replaces several: the next such step allocates nothing. */
 void td_arena_reset(td_arena *arena)
 {
-    if (arena->blocks && arena->blocks->next)
+    if (arena->blocks && (arena->blocks->next || arena->blocks->size < arena->peak))
         replace_blocks(arena, arena->peak);
     arena->used = 0;
     arena->total = 0;
@@ -118,11 +118,15 @@ td_arena_mark td_arena_get_mark(const td_arena *arena)
     return (td_arena_mark){arena->blocks, arena->used, arena->total};
 }
 
-/* Blocks pushed after the mark stay for reset to merge; only space in the marked block is given back. */
+/* Blocks pushed after the mark go back too: what a first step holds at once is then what it needs at once, and reset makes one block
+ * of that size. */
 void td_arena_release_to(td_arena *arena, td_arena_mark mark)
 {
-    if (arena->blocks != mark.block)
-        return;
+    while (arena->blocks && arena->blocks != mark.block) {
+        td_arena_block *next = arena->blocks->next;
+        release_block(arena->blocks);
+        arena->blocks = next;
+    }
     arena->used = mark.used;
     arena->total = mark.total;
 }

@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define FEATURES_COST 64
-#define SHORTEST_COST 8 /* even a one-word source costs decoder steps */
+#define ENCODED_TOGETHER 1024 /* source rows */
+#define SHORTEST_COST 8       /* even a one-word source costs decoder steps */
 
 /* Grows the parallel arrays of candidates; they hold any row of any sentence under these rules. */
 static td_status size_candidates(td_search *search, td_error *error)
@@ -76,6 +77,38 @@ static td_status take_sentence(td_search *search, size_t index, const td_source 
     return size_candidates(search, error);
 }
 
+/* Encodes live[first .. first + count) together. */
+static td_status admit(td_search *search, size_t first, size_t count, td_error *error)
+{
+    td_search_step(search);
+    const td_source **sources = td_arena_allocate_array(&search->arena, count, sizeof *sources);
+    if (!sources)
+        return td_fail_memory(error, count * sizeof *sources);
+    for (size_t i = 0; i < count; i++)
+        sources[i] = &search->live[first + i]->source;
+    td_memory memory;
+    TD_TRY(td_search_admit(search, sources, count, &memory, error));
+    for (size_t i = 0; i < count; i++)
+        search->live[first + i]->memory_length = td_ragged_length(memory.ragged, i);
+    return td_ctc_joint_admit(search, first, &memory, error);
+}
+
+/* Encodes the new sentences a few at a time: the layers' scratch memory grows with rows, products gain nothing from
+ * more than these. */
+static td_status admit_all(td_search *search, size_t first, td_error *error)
+{
+    while (first < search->live_count) {
+        size_t count = 0, rows = 0;
+        do
+            rows += search->live[first + count++]->source.length;
+        while (first + count < search->live_count &&
+               rows + search->live[first + count]->source.length <= ENCODED_TOGETHER);
+        TD_TRY(admit(search, first, count, error));
+        first += count;
+    }
+    return TD_OK;
+}
+
 /* Takes waiting sources once a quarter of the budget is free: encoding few at a time would cost more than the wait. */
 static td_status refill(td_search *search, td_error *error)
 {
@@ -91,20 +124,7 @@ static td_status refill(td_search *search, td_error *error)
             break;
         TD_TRY(take_sentence(search, index, &source, error));
     }
-    size_t count = search->live_count - first;
-    if (count == 0)
-        return TD_OK;
-    td_search_step(search);
-    const td_source **sources = td_arena_allocate_array(&search->arena, count, sizeof *sources);
-    if (!sources)
-        return td_fail_memory(error, count * sizeof *sources);
-    for (size_t i = 0; i < count; i++)
-        sources[i] = &search->live[first + i]->source;
-    td_memory memory;
-    TD_TRY(td_search_admit(search, sources, count, &memory, error));
-    for (size_t i = 0; i < count; i++)
-        search->live[first + i]->memory_length = td_ragged_length(memory.ragged, i);
-    return td_ctc_joint_admit(search, first, &memory, error);
+    return admit_all(search, first, error);
 }
 
 /* One row of the state: whose it is and which of the fed positions gives its scores. */

@@ -1,6 +1,7 @@
 #include "layers/parameters.h"
 
 #include "base/buffer.h"
+#include "platform/file.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -414,10 +415,13 @@ static td_status load_one(td_parameter_entry *entry, const td_safetensors *file,
         TD_TRY(extract(entry, stored, &own, error));
         memcpy(parameter->data, own.data, own.bytes);
         td_release((void *)(uintptr_t)own.data);
-        return TD_OK;
+    } else if (scales) {
+        TD_TRY(read_int8(stored, scales, parameter->data, error));
+    } else {
+        TD_TRY(read_real(stored, parameter->data, parameter->rows * parameter->columns, error));
     }
-    return scales ? read_int8(stored, scales, parameter->data, error)
-                  : read_real(stored, parameter->data, parameter->rows * parameter->columns, error);
+    td_file_forget(stored->data, stored->bytes);
+    return TD_OK;
 }
 
 /* A panel at a time, so that nothing is held twice. */
@@ -444,6 +448,14 @@ static td_status pack_panel(td_packed *packed, const td_stored_tensor *stored, c
     return TD_OK;
 }
 
+/* The pages of the file up to the end of a panel, so that a large weight is never held as it was stored. */
+static void forget_panel(const td_stored_tensor *stored, size_t first)
+{
+    size_t left = stored->shape[0] - first;
+    td_stored_tensor part = rows_of(stored, first, left < TD_PANEL ? left : TD_PANEL);
+    td_file_forget(part.data, part.bytes);
+}
+
 static td_status load_packed(td_parameter_entry *entry, const td_safetensors *file, td_precision precision, td_error *error)
 {
     td_parameter *parameter = &entry->parameter;
@@ -461,11 +473,17 @@ static td_status load_packed(td_parameter_entry *entry, const td_safetensors *fi
     td_packed_free(parameter->packed);
     parameter->packed = NULL;
     td_status status = is_stored_as_declared(entry) ? TD_OK : extract(entry, stored, &own, error);
-    stored = own.data ? &own : stored;
+    if (own.data) {
+        td_file_forget(stored->data, stored->bytes);
+        stored = &own;
+    }
     if (status == TD_OK)
         status = td_packed_new(precision, parameter->rows, parameter->columns, &parameter->packed, error);
-    for (size_t first = 0; status == TD_OK && first < parameter->rows; first += TD_PANEL)
+    for (size_t first = 0; status == TD_OK && first < parameter->rows; first += TD_PANEL) {
         status = pack_panel(parameter->packed, stored, scales, first, values, error);
+        if (!own.data)
+            forget_panel(stored, first);
+    }
     td_release((void *)(uintptr_t)own.data);
     td_release(values);
     return status;

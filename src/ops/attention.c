@@ -12,6 +12,7 @@ typedef struct attention_operation {
     td_dropout_mask mask;
     td_real *probabilities;
     size_t longest_key;
+    bool kept; /* probabilities of every head, else of one at a time */
 } attention_operation;
 
 static td_ragged keep_ragged(td_graph *graph, td_ragged ragged)
@@ -39,8 +40,8 @@ static void attention_forward(const td_kernels *kernels, attention_operation *op
             kernels->attention(op->query->data + q * op->query->stride + head * width, op->query->stride,
                                op->key->data + k * op->key->stride + head * width, op->key->stride,
                                op->value->data + k * op->value->stride + head * width, op->value->stride,
-                               op->y->data + q * op->y->stride + head * width, op->y->stride, op->probabilities + at, scratch,
-                               queries, keys, width, op->options.scale, op->options.causal,
+                               op->y->data + q * op->y->stride + head * width, op->y->stride,
+                               op->probabilities + (op->kept ? at : 0), scratch, queries, keys, width, op->options.scale, op->options.causal,
                                td_attention_bias_at(bias, bias->values ? bias->values->data : NULL, head, keys - queries),
                                bias->row_step, op->mask, (uint32_t)at);
     }
@@ -116,7 +117,7 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     attention_operation *op = td_graph_allocate(graph, 1, sizeof *op);
     if (!op)
         return NULL;
-    *op = (attention_operation){query, key, value, NULL, query_ragged, key_ragged, *options, {0}, NULL, 0};
+    *op = (attention_operation){query, key, value, NULL, query_ragged, key_ragged, *options, {0}, NULL, 0, graph->recording || ret_probabilities};
     if (!shapes_fit(graph, op) || !bias_fits(graph, op))
         return NULL;
     if (op->options.scale == 0)
@@ -124,7 +125,8 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     size_t weights = 0;
     for (size_t i = 0; i < query_ragged.count; i++) {
         size_t keys = td_ragged_length(key_ragged, i);
-        weights += options->heads * td_ragged_length(query_ragged, i) * keys;
+        size_t own = td_ragged_length(query_ragged, i) * keys;
+        weights = op->kept ? weights + options->heads * own : own > weights ? own : weights;
         op->longest_key = keys > op->longest_key ? keys : op->longest_key;
     }
     if (graph->training && options->dropout > 0)

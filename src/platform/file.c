@@ -71,6 +71,14 @@ void td_file_unmap(td_mapped_file *file)
     *file = (td_mapped_file){0};
 }
 
+/* Private pages that were never written are the file's: dropping one that is shared with a neighbour costs a reread at most. */
+void td_file_forget(const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data & ~(page - 1), end = (uintptr_t)data + bytes;
+    if (bytes)
+        madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 char *td_path_join(const char *directory, const char *name)
 {
     td_buffer path = TD_BUFFER_INIT;
