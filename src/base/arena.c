@@ -104,10 +104,10 @@ void td_arena_expect(td_arena *arena, size_t bytes)
         replace_blocks(arena, bytes);
 }
 
-/* One block large enough for what was used replaces several: the next such step allocates nothing. */
+/* One block large enough for what was used replaces several or a smaller one: the next such step allocates nothing. */
 void td_arena_reset(td_arena *arena)
 {
-    if (arena->blocks && (arena->blocks->next || arena->blocks->size < arena->peak))
+    if (arena->peak && (!arena->blocks || arena->blocks->next || arena->blocks->size < arena->peak))
         replace_blocks(arena, arena->peak);
     arena->used = 0;
     arena->total = 0;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#define DEFAULT_BATCH_TOKENS 8192
+#define DEFAULT_BATCH_TOKENS 2048
 
 td_status td_search_new(const td_network *network, const td_search_options *options, td_search **ret_search,
                         td_error *error)

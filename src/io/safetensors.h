@@ -35,6 +35,10 @@ const td_stored_tensor *td_safetensors_at(const td_safetensors *file, size_t ind
 /* A "__metadata__" value (of the first shard), or NULL. */
 const char *td_safetensors_metadata(const td_safetensors *file, const char *key);
 
+/* So much of a tensor was read and is not expected to be read again: the file's pages need not stay in memory. They come back when read.
+ * No effect on what could not stay where it is in the file. */
+void td_safetensors_forget(const td_safetensors *file, const void *data, size_t bytes);
+
 size_t td_stored_count(const td_stored_tensor *tensor); /* elements */
 /* Converts F32, F16, BF16 or F64 to `out`; `count` must be the tensor's element count. */
 td_status td_safetensors_read_float(const td_stored_tensor *tensor, float *out, size_t count, td_error *error);

@@ -248,6 +248,22 @@ const char *td_safetensors_metadata(const td_safetensors *file, const char *key)
     return json_string_value(json_object_get(json_object_get(file->shards[0].header, "__metadata__"), key));
 }
 
+/* Systems map some pages around each that is read: those before are dropped with it, or every piece would leave some behind. */
+enum { AROUND = 1 << 16 };
+
+void td_safetensors_forget(const td_safetensors *file, const void *data, size_t bytes)
+{
+    const uint8_t *first = data;
+    for (size_t i = 0; i < file->shard_count; i++) {
+        const td_mapped_file *map = &file->shards[i].map;
+        uintptr_t start = (uintptr_t)map->data, at = (uintptr_t)first;
+        if (!map->data || at < start || at - start > map->size || bytes > map->size - (at - start))
+            continue;
+        size_t before = at - start < AROUND ? at - start : AROUND;
+        td_file_forget(first - before, bytes + before);
+    }
+}
+
 size_t td_stored_count(const td_stored_tensor *tensor)
 {
     return tensor->bytes / td_dtype_size(tensor->dtype);

@@ -1,7 +1,6 @@
 #include "layers/parameters.h"
 
 #include "base/buffer.h"
-#include "platform/file.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -420,7 +419,7 @@ static td_status load_one(td_parameter_entry *entry, const td_safetensors *file,
     } else {
         TD_TRY(read_real(stored, parameter->data, parameter->rows * parameter->columns, error));
     }
-    td_file_forget(stored->data, stored->bytes);
+    td_safetensors_forget(file, stored->data, stored->bytes);
     return TD_OK;
 }
 
@@ -449,11 +448,11 @@ static td_status pack_panel(td_packed *packed, const td_stored_tensor *stored, c
 }
 
 /* The pages of the file up to the end of a panel, so that a large weight is never held as it was stored. */
-static void forget_panel(const td_stored_tensor *stored, size_t first)
+static void forget_panel(const td_safetensors *file, const td_stored_tensor *stored, size_t first)
 {
     size_t left = stored->shape[0] - first;
     td_stored_tensor part = rows_of(stored, first, left < TD_PANEL ? left : TD_PANEL);
-    td_file_forget(part.data, part.bytes);
+    td_safetensors_forget(file, part.data, part.bytes);
 }
 
 static td_status load_packed(td_parameter_entry *entry, const td_safetensors *file, td_precision precision, td_error *error)
@@ -474,15 +473,14 @@ static td_status load_packed(td_parameter_entry *entry, const td_safetensors *fi
     parameter->packed = NULL;
     td_status status = is_stored_as_declared(entry) ? TD_OK : extract(entry, stored, &own, error);
     if (own.data) {
-        td_file_forget(stored->data, stored->bytes);
+        td_safetensors_forget(file, stored->data, stored->bytes);
         stored = &own;
     }
     if (status == TD_OK)
         status = td_packed_new(precision, parameter->rows, parameter->columns, &parameter->packed, error);
     for (size_t first = 0; status == TD_OK && first < parameter->rows; first += TD_PANEL) {
         status = pack_panel(parameter->packed, stored, scales, first, values, error);
-        if (!own.data)
-            forget_panel(stored, first);
+        forget_panel(file, stored, first);
     }
     td_release((void *)(uintptr_t)own.data);
     td_release(values);

@@ -37,6 +37,19 @@ static void arena_stops_allocating_after_the_first_step(void **state)
         td_arena_reset(&arena);
     }
     assert_int_equal(td_allocation_count(), before);
+    td_arena_free(&arena);
+    for (int layer = 0; layer < 8; layer++) { /* a first step, given back layer by layer, holds one layer's at a time */
+        td_arena_mark mark = td_arena_get_mark(&arena);
+        assert_non_null(td_arena_allocate(&arena, 300000));
+        assert_non_null(td_arena_allocate(&arena, 300000));
+        td_arena_release_to(&arena, mark);
+    }
+    assert_in_range(arena.peak, 600000, 610000);
+    td_arena_reset(&arena);
+    uint64_t count = td_allocation_count();
+    assert_non_null(td_arena_allocate(&arena, 600000));
+    assert_int_equal(td_allocation_count(), count);
+    td_arena_reset(&arena);
     arena.limit = 1000;
     assert_null(td_arena_allocate(&arena, 2000));
     td_arena_free(&arena);

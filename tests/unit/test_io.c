@@ -227,11 +227,53 @@ static void test_broken_files(void **state)
     assert_int_equal(td_safetensors_open(in_directory("huge"), &file, &error), TD_ERROR_FORMAT);
 }
 
+/* Pages of files in memory; 0 where the system does not say. */
+static long mapped_pages(void)
+{
+    long size = 0, resident = 0, shared = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%ld %ld %ld", &size, &resident, &shared) != 3)
+        shared = 0;
+    if (file)
+        fclose(file);
+    return shared;
+}
+
+static void test_forgotten_pages(void **state)
+{
+    (void)state;
+    enum { COUNT = 1 << 21 };
+    td_error error;
+    float *values = calloc(COUNT, sizeof *values), *read = calloc(COUNT, sizeof *read);
+    assert_true(values && read);
+    for (size_t i = 0; i < COUNT; i++)
+        values[i] = (float)i;
+    const td_stored_tensor tensor = {"a", TD_F32, 1, {COUNT}, values, COUNT * sizeof *values};
+    assert_int_equal(td_safetensors_write(in_directory("large"), &tensor, 1, NULL, 0, &error), TD_OK);
+    td_safetensors *file;
+    assert_int_equal(td_safetensors_open(in_directory("large"), &file, &error), TD_OK);
+    const td_stored_tensor *stored = td_safetensors_find(file, "a");
+    assert_int_equal(td_safetensors_read_float(stored, read, COUNT, &error), TD_OK);
+    long before = mapped_pages();
+    for (size_t i = 0; i < 64; i++)
+        td_safetensors_forget(file, (const char *)stored->data + i * (stored->bytes / 64), stored->bytes / 64);
+    if (before)
+        assert_true(before - mapped_pages() > COUNT * 4 / 4096 / 2);
+    td_safetensors_forget(file, values, COUNT * sizeof *values); /* not in the file: stays as it is */
+    memset(read, 0, COUNT * sizeof *read);
+    assert_int_equal(td_safetensors_read_float(stored, read, COUNT, &error), TD_OK);
+    assert_memory_equal(read, values, COUNT * sizeof *values);
+    assert_true(values[COUNT - 1] == (float)(COUNT - 1));
+    td_safetensors_close(file);
+    free(values);
+    free(read);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_half_floats), cmocka_unit_test(test_json),         cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_shards),      cmocka_unit_test(test_broken_files),
+        cmocka_unit_test(test_shards),      cmocka_unit_test(test_broken_files), cmocka_unit_test(test_forgotten_pages),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
