@@ -88,7 +88,6 @@ static td_transcribe_options library_options(const generate_values *values)
     td_transcribe_options options = TD_TRANSCRIBE_OPTIONS_INIT;
     options.language = values->language;
     options.task = tasks[values->task];
-    options.words = values->words;
     if (values->timestamps || values->format != TRANSCRIPT_TEXT)
         options.timestamps = 1;
     if (values->condition)
@@ -129,13 +128,13 @@ static bool wants_outputs(const generate_values *values) { return values->json |
 static int check(const cli_command *command, const generate_values *values, int positional)
 {
     bool subtitles = values->format == TRANSCRIPT_SRT || values->format == TRANSCRIPT_VTT;
-    bool times = values->format != TRANSCRIPT_TEXT || values->timestamps || values->words;
+    bool times = values->format != TRANSCRIPT_TEXT || values->timestamps;
     if (subtitles && (values->list || positional > 1))
         return cli_complain(command, CLI_USAGE, "--format %s writes the subtitles of one file; call it for each, or use --format json",
                             values->format == TRANSCRIPT_SRT ? "srt" : "vtt");
     if (wants_outputs(values) && times)
-        return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; leave them out for --format, --timestamps "
-                                                "and --word-timestamps");
+        return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; leave them out for --format and "
+                                                "--timestamps");
     if (wants_outputs(values) && (values->language || values->task || values->fallback || values->condition))
         return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; set what they need by --generation");
     return files_check(command, values, positional);

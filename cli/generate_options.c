@@ -161,7 +161,6 @@ const cli_option transcribe_options[] = {
     {"language", 0, CLI_TEXT, AT(language), "LANG",
      "Whisper: the language spoken, as en or de; auto: detected at the beginning (default: as the model says)", 0, 0},
     {"task", 0, CLI_CHOICE, AT(task), "default|transcribe|translate", "Whisper: write what is said, or its English translation", 0, 0},
-    {"word-timestamps", 0, CLI_FLAG, AT(words), NULL, "Whisper, with --format json: the times of words", 0, 0},
     {"fallback", 0, CLI_FLAG, AT(fallback), NULL,
      "Whisper: decode what came out badly (log-probability below -1, compression above 2.4) at rising temperatures; skip silence", 0, 0},
     {"condition-on-previous", 0, CLI_FLAG, AT(condition), NULL, "Whisper: tell each window the text before it", 0, 0},

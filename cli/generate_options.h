@@ -19,7 +19,7 @@ typedef struct generate_values {
     cli_list settings;
     const char *language;
     int format, task; /* transcribe: index into the choices */
-    bool timestamps, words, fallback, condition;
+    bool timestamps, fallback, condition;
     double longest, pause;
 } generate_values;
 

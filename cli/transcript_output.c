@@ -94,17 +94,6 @@ static json_t *json_segment(const td_transcript_segment *segment)
     json_object_set_new(object, "end", json_time(segment->end));
     json_object_set_new(object, "text", json_text(segment->text));
     json_object_set_new(object, "score", json_real(segment->score));
-    if (!segment->words)
-        return object;
-    json_t *words = json_array();
-    for (size_t i = 0; i < segment->word_count; i++) {
-        json_t *word = json_object();
-        json_object_set_new(word, "start", json_time(segment->words[i].start));
-        json_object_set_new(word, "end", json_time(segment->words[i].end));
-        json_object_set_new(word, "text", json_text(segment->words[i].text));
-        json_array_append_new(words, word);
-    }
-    json_object_set_new(object, "words", words);
     return object;
 }
 

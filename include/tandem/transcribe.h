@@ -21,19 +21,12 @@ extern "C" {
 
 typedef struct td_transcript td_transcript;
 
-typedef struct td_transcript_word {
-    const char *text; /* with the space before it, where the language has one */
-    double start, end;
-} td_transcript_word;
-
 typedef struct td_transcript_segment {
     double start, end; /* seconds from the beginning of the recording */
     const char *text;
     double score;       /* mean log-probability of the tokens; Whisper: of all tokens of the window */
     const int32_t *ids; /* [id_count]; time stamps included */
     size_t id_count;
-    const td_transcript_word *words; /* [word_count]; NULL unless asked for */
-    size_t word_count;
 } td_transcript_segment;
 
 typedef struct td_transcribe_options {
@@ -57,11 +50,10 @@ typedef struct td_transcribe_options {
     double no_speech;         /* but not if it probably holds no speech; then it is skipped; 0.6 */
     const double *temperatures; /* [temperature_count]; 0 is the search asked for, above samples; NULL: 0 alone */
     size_t temperature_count;
-    bool words; /* segments hold words with times, from the attention to the sound */
 } td_transcribe_options;
 #define TD_TRANSCRIBE_OPTIONS_INIT                                                                                                          \
     {sizeof(td_transcribe_options), NULL, NULL, NULL, 20.0, 0.5, 0.2, NULL, NULL, TD_UNSET, TD_UNSET, TD_UNSET_REAL, TD_UNSET_REAL,          \
-     TD_UNSET_REAL, NULL, 0, false}
+     TD_UNSET_REAL, NULL, 0}
 
 /* options may be NULL. */
 TD_API td_status td_transcribe(td_session *session, const char *path, const td_transcribe_options *options, td_transcript **ret_transcript,

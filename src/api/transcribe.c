@@ -35,8 +35,7 @@ static bool has_windows(const td_model *model) { return model->frontend.kind == 
 /* Options that the model has no use for are mistakes, not hints. */
 static td_status check_options(const td_model *model, const td_transcribe_options *options, td_error *error)
 {
-    const char *name = options->language ? "language" : options->task && strcmp(options->task, "translate") == 0 ? "task translate"
-                     : options->words ? "word time stamps" : NULL;
+    const char *name = options->language ? "language" : options->task && strcmp(options->task, "translate") == 0 ? "task translate" : NULL;
     if (has_windows(model) || !name)
         return TD_OK;
     return td_fail(error, TD_ERROR_ARGUMENT, "%s is for Whisper checkpoints; this model is of type %s", name,

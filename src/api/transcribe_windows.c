@@ -45,7 +45,7 @@ static td_status open_window(windows_run *run, size_t index, td_error *error)
     recording->transcript->seconds = td_whisper_sound_seconds(window->sound);
     size_t frames = td_whisper_window_frames(run->settings);
     window->end = window->end ? window->end : 1;
-    window->timestamps = options->timestamps >= 0 ? options->timestamps != 0 : run->whisper.return_timestamps || window->end > frames || options->words;
+    window->timestamps = options->timestamps >= 0 ? options->timestamps != 0 : run->whisper.return_timestamps || window->end > frames;
     const td_id_list *given = &run->generation.prefix;
     if (given->count) { /* a prompt of the caller's own */
         td_ids_append(&window->prompt, run->whisper.start);
@@ -352,8 +352,6 @@ static td_status run_windows(windows_run *run, td_error *error)
     }
     if (run->call->request->options.prefix)
         return td_fail(error, TD_ERROR_ARGUMENT, "Whisper's output cannot be made to begin with a text");
-    if (run->call->options.words)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "the times of words are not supported yet; segments have theirs");
     run->precision = STRIDE * (double)run->settings->spectrum.options.shift / (double)run->settings->rate;
     TD_TRY(td_whisper_open(model, &run->generation, &run->call->options, &run->whisper, error));
     for (size_t i = 0; i < run->call->count; i++) {

@@ -6,9 +6,6 @@
 
 static void release_segment(const td_transcript_segment *segment)
 {
-    for (size_t i = 0; i < segment->word_count; i++)
-        td_release((char *)segment->words[i].text);
-    td_release((void *)segment->words);
     td_release((char *)segment->text);
     td_release((int32_t *)segment->ids);
 }
