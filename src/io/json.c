@@ -2,12 +2,53 @@
 
 #include "platform/file.h"
 
+#include <math.h>
 #include <string.h>
+
+/* Makes whole numbers that an integer holds integers again. Depth is bounded by the parser. */
+static int restore_integers(json_t *value)
+{
+    const double limit = 9007199254740992.0; /* 2^53: beyond it a double is not every integer */
+    const char *key;
+    json_t *member;
+    void *next;
+    size_t index;
+    int failed = 0;
+    json_object_foreach_safe(value, next, key, member)
+    {
+        double number = json_real_value(member);
+        if (json_is_real(member) && number == floor(number) && fabs(number) < limit)
+            failed |= json_object_set_new(value, key, json_integer((json_int_t)number));
+        else
+            failed |= restore_integers(member);
+    }
+    json_array_foreach(value, index, member)
+    {
+        double number = json_real_value(member);
+        if (json_is_real(member) && number == floor(number) && fabs(number) < limit)
+            failed |= json_array_set_new(value, index, json_integer((json_int_t)number));
+        else
+            failed |= restore_integers(member);
+    }
+    return failed;
+}
+
+/* save_pretrained writes "model_max_length": 1000000000000000019884624838656 for "no limit", which no integer type holds. */
+static json_t *parse_with_huge_numbers(const char *text, size_t length, json_error_t *reason)
+{
+    json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, reason);
+    if (!root || restore_integers(root) == 0)
+        return root;
+    json_decref(root);
+    return NULL;
+}
 
 td_status td_json_parse(const char *text, size_t length, const char *name, json_t **ret_root, td_error *error)
 {
     json_error_t reason;
     json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
+    if (!root && json_error_code(&reason) == json_error_numeric_overflow)
+        root = parse_with_huge_numbers(text, length, &reason);
     if (!root)
         return td_fail(error, json_error_code(&reason) == json_error_out_of_memory ? TD_ERROR_MEMORY : TD_ERROR_FORMAT,
                        "%s:%d:%d: not JSON: %s", name, reason.line, reason.column, reason.text);

@@ -96,6 +96,16 @@ static void test_json(void **state)
     assert_true(json_equal(root, again));
     json_decref(root);
     json_decref(again);
+    const char *huge = "{\"none\": 1000000000000000019884624838656, \"small\": 12, \"list\": [3, 2.5], \"in\": {\"deep\": -4}}";
+    assert_int_equal(td_json_parse(huge, strlen(huge), "huge.json", &root, &error), TD_OK);
+    assert_int_equal(td_json_get_integer(root, "huge.json", "small", 0, &integer, &error), TD_OK);
+    assert_int_equal(integer, 12);
+    assert_true(json_is_real(json_object_get(root, "none")) && json_real_value(json_object_get(root, "none")) == 1e30);
+    assert_true(json_is_integer(json_array_get(json_object_get(root, "list"), 0)));
+    assert_true(json_is_real(json_array_get(json_object_get(root, "list"), 1)));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(root, "in"), "deep")), -4);
+    json_decref(root);
+    assert_int_equal(td_json_parse("[1e999]", 7, "bad.json", &root, &error), TD_ERROR_FORMAT);
     assert_int_equal(td_json_parse("{\n\"a\" 1}", 8, "bad.json", &root, &error), TD_ERROR_FORMAT);
     assert_non_null(strstr(error.message, "bad.json:2:"));
 }
