@@ -8,10 +8,11 @@
 
 typedef struct bench_figure {
     char name[48], unit[16];
-    double value;
+    double value;     /* the median of the rounds */
+    double low, high; /* of the rounds */
 } bench_figure;
 
-enum { BENCH_FIGURES = 24 };
+enum { BENCH_FIGURES = 24, BENCH_ROUNDS = 25 };
 
 typedef struct bench_result {
     bench_figure figures[BENCH_FIGURES];
@@ -24,13 +25,15 @@ typedef struct bench_settings {
     const char *peers;     /* virtual environment with PyTorch, or NULL */
     const char *directory; /* for files of a run */
     int threads;
+    int rounds; /* of cases that are repeated */
 } bench_settings;
 
 typedef struct bench_case {
     const char *name;
     void (*run)(const bench_settings *settings, const char *variant, bench_result *result);
     const char *variant;
-    bool peer; /* only with --peers */
+    bool peer; /* only with --peers; takes turns with the case before it */
+    bool repeated;
 } bench_case;
 
 void bench_add(bench_result *result, const char *unit, double value, const char *format, ...)
@@ -44,6 +47,15 @@ void bench_rows(const bench_settings *settings, const char *isa, bench_result *r
 /* translate.c: variant is the beam; "start" the first sentence of a fresh process */
 void bench_translate(const bench_settings *settings, const char *beam, bench_result *result);
 void bench_start(const bench_settings *settings, const char *variant, bench_result *result);
+/* random_model.c: writes the model on first use; shape: opus, tiny or whisper-base */
+bool bench_random_model(const bench_settings *settings, const char *shape, bool int8, char *directory, size_t size);
+/* decode.c: variant is "SHAPE PRECISION BEAM", a precision, or a shape */
+void bench_decode(const bench_settings *settings, const char *variant, bench_result *result);
+void bench_whisper(const bench_settings *settings, const char *precision, bench_result *result);
+void bench_open(const bench_settings *settings, const char *shape, bench_result *result);
+bool bench_write_sources(const char *path);
+/* decode_peer.c: the same work by CTranslate2 */
+void bench_decode_peer(const bench_settings *settings, const char *variant, bench_result *result);
 /* train.c: variant is the model */
 void bench_train(const bench_settings *settings, const char *model, bench_result *result);
 void bench_train_peer(const bench_settings *settings, const char *model, bench_result *result);

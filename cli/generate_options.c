@@ -135,6 +135,7 @@ const cli_option files_options[] = {
      0},
     SEARCH_OPTIONS,
     {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    PRECISION_OPTION,
     THREADS_OPTION,
     BATCH_OPTION,
     OUTPUT_OPTION,

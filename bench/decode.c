@@ -1,0 +1,209 @@
+/* Decoding with models of true size and random weights: outputs of a forced length, so that every program does the same
+ * work. */
+#include "bench.h"
+
+#include <api/model.h>
+#include <decoding/generate.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tandem/tandem.h>
+#include <time.h>
+
+enum { MEAN_LENGTH = 24, TOGETHER = 32, SOURCES = 96, ALONE = 8, OUTPUT = 26, WINDOW = 3000, MEL = 80 };
+
+typedef struct decode_run {
+    td_model *model;
+    td_search *search;
+    td_generation generation;
+    int32_t ids[SOURCES][MEAN_LENGTH * 2];
+    size_t length[SOURCES];
+    td_real *features; /* [WINDOW, MEL]; NULL: ids */
+    size_t next, last, tokens;
+} decode_run;
+
+static uint32_t draw(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Lengths of 12 to 36 with the end token, the same everywhere. */
+static void make_sources(decode_run *run)
+{
+    uint32_t state = 7;
+    for (size_t i = 0; i < SOURCES; i++) {
+        run->length[i] = MEAN_LENGTH / 2 + draw(&state) % (MEAN_LENGTH + 1);
+        for (size_t k = 0; k + 1 < run->length[i]; k++)
+            run->ids[i][k] = (int32_t)(2 + draw(&state) % 30000);
+        run->ids[i][run->length[i] - 1] = 0;
+    }
+}
+
+bool bench_write_sources(const char *path)
+{
+    static decode_run run;
+    FILE *file = fopen(path, "w");
+    make_sources(&run);
+    for (size_t i = 0; file && i < SOURCES; i++)
+        for (size_t k = 0; k < run.length[i]; k++)
+            fprintf(file, "%d%c", run.ids[i][k], k + 1 < run.length[i] ? ' ' : '\n');
+    return file && fclose(file) == 0;
+}
+
+static td_status next_source(void *context, size_t *ret_index, td_source *ret_source, bool *ret_given, td_error *error)
+{
+    (void)error;
+    decode_run *run = context;
+    *ret_given = run->next < run->last;
+    if (!*ret_given)
+        return TD_OK;
+    *ret_index = run->next++;
+    *ret_source = run->features ? (td_source){.features = run->features, .length = WINDOW, .width = MEL}
+                                : (td_source){.ids = run->ids[*ret_index], .length = run->length[*ret_index]};
+    return TD_OK;
+}
+
+static td_status finished(void *context, size_t index, const td_output *output, td_error *error)
+{
+    (void)index;
+    (void)error;
+    ((decode_run *)context)->tokens += output->hypotheses[0].count;
+    return TD_OK;
+}
+
+static td_status decode(decode_run *run, size_t first, size_t last, td_error *error)
+{
+    td_generate_callbacks callbacks = {run, next_source, finished, NULL};
+    run->next = first;
+    run->last = last;
+    return td_generate(run->search, &run->generation, &callbacks, error);
+}
+
+static td_status prepare(const bench_settings *settings, const char *shape, const char *precision, int beam,
+                         decode_run *run, td_error *error)
+{
+    char directory[512];
+    bool int8 = strcmp(precision, "int8") == 0;
+    if (!bench_random_model(settings, shape, int8, directory, sizeof directory))
+        return td_fail(error, TD_ERROR_IO, "the model could not be written");
+    td_model_options options = TD_MODEL_OPTIONS_INIT;
+    options.precision = precision;
+    make_sources(run);
+    TD_TRY(td_model_open(directory, &options, &run->model, error));
+    run->generation = run->model->generation;
+    run->generation.num_beams = (size_t)beam;
+    run->generation.min_length = run->generation.max_length = OUTPUT + 1;
+    td_search_options search = {.batch_tokens = (size_t)beam * MEAN_LENGTH * TOGETHER};
+    return td_search_new(&run->model->network, &search, &run->search, error);
+}
+
+/* variant: "SHAPE PRECISION BEAM" */
+static td_status measure(const bench_settings *settings, const char *variant, decode_run *run, bench_result *result,
+                         td_error *error)
+{
+    char shape[32], precision[16];
+    int beam;
+    if (sscanf(variant, "%31s %15s %d", shape, precision, &beam) != 3)
+        return td_fail(error, TD_ERROR_ARGUMENT, "no such case");
+    double start = bench_seconds();
+    TD_TRY(prepare(settings, shape, precision, beam, run, error));
+    start = bench_seconds();
+    TD_TRY(decode(run, 0, 1, error));
+    bench_add(result, "ms", 1e3 * (bench_seconds() - start), "first sentence");
+    double cpu = cpu_seconds();
+    run->tokens = 0;
+    start = bench_seconds();
+    for (size_t i = 0; i < ALONE; i++)
+        TD_TRY(decode(run, i, i + 1, error));
+    bench_add(result, "tokens/s", (double)run->tokens / (bench_seconds() - start), "a sentence at a time");
+    bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - cpu), "the same, of processor time");
+    run->tokens = 0;
+    cpu = cpu_seconds();
+    start = bench_seconds();
+    TD_TRY(decode(run, 0, SOURCES, error));
+    bench_add(result, "tokens/s", (double)run->tokens / (bench_seconds() - start), "%d sentences together", TOGETHER);
+    bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - cpu), "together, of processor time");
+    return TD_OK;
+}
+
+static void release(decode_run *run)
+{
+    td_search_free(run->search);
+    td_model_close(run->model);
+    free(run->features);
+    free(run);
+}
+
+void bench_decode(const bench_settings *settings, const char *variant, bench_result *result)
+{
+    td_error error;
+    decode_run *run = calloc(1, sizeof *run);
+    if (!run)
+        return bench_fail(result, "out of memory");
+    if (measure(settings, variant, run, result, &error) != TD_OK)
+        bench_fail(result, "%s", error.message);
+    release(run);
+}
+
+static td_status measure_whisper(const bench_settings *settings, const char *precision, decode_run *run,
+                                 bench_result *result, td_error *error)
+{
+    TD_TRY(prepare(settings, "whisper-base", precision, 5, run, error));
+    run->features = calloc(WINDOW * MEL, sizeof *run->features);
+    uint32_t state = 3;
+    for (size_t i = 0; run->features && i < WINDOW * MEL; i++)
+        run->features[i] = (td_real)(draw(&state) % 2000) / 1000 - 1;
+    run->generation.min_length = run->generation.max_length = 2;
+    double start = cpu_seconds();
+    TD_TRY(decode(run, 0, 1, error));
+    start = cpu_seconds();
+    TD_TRY(decode(run, 0, 1, error));
+    double once = cpu_seconds() - start;
+    bench_add(result, "ms", 1e3 * once, "encoder of a window, processor time");
+    run->generation.min_length = run->generation.max_length = 2 * OUTPUT;
+    run->tokens = 0;
+    start = cpu_seconds();
+    TD_TRY(decode(run, 0, 1, error));
+    bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - start - once), "beam 5, of processor time");
+    return TD_OK;
+}
+
+void bench_whisper(const bench_settings *settings, const char *precision, bench_result *result)
+{
+    td_error error;
+    decode_run *run = calloc(1, sizeof *run);
+    if (!run)
+        return bench_fail(result, "out of memory");
+    if (measure_whisper(settings, precision, run, result, &error) != TD_OK)
+        bench_fail(result, "%s", error.message);
+    release(run);
+}
+
+/* From nothing to the first token, the model read from an int8 directory. */
+void bench_open(const bench_settings *settings, const char *shape, bench_result *result)
+{
+    char directory[512];
+    decode_run *run = calloc(1, sizeof *run);
+    td_error error;
+    if (!run || !bench_random_model(settings, shape, true, directory, sizeof directory)) {
+        free(run);
+        return bench_fail(result, "the model could not be written");
+    }
+    double start = bench_seconds(), cpu = cpu_seconds();
+    td_status status = prepare(settings, shape, "int8", 1, run, &error);
+    if (status == TD_OK)
+        status = decode(run, 0, 1, &error);
+    bench_add(result, "ms", 1e3 * (bench_seconds() - start), "opening and the first sentence");
+    bench_add(result, "ms", 1e3 * (cpu_seconds() - cpu), "the same, processor time");
+    if (status != TD_OK)
+        bench_fail(result, "%s", error.message);
+    release(run);
+}
