@@ -2,6 +2,7 @@
  * translate better than the last one). */
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "api/directory.h"
 #include "models/architecture.h"
 #include "platform/file.h"
 #include "tandem/tools.h"
@@ -11,6 +12,12 @@
 /* What makes weights a model. */
 static const char *const companions[] = {
     "config.json",
+    "source_vocabulary.json",
+    "source_vocabulary.txt",
+    "target_vocabulary.json",
+    "target_vocabulary.txt",
+    "shared_vocabulary.json",
+    "shared_vocabulary.txt",
     "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -162,12 +169,28 @@ static td_status copy_companion(const td_averaging *averaging, const char *name,
     return status;
 }
 
+/* A configuration of another program becomes one of this layout. */
+static td_status write_own_config(const td_averaging *averaging, const char *output, td_error *error)
+{
+    char *from = td_path_join(averaging->directories[0], "config.json"), *to = td_path_join(output, "config.json");
+    json_t *config = NULL;
+    td_status status = from && to ? td_directory_config(averaging->directories[0], from, &config, error) : td_fail_memory(error, 0);
+    if (status == TD_OK)
+        status = td_json_save_file(to, config, error);
+    json_decref(config);
+    td_release(from);
+    td_release(to);
+    return status;
+}
+
 /* The weights come last: a directory with weights is whole. */
 static td_status write_model(const td_averaging *averaging, const char *output, td_error *error)
 {
     TD_TRY(td_directory_create(output, error));
     for (size_t i = 0; i < sizeof companions / sizeof *companions; i++)
         TD_TRY(copy_companion(averaging, companions[i], output, error));
+    if (td_directory_is_foreign(averaging->directories[0]))
+        TD_TRY(write_own_config(averaging, output, error));
     char *path = td_path_join(output, "model.safetensors");
     if (!path)
         return td_fail_memory(error, strlen(output));
@@ -218,7 +241,7 @@ static td_status quantise_model(td_averaging *averaging, td_error *error)
         return td_fail_memory(error, 0);
     json_t *config = NULL;
     td_network network = {0};
-    td_status status = td_json_load_file(path, &config, error);
+    td_status status = td_directory_config(averaging->directories[0], path, &config, error);
     if (status == TD_OK)
         status = td_network_configure(config, path, &network, error);
     if (status == TD_OK && td_parameters_products(&network.parameters) == 0)

@@ -1,15 +1,16 @@
 #include "api/model.h"
 
+#include "api/directory.h"
 #include "io/json.h"
 #include "platform/file.h"
 
 #include <string.h>
 
-/* Loads directory/name; *ret_path is the path for messages, to be released also on failure. */
+/* Loads the configuration, directory/name; *ret_path is the path for messages, to be released also on failure. */
 static td_status load_json(const char *directory, const char *name, json_t **ret_root, char **ret_path, td_error *error)
 {
     *ret_path = td_path_join(directory, name);
-    return *ret_path ? td_json_load_file(*ret_path, ret_root, error) : td_fail_memory(error, strlen(directory));
+    return *ret_path ? td_directory_config(directory, *ret_path, ret_root, error) : td_fail_memory(error, strlen(directory));
 }
 
 enum { DEFAULT_BEAM = 4 };

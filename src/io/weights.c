@@ -14,6 +14,7 @@ static const struct {
     {"model.safetensors", "model.safetensors.index.json", td_safetensors_read_shard},
     {"pytorch_model.bin", "pytorch_model.bin.index.json", td_torch_read_shard},
     {"model.npz", NULL, td_npz_read_shard},
+    {"model.bin", NULL, td_ct2_read_shard},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 
@@ -224,7 +225,7 @@ td_status td_safetensors_open_directory(const char *directory, td_safetensors **
         if (found || status != TD_OK)
             return status;
     }
-    return td_fail(error, TD_ERROR_IO, "%s: no weights: model.safetensors, pytorch_model.bin (or the index of either) or model.npz", directory);
+    return td_fail(error, TD_ERROR_IO, "%s: no weights: model.safetensors, pytorch_model.bin (or the index of either), model.npz or model.bin", directory);
 }
 
 const td_stored_tensor *td_safetensors_find(const td_safetensors *file, const char *name)

@@ -29,6 +29,7 @@ typedef td_status (*td_shard_reader)(td_safetensors *file, td_shard *part, td_er
 td_status td_safetensors_read_shard(td_safetensors *file, td_shard *part, td_error *error);
 td_status td_torch_read_shard(td_safetensors *file, td_shard *part, td_error *error);
 td_status td_npz_read_shard(td_safetensors *file, td_shard *part, td_error *error);
+td_status td_ct2_read_shard(td_safetensors *file, td_shard *part, td_error *error);
 
 td_status td_weights_open(const char *path, td_shard_reader read, td_safetensors **ret_file, td_error *error);
 td_status td_weights_add(td_safetensors *file, const td_stored_tensor *tensor, td_error *error);

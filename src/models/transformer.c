@@ -12,6 +12,7 @@
 typedef enum position_kind {
     POSITIONS_SINUSOIDAL, /* sin | cos halves, frequencies over width / 2 (Marian, Pegasus) */
     POSITIONS_FAIRSEQ,    /* the same over width / 2 - 1 (M2M-100) */
+    POSITIONS_COUNTED,    /* those of FAIRSEQ, from the offset that the row says, whatever the padding */
     POSITIONS_LEARNED
 } position_kind;
 
@@ -183,6 +184,11 @@ static td_status configure_embeddings(const json_t *config, const char *file, td
     return TD_OK;
 }
 
+static td_status read_zero_start(const json_t *config, const char *file, transformer *model, td_error *error)
+{
+    return td_json_get_bool(config, file, "start_from_zero_embedding", false, &model->decoder.zero_start, error);
+}
+
 static td_status configure(const transformer_traits *traits, const json_t *config, const char *file, td_network *network, td_error *error)
 {
     transformer *model = td_allocate_array(1, sizeof *model);
@@ -192,6 +198,7 @@ static td_status configure(const transformer_traits *traits, const json_t *confi
     model->traits = traits;
     TD_TRY(read_sizes(config, file, network, model, error));
     TD_TRY(check_traits(traits, config, file, error));
+    TD_TRY(read_zero_start(config, file, model, error));
     model->decoder.position_offset = traits->position_offset;
     if (traits->positions == POSITIONS_FAIRSEQ && network->pad_id >= 0)
         model->decoder.position_offset = (size_t)network->pad_id + 1;
@@ -210,7 +217,7 @@ static void fill_constants(td_network *network)
     transformer *model = network->family;
     if (model->traits->positions == POSITIONS_LEARNED)
         return;
-    double half = (double)(model->width / 2), steps = model->traits->positions == POSITIONS_FAIRSEQ ? half - 1 : half;
+    double half = (double)(model->width / 2), steps = model->traits->positions == POSITIONS_FAIRSEQ || model->traits->positions == POSITIONS_COUNTED ? half - 1 : half;
     td_fill_sinusoids(model->encoder.positions, steps);
     td_fill_sinusoids(model->decoder.stack.positions, steps);
 }
@@ -396,6 +403,24 @@ TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true, false, fa
 TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true, false, false, "gelu")
 TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "gelu")
 TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false, false, true, "relu")
+
+/* Text, with everything that distinguishes the families above said by the configuration. Sinusoids count from 1, as OpenNMT has them. */
+#define GENERAL(pre_norm, embedding_norm, positions, first) \
+    {"tandem-transformer", pre_norm, embedding_norm, positions, first, true, true, true, "relu", false}
+static td_status configure_general(const json_t *config, const char *file, td_network *network, td_error *error)
+{
+    static const transformer_traits rows[2][2][2] = {
+        {{GENERAL(false, false, POSITIONS_LEARNED, 0), GENERAL(false, false, POSITIONS_COUNTED, 1)},
+         {GENERAL(false, true, POSITIONS_LEARNED, 0), GENERAL(false, true, POSITIONS_COUNTED, 1)}},
+        {{GENERAL(true, false, POSITIONS_LEARNED, 0), GENERAL(true, false, POSITIONS_COUNTED, 1)},
+         {GENERAL(true, true, POSITIONS_LEARNED, 0), GENERAL(true, true, POSITIONS_COUNTED, 1)}}};
+    bool before, embedding, fixed;
+    TD_TRY(td_json_get_bool(config, file, "normalize_before", false, &before, error));
+    TD_TRY(td_json_get_bool(config, file, "normalize_embedding", false, &embedding, error));
+    TD_TRY(td_json_get_bool(config, file, "static_position_embeddings", true, &fixed, error));
+    return configure(&rows[before][embedding][fixed], config, file, network, error);
+}
+TRANSFORMER_TABLE_ROW(general, "tandem-transformer", TD_TEXT, NULL)
 
 static td_status frozen(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_features)
 {

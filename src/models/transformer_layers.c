@@ -361,6 +361,20 @@ static td_tensor *apply_head(const td_text_decoder *decoder, td_graph *graph, td
     return td_norm_apply(graph, hidden, decoder->head_norm, decoder->stack.epsilon);
 }
 
+static td_tensor *embed_zero_start(const td_text_decoder *decoder, const td_network *network, td_graph *graph, const td_batch *targets,
+                                   const int32_t *positions)
+{
+    size_t count = td_ragged_total(targets->ragged);
+    if (graph->recording)
+        return td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "a model whose decoder starts from zero (\"start_from_zero_embedding\") cannot be trained");
+    const int32_t *ids = td_known_ids(network, graph, targets->ids, count);
+    td_tensor *x = td_embedding(graph, td_graph_parameter(graph, decoder->stack.embedding), ids, count, decoder->embedding_scale);
+    for (size_t i = 0; x && i < count; i++)
+        if ((size_t)positions[i] == decoder->position_offset)
+            memset(x->data + i * x->stride, 0, x->columns * sizeof *x->data);
+    return td_stack_place(&decoder->stack, network, graph, x, positions);
+}
+
 td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
                                  td_tensor **ret_hidden, const td_real **ret_attention)
 {
@@ -369,8 +383,10 @@ td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_
     int32_t *positions = target_positions(graph, state, targets->ragged, decoder->position_offset);
     if (!positions)
         return graph->error.status;
-    *ret_hidden = run_stack(&pass, td_text_embed(&decoder->stack, network, graph, decoder->embedding_scale, targets->ids,
-                                                 td_ragged_total(targets->ragged), positions));
+    td_tensor *x = decoder->zero_start ? embed_zero_start(decoder, network, graph, targets, positions)
+                                       : td_text_embed(&decoder->stack, network, graph, decoder->embedding_scale, targets->ids,
+                                                       td_ragged_total(targets->ragged), positions);
+    *ret_hidden = run_stack(&pass, x);
     if (decoder->head_weight)
         *ret_hidden = apply_head(decoder, graph, *ret_hidden);
     if (ret_attention)

@@ -84,6 +84,7 @@ typedef struct td_text_decoder {
     td_transformer_stack stack;
     td_real embedding_scale;
     size_t position_offset; /* row of the first position */
+    bool zero_start;        /* the token at the first position is not looked up: its embedding is zero (Marian) */
     td_parameter *head_weight, *head_bias; /* BERT: hidden -> norm(activation(hidden weight^T + bias)) before the logits; or NULL */
     td_norm_layer head_norm;
     td_activation head_activation;

@@ -12,7 +12,7 @@ static const td_tokenizer_kind *const kinds[] = {
     &td_tokenizer_marian,       &td_tokenizer_speech_to_text, &td_tokenizer_m2m100,    &td_tokenizer_json_whisper, &td_tokenizer_json_gpt2,
     &td_tokenizer_json_mbart,   &td_tokenizer_json_nllb,      &td_tokenizer_json,      &td_tokenizer_t5,           &td_tokenizer_pegasus,
     &td_tokenizer_mbart,        &td_tokenizer_mbart50,        &td_tokenizer_nllb,      &td_tokenizer_bart,         &td_tokenizer_whisper,
-    &td_tokenizer_gpt2,         &td_tokenizer_byt5,           &td_tokenizer_bert,
+    &td_tokenizer_gpt2,         &td_tokenizer_byt5,           &td_tokenizer_bert,          &td_tokenizer_words,
 };
 #define SPACE_MARK "\xe2\x96\x81" /* U+2581 stands for a space in pieces */
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };

@@ -92,6 +92,6 @@ extern const td_tokenizer_kind td_tokenizer_marian, td_tokenizer_t5, td_tokenize
 extern const td_tokenizer_kind td_tokenizer_bart, td_tokenizer_gpt2, td_tokenizer_whisper;
 extern const td_tokenizer_kind td_tokenizer_mbart50, td_tokenizer_m2m100;
 extern const td_tokenizer_kind td_tokenizer_json, td_tokenizer_json_mbart, td_tokenizer_json_nllb, td_tokenizer_json_whisper, td_tokenizer_json_gpt2;
-extern const td_tokenizer_kind td_tokenizer_bert, td_tokenizer_byt5;
+extern const td_tokenizer_kind td_tokenizer_bert, td_tokenizer_byt5, td_tokenizer_words;
 
 #endif
