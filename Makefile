@@ -30,7 +30,7 @@ help:
 	@echo "make clean      removes the build folders"
 
 demo: setup all
-	@sh tools/demo.sh $(BUILD)/tandem pretrained/multi30k
+	@sh tools/demo.sh $(BUILD)/tandem pretrained
 
 test: setup
 	@sh tools/test.sh $(BUILD) $(JOBS)

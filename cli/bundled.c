@@ -9,6 +9,7 @@ static const struct {
 } bundled_models[] = {
     {"translate", "multi30k"},
     {"score", "multi30k"},
+    {"transcribe", "digits"},
 };
 
 enum { PATH_LIMIT = 4096, PLACES = 5 };

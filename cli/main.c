@@ -23,10 +23,10 @@ static const cli_command commands[] = {
     {"summarize", "-m DIR [FILE]...", "summarize text, line by line", LINES, generate_options, cmd_generate},
     {"caption", "-m DIR FILE...", "describe pictures", FILES "\n\nExample: tandem caption -m runs/captions holiday.jpg",
      files_options, cmd_files},
-    {"transcribe", "-m DIR FILE...", "write down what is said",
+    {"transcribe", "FILE...", "write down what is said",
      FILES " A recording may be hours long: it is cut at pauses, or read by Whisper window by window. Of each file --json and "
      "--output pieces or ids show what is made of its first window alone (models for utterances: of all of it in one piece).\n\n"
-     "Examples: tandem transcribe -m runs/digits recording.wav\n"
+     "Examples: tandem transcribe recording.wav\n"
      "          tandem transcribe -m whisper-base --language auto --format srt talk.mp3 > talk.srt",
      transcribe_options, cmd_transcribe},
     {"generate", "-m DIR [FILE]...", "the verb under those: any model; for sound and pictures lines are names of files",

@@ -41,4 +41,5 @@ programs=$(dirname "$tandem")
 "$programs"/example_transcribe "$model" "$sound" >out
 check 'the example: exit code' 0 $?
 check 'the example: a segment a line' '' "$(grep -aEv '^ *[0-9.]+ +[0-9.]+  ' out)"
+check 'the bundled model, without being named' 'seven three zero five' "$("$tandem" transcribe "$source/pretrained/digits/example.wav")"
 exit $((failures > 0))
