@@ -100,7 +100,7 @@ static void print_overview(FILE *stream)
         fprintf(stream, "  %-11s %s\n", command->name, command->help);
     fputs("\nExamples:\n"
           "  echo \"Ein Hund rennt im Schnee.\" | tandem translate\n"
-          "  tandem train recipes/multi30k/recipe.yaml\n"
+          "  tandem train recipes/translate-multi30k/transformer.yaml\n"
           "\n`tandem help VERB` explains a verb, `tandem --version` prints the version.\n",
           stream);
 }

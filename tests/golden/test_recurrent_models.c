@@ -26,7 +26,7 @@ typedef struct fixture {
     td_decoder_state *state;
 } fixture;
 
-/* The same numbers as tools/reference/recurrent.py makes. */
+/* The same numbers as tools/reference/recurrent_models.py makes. */
 static void fill_weights(td_parameters *parameters)
 {
     for (size_t p = 0; p < parameters->count; p++) {
