@@ -168,8 +168,8 @@ td_status td_generate_batch(td_model *model, const char *const *texts, size_t co
                             const td_batch_options *batch_options, td_result_callback callback, void *context,
                             td_error *error)
 {
-    if (!model || (count && !texts))
-        return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_batch: model and texts must not be NULL");
+    if (!model || (count && !texts) || !callback)
+        return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_batch: model, texts and the callback must not be NULL");
     td_request request;
     TD_TRY(td_request_prepare(model, options, &request, error));
     td_queue queue = {

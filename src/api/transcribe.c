@@ -20,6 +20,8 @@ static td_status copy_options(const td_transcribe_options *options, td_transcrib
         memcpy(&copy, options, options->struct_size < sizeof copy ? options->struct_size : sizeof copy);
     if (copy.task && strcmp(copy.task, "transcribe") != 0 && strcmp(copy.task, "translate") != 0)
         return td_fail(error, TD_ERROR_ARGUMENT, "options: task \"%s\" is neither transcribe nor translate", copy.task);
+    if (copy.temperature_count && !copy.temperatures)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: temperatures is NULL, temperature_count %zu", copy.temperature_count);
     for (size_t i = 0; i < copy.temperature_count; i++)
         if (!(copy.temperatures[i] >= 0 && copy.temperatures[i] <= 100))
             return td_fail(error, TD_ERROR_ARGUMENT, "options: temperature %g is not 0 to 100", copy.temperatures[i]);

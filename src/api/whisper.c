@@ -107,13 +107,27 @@ void td_whisper_close(td_whisper *whisper)
 
 static const json_t *languages_of(const td_whisper *whisper) { return json_object_get(whisper->settings, "lang_to_id"); }
 
+/* "<|de|>" or "de": where the name begins, and its length. */
+static const char *plain_name(const char *name, size_t *ret_length)
+{
+    bool marked = strncmp(name, "<|", 2) == 0;
+    name += marked ? 2 : 0;
+    *ret_length = marked ? strcspn(name, "|") : strlen(name);
+    return name;
+}
+
 static td_status fail_language(const td_whisper *whisper, const char *language, td_error *error)
 {
     td_buffer names = TD_BUFFER_INIT;
     const char *name;
     json_t *id;
     json_object_foreach((json_t *)languages_of(whisper), name, id)
-        td_buffer_format(&names, "%s%.*s", names.length ? ", " : "", (int)strcspn(name + 2, "|"), name + 2);
+    {
+        size_t length;
+        const char *plain = plain_name(name, &length);
+        td_buffer_text_append(&names, names.length ? ", " : "");
+        td_buffer_append(&names, plain, length);
+    }
     td_status status = td_fail(error, TD_ERROR_ARGUMENT, "the model does not know the language \"%s\"; it knows auto, %s", language,
                                td_buffer_text(&names));
     td_buffer_free(&names);
@@ -177,8 +191,12 @@ char *td_whisper_language_name(const td_whisper *whisper, int32_t id)
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)languages_of(whisper), name, value)
+    {
+        size_t length;
+        const char *plain = plain_name(name, &length);
         if (id_of(whisper, value) == id && id >= 0)
-            return strncmp(name, "<|", 2) == 0 ? td_copy_bytes(name + 2, strcspn(name + 2, "|")) : td_copy_string(name);
+            return td_copy_bytes(plain, length);
+    }
     return NULL;
 }
 

@@ -384,6 +384,15 @@ static td_status read_embedding_scale(const ct2_reader *ct2, const char *embeddi
     return TD_OK;
 }
 
+static td_status read_heads(const ct2_reader *ct2, const char *name, double fallback, json_int_t *ret_heads, td_error *error)
+{
+    double heads = scalar(ct2, name, fallback);
+    if (!(heads >= 1 && heads <= INT16_MAX))
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": %g attention heads; at least 1 is right", ct2->part->path, name, heads);
+    *ret_heads = (json_int_t)heads;
+    return TD_OK;
+}
+
 static bool same_data(const td_stored_tensor *a, const td_stored_tensor *b)
 {
     return a && b && (a->data == b->data || (a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0));
@@ -410,12 +419,15 @@ static td_status make_config(const ct2_reader *ct2, json_t **ret_config, td_erro
     TD_TRY(read_embedding_scale(ct2, "decoder/embeddings", (double)source->shape[1], &target_scale, error));
     if (scale != target_scale)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"scale_embeddings\" must be the same in encoder and decoder", ct2->part->path);
+    json_int_t source_heads, target_heads;
     heads = scalar(ct2, "num_heads", heads);
+    TD_TRY(read_heads(ct2, "encoder/num_heads", heads, &source_heads, error));
+    TD_TRY(read_heads(ct2, "decoder/num_heads", heads, &target_heads, error));
     *ret_config = json_pack(
         "{s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:I,s:I,s:b,s:b,s:b,s:b,s:b,s:b}", "model_type", "tandem-transformer", "is_encoder_decoder", true,
         "d_model", (json_int_t)source->shape[1], "encoder_layers", (json_int_t)count_layers(ct2, "encoder"), "decoder_layers",
-        (json_int_t)count_layers(ct2, "decoder"), "encoder_attention_heads", (json_int_t)scalar(ct2, "encoder/num_heads", heads),
-        "decoder_attention_heads", (json_int_t)scalar(ct2, "decoder/num_heads", heads), "encoder_ffn_dim", (json_int_t)inner->shape[0],
+        (json_int_t)count_layers(ct2, "decoder"), "encoder_attention_heads", source_heads,
+        "decoder_attention_heads", target_heads, "encoder_ffn_dim", (json_int_t)inner->shape[0],
         "decoder_ffn_dim", (json_int_t)inner_target->shape[0], "max_position_embeddings",
         (json_int_t)(positions && positions->rank == 2 ? positions->shape[0] : POSITIONS), "activation_function", activations[(int)activation],
         "scale_embedding", scale, "vocab_size", (json_int_t)source->shape[0], "decoder_vocab_size", (json_int_t)target->shape[0],

@@ -194,6 +194,27 @@ static void test_damage(void **state)
     }
 }
 
+/* A number of heads that is none is an error of the file. */
+static void test_heads(void **state)
+{
+    (void)state;
+    static const char name[] = "encoder/num_heads";
+    td_error error;
+    td_buffer bytes = TD_BUFFER_INIT;
+    json_t *config = NULL;
+    char directory[128];
+    assert_int_equal(td_file_read(FOLDER "/float32/model.bin", 0, &bytes, &error), TD_OK);
+    size_t at = 0;
+    while (at + sizeof name < bytes.length && memcmp(bytes.data + at, name, sizeof name) != 0)
+        at++;
+    assert_true(at + sizeof name + 8 < bytes.length);
+    bytes.data[at + sizeof name + 1 + 1 + 4 + 1] = -1; /* after rank, type and size: the sign of an int16 */
+    write_directory("heads", bytes.data, bytes.length, directory, sizeof directory);
+    assert_int_equal(td_ct2_configure(directory, &config, &error), TD_ERROR_FORMAT);
+    assert_non_null(strstr(error.message, name));
+    td_buffer_free(&bytes);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -213,7 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_outputs),    cmocka_unit_test(test_weights), cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_conversion), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_conversion), cmocka_unit_test(test_damage), cmocka_unit_test(test_heads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -7,6 +7,9 @@
 
 #include <cmocka.h>
 
+#include "api/whisper.h"
+#include "base/memory.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -147,6 +150,10 @@ static void stops_and_mistakes(void **state)
     assert_non_null(strstr(error.message, "\"xx\""));
     assert_non_null(strstr(error.message, "fr"));
     options.language = "en";
+    options.temperature_count = 2;
+    assert_int_equal(td_transcribe_samples(session, samples, count, 1, RATE, &options, &transcript, &error), TD_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "temperatures"));
+    options.temperature_count = 0;
     options.task = "sing";
     assert_int_equal(td_transcribe_samples(session, samples, count, 1, RATE, &options, &transcript, &error), TD_ERROR_ARGUMENT);
     assert_non_null(strstr(error.message, "\"sing\""));
@@ -154,6 +161,29 @@ static void stops_and_mistakes(void **state)
     free(samples);
     td_session_free(session);
     td_model_close(model);
+}
+
+/* Names of languages come from a file: they may be bare, and as short as it likes. */
+static void names_languages(void **state)
+{
+    (void)state;
+    td_error error;
+    td_model model = {.network = {.vocabulary = 4}};
+    td_whisper whisper = {.model = &model, .file = (char *)(uintptr_t)"generation_config.json"};
+    td_transcribe_options options = TD_TRANSCRIBE_OPTIONS_INIT;
+    int32_t id;
+    whisper.settings = json_pack("{s:{s:i,s:i,s:i}}", "lang_to_id", "<|de|>", 1, "f", 2, "", 3);
+    options.language = "xx";
+    assert_int_equal(td_whisper_language(&whisper, &options, &id, &error), TD_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "auto, de, f, "));
+    static const char *const names[] = {"de", "f", ""};
+    for (int32_t i = 0; i < 3; i++) {
+        char *name = td_whisper_language_name(&whisper, i + 1);
+        assert_string_equal(name, names[i]);
+        td_release(name);
+    }
+    assert_null(td_whisper_language_name(&whisper, 0));
+    json_decref(whisper.settings);
 }
 
 /* Bad windows are decoded anew by sampling; the same seed gives the same. */
@@ -190,6 +220,7 @@ static void falls_back(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(as_transformers), cmocka_unit_test(stops_and_mistakes), cmocka_unit_test(falls_back)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_transformers), cmocka_unit_test(stops_and_mistakes), cmocka_unit_test(names_languages),
+                                       cmocka_unit_test(falls_back)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

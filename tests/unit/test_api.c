@@ -139,6 +139,25 @@ static void callback_ends_batch(void **state)
     td_model_close(model);
 }
 
+/* A text that is cut into sentences comes another way, on which the check was missing once. */
+static void callback_is_wanted(void **state)
+{
+    (void)state;
+    td_model *model = open_model();
+    td_generate_options options = german();
+    td_error error;
+    char text[2048] = "";
+    for (size_t i = 0; i < 30; i++)
+        strcat(text, "The old boat leaves the harbour. ");
+    const char *const texts[] = {text};
+    for (int split = 0; split < 2; split++) {
+        options.split = split ? TD_SPLIT_SENTENCES : TD_SPLIT_NONE;
+        assert_int_equal(td_generate_batch(model, texts, 1, &options, NULL, NULL, NULL, &error), TD_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "callback"));
+    }
+    td_model_close(model);
+}
+
 static void log_softmax(const float *logits, size_t count, double *out)
 {
     double top = (double)logits[0], sum = 0;
@@ -371,7 +390,7 @@ static void memory_runs_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_outputs),    cmocka_unit_test(callback_ends_batch), cmocka_unit_test(steps_equal_search),
+        cmocka_unit_test(same_outputs),    cmocka_unit_test(callback_ends_batch), cmocka_unit_test(callback_is_wanted), cmocka_unit_test(steps_equal_search),
         cmocka_unit_test(streaming),       cmocka_unit_test(shorter_options),     cmocka_unit_test(mistakes),
         cmocka_unit_test(memory_runs_out),
     };
