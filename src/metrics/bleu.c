@@ -1,10 +1,14 @@
 /* BLEU (Papineni et al. 2002) with sacreBLEU's tokenisation, smoothing and choice of reference length. */
-#include "metrics/bleu.h"
-
+#include "metrics/bootstrap.h"
 #include "metrics/ngrams.h"
 
 #include <math.h>
 #include <stdio.h>
+
+/* A row of counts: hypothesis length, reference length, matches of order 1 to 4, totals of order 1 to 4. */
+enum { ORDER = 4, WIDTH = 2 + 2 * ORDER };
+
+static td_bleu_result score_of_sums(const td_bleu_options *options, const uint64_t sums[WIDTH]);
 
 typedef struct bleu_counter {
     const td_bleu_options *options;
@@ -35,10 +39,10 @@ static td_status count_segment(bleu_counter *counter, size_t index, uint32_t *ro
     TD_TRY(td_segment_hypothesis(segments, index, counter->options->lowercase, &counter->arena, &text, error));
     TD_TRY(td_metric_tokenize(tokenizer, &counter->arena, &counter->vocabulary, text, &words, error));
     TD_TRY(check_length(words.count, error));
-    TD_TRY(td_ngrams_start(&counter->ngrams, words, TD_BLEU_ORDER, error));
+    TD_TRY(td_ngrams_start(&counter->ngrams, words, ORDER, error));
     row[0] = (uint32_t)words.count;
-    for (size_t n = 1; n <= TD_BLEU_ORDER; n++)
-        row[1 + TD_BLEU_ORDER + n] = td_ngram_total(words.count, n);
+    for (size_t n = 1; n <= ORDER; n++)
+        row[1 + ORDER + n] = td_ngram_total(words.count, n);
 
     for (size_t r = 0; r < segments->reference_count; r++) {
         td_codes reference;
@@ -57,15 +61,15 @@ static td_status count_segment(bleu_counter *counter, size_t index, uint32_t *ro
 
 static double score_from_sums(const void *options, const uint64_t *sums)
 {
-    return td_bleu_from_sums(options, sums).score;
+    return score_of_sums(options, sums).score;
 }
 
-td_status td_bleu_statistics(const td_bleu_options *options, const td_segments *segments, td_statistics *ret_statistics,
-                             td_error *error)
+static td_status count_segments(const void *metric_options, const td_segments *segments, td_statistics *ret_statistics, td_error *error)
 {
+    const td_bleu_options *options = metric_options;
     TD_TRY(td_segments_check(segments, error));
     td_statistics statistics;
-    TD_TRY(td_statistics_new(segments->count, TD_BLEU_WIDTH, &statistics, error));
+    TD_TRY(td_statistics_new(segments->count, WIDTH, &statistics, error));
     statistics.score = score_from_sums;
     statistics.options = options;
     bleu_counter counter = {.options = options, .segments = segments};
@@ -74,7 +78,7 @@ td_status td_bleu_statistics(const td_bleu_options *options, const td_segments *
     td_ngrams_init(&counter.ngrams);
     td_status status = TD_OK;
     for (size_t i = 0; i < segments->count && status == TD_OK; i++)
-        status = count_segment(&counter, i, statistics.rows + i * TD_BLEU_WIDTH, error);
+        status = count_segment(&counter, i, statistics.rows + i * WIDTH, error);
     td_ngrams_free(&counter.ngrams);
     td_sequence_map_free(&counter.vocabulary);
     td_arena_free(&counter.arena);
@@ -95,9 +99,9 @@ static double smoothing_value(const td_bleu_options *options)
 /* Fills the precisions and returns the orders that count. */
 static size_t smooth_precisions(const td_bleu_options *options, td_bleu_result *result)
 {
-    size_t orders = TD_BLEU_ORDER;
+    size_t orders = ORDER;
     double halving = 1;
-    for (size_t n = 0; n < TD_BLEU_ORDER; n++) {
+    for (size_t n = 0; n < ORDER; n++) {
         double added = options->smoothing == TD_SMOOTHING_ADD_K && n > 0 ? smoothing_value(options) : 0;
         double correct = (double)result->correct[n] + added, total = (double)result->total[n] + added;
         if (total == 0)
@@ -120,19 +124,19 @@ static void caption_scores(td_bleu_result *result)
     const double tiny = 1e-15, small = 1e-9;
     double ratio = ((double)result->hypothesis_length + tiny) / ((double)result->reference_length + small);
     double penalty = ratio < 1 ? exp(1 - 1 / ratio) : 1, product = 1;
-    for (size_t n = 0; n < TD_BLEU_ORDER; n++) {
+    for (size_t n = 0; n < ORDER; n++) {
         product *= ((double)result->correct[n] + tiny) / ((double)result->total[n] + small);
         result->cumulative[n] = 100 * penalty * pow(product, 1.0 / (double)(n + 1));
     }
 }
 
-td_bleu_result td_bleu_from_sums(const td_bleu_options *options, const uint64_t sums[TD_BLEU_WIDTH])
+static td_bleu_result score_of_sums(const td_bleu_options *options, const uint64_t sums[WIDTH])
 {
     td_bleu_result result = {.hypothesis_length = sums[0], .reference_length = sums[1], .brevity_penalty = 1};
     uint64_t matches = 0;
-    for (size_t n = 0; n < TD_BLEU_ORDER; n++) {
+    for (size_t n = 0; n < ORDER; n++) {
         matches += result.correct[n] = sums[2 + n];
-        result.total[n] = sums[2 + TD_BLEU_ORDER + n];
+        result.total[n] = sums[2 + ORDER + n];
     }
     caption_scores(&result);
     if (sums[0] < sums[1])
@@ -165,12 +169,9 @@ td_status td_bleu(const td_bleu_options *options, const char *const *hypotheses,
     td_bleu_options checked = TD_BLEU_OPTIONS_INIT;
     TD_TRY(check_options(options, &checked, error));
     td_segments segments = {hypotheses, references, reference_count, count};
-    td_statistics statistics;
-    TD_TRY(td_bleu_statistics(&checked, &segments, &statistics, error));
-    uint64_t sums[TD_BLEU_WIDTH];
-    td_statistics_sum(&statistics, sums);
-    td_statistics_free(&statistics);
-    *ret_result = td_bleu_from_sums(&checked, sums);
+    uint64_t sums[WIDTH];
+    TD_TRY(td_sum_segments(count_segments, &checked, &segments, sums, error));
+    *ret_result = score_of_sums(&checked, sums);
     return TD_OK;
 }
 
@@ -182,16 +183,7 @@ td_status td_bleu_bootstrap(const td_bleu_options *options, const td_bootstrap_o
     td_bleu_options checked = TD_BLEU_OPTIONS_INIT;
     TD_TRY(check_options(options, &checked, error));
     td_segments segments = {hypotheses, references, reference_count, count};
-    td_segments other_segments = {other, references, reference_count, count};
-    td_statistics statistics = {0}, other_statistics = {0};
-    td_status status = td_bleu_statistics(&checked, &segments, &statistics, error);
-    if (status == TD_OK && other)
-        status = td_bleu_statistics(&checked, &other_segments, &other_statistics, error);
-    if (status == TD_OK)
-        status = td_bootstrap(bootstrap, &statistics, other ? &other_statistics : NULL, ret_result, error);
-    td_statistics_free(&statistics);
-    td_statistics_free(&other_statistics);
-    return status;
+    return td_bootstrap_segments(bootstrap, count_segments, &checked, &segments, other, ret_result, error);
 }
 
 td_signature td_bleu_signature(const td_bleu_options *options, size_t reference_count, size_t bootstrap_samples,

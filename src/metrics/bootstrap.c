@@ -207,6 +207,31 @@ td_status td_bootstrap(const td_bootstrap_options *options, const td_statistics 
     return TD_OK;
 }
 
+td_status td_bootstrap_segments(const td_bootstrap_options *options, td_statistics_maker make, const void *metric_options,
+                                const td_segments *segments, const char *const *other, td_bootstrap_result *ret_result, td_error *error)
+{
+    td_segments other_segments = *segments;
+    td_statistics statistics = {0}, other_statistics = {0};
+    other_segments.hypotheses = other;
+    td_status status = make(metric_options, segments, &statistics, error);
+    if (status == TD_OK && other)
+        status = make(metric_options, &other_segments, &other_statistics, error);
+    if (status == TD_OK)
+        status = td_bootstrap(options, &statistics, other ? &other_statistics : NULL, ret_result, error);
+    td_statistics_free(&statistics);
+    td_statistics_free(&other_statistics);
+    return status;
+}
+
+td_status td_sum_segments(td_statistics_maker make, const void *metric_options, const td_segments *segments, uint64_t *ret_sums, td_error *error)
+{
+    td_statistics statistics;
+    TD_TRY(make(metric_options, segments, &statistics, error));
+    td_statistics_sum(&statistics, ret_sums);
+    td_statistics_free(&statistics);
+    return TD_OK;
+}
+
 void td_bootstrap_signature(size_t samples, uint64_t seed, char *ret_text, size_t capacity)
 {
     if (samples > 0)

@@ -1,10 +1,12 @@
 /* chrF (Popovic 2015) and chrF++ (Popovic 2017) with sacreBLEU's treatment of orders that one side lacks. */
-#include "metrics/chrf.h"
-
+#include "metrics/bootstrap.h"
 #include "metrics/ngrams.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* The sums of rows of counts: for each character order, then each word order: n-grams of the hypothesis, of the reference, matches. */
+static double score_of_sums(const td_chrf_options *options, const uint64_t *sums);
 
 enum { CHARACTER_ORDER_MAX = 16, WORD_ORDER_MAX = 8 };
 _Static_assert(3 * (CHARACTER_ORDER_MAX + WORD_ORDER_MAX) <= TD_STATISTICS_WIDTH_MAX, "rows fit the sums");
@@ -96,7 +98,7 @@ static double score_row(const td_chrf_options *options, const uint32_t *row)
     uint64_t sums[TD_STATISTICS_WIDTH_MAX];
     for (size_t k = 0; k < 3 * (options->character_order + options->word_order); k++)
         sums[k] = row[k];
-    return td_chrf_from_sums(options, sums);
+    return score_of_sums(options, sums);
 }
 
 /* The reference with the best score of its own gives the segment's counts. */
@@ -138,12 +140,12 @@ static td_status count_segment(chrf_counter *counter, size_t index, uint32_t *ro
 
 static double score_from_sums(const void *options, const uint64_t *sums)
 {
-    return td_chrf_from_sums(options, sums);
+    return score_of_sums(options, sums);
 }
 
-td_status td_chrf_statistics(const td_chrf_options *options, const td_segments *segments, td_statistics *ret_statistics,
-                             td_error *error)
+static td_status count_segments(const void *metric_options, const td_segments *segments, td_statistics *ret_statistics, td_error *error)
 {
+    const td_chrf_options *options = metric_options;
     TD_TRY(td_segments_check(segments, error));
     td_statistics statistics;
     size_t width = 3 * (options->character_order + options->word_order);
@@ -169,7 +171,7 @@ td_status td_chrf_statistics(const td_chrf_options *options, const td_segments *
     return status;
 }
 
-double td_chrf_from_sums(const td_chrf_options *options, const uint64_t *sums)
+static double score_of_sums(const td_chrf_options *options, const uint64_t *sums)
 {
     const double eps = 1e-16, factor = options->beta * options->beta;
     size_t order = options->character_order + options->word_order, effective = 0;
@@ -212,12 +214,9 @@ td_status td_chrf(const td_chrf_options *options, const char *const *hypotheses,
     td_chrf_options checked = TD_CHRF_OPTIONS_INIT;
     TD_TRY(check_options(options, &checked, error));
     td_segments segments = {hypotheses, references, reference_count, count};
-    td_statistics statistics;
-    TD_TRY(td_chrf_statistics(&checked, &segments, &statistics, error));
     uint64_t sums[TD_STATISTICS_WIDTH_MAX];
-    td_statistics_sum(&statistics, sums);
-    td_statistics_free(&statistics);
-    *ret_score = td_chrf_from_sums(&checked, sums);
+    TD_TRY(td_sum_segments(count_segments, &checked, &segments, sums, error));
+    *ret_score = score_of_sums(&checked, sums);
     return TD_OK;
 }
 
@@ -229,16 +228,7 @@ td_status td_chrf_bootstrap(const td_chrf_options *options, const td_bootstrap_o
     td_chrf_options checked = TD_CHRF_OPTIONS_INIT;
     TD_TRY(check_options(options, &checked, error));
     td_segments segments = {hypotheses, references, reference_count, count};
-    td_segments other_segments = {other, references, reference_count, count};
-    td_statistics statistics = {0}, other_statistics = {0};
-    td_status status = td_chrf_statistics(&checked, &segments, &statistics, error);
-    if (status == TD_OK && other)
-        status = td_chrf_statistics(&checked, &other_segments, &other_statistics, error);
-    if (status == TD_OK)
-        status = td_bootstrap(bootstrap, &statistics, other ? &other_statistics : NULL, ret_result, error);
-    td_statistics_free(&statistics);
-    td_statistics_free(&other_statistics);
-    return status;
+    return td_bootstrap_segments(bootstrap, count_segments, &checked, &segments, other, ret_result, error);
 }
 
 td_signature td_chrf_signature(const td_chrf_options *options, size_t reference_count, size_t bootstrap_samples,

@@ -102,6 +102,12 @@ td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_
                                  td_tensor **ret_hidden, const td_real **ret_attention);
 td_status td_attention_reorder(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error);
 size_t td_attention_state_rows(const td_decoder_state *state);
+
+/* The decoder's part of a row of the table. */
+#define TD_TEXT_DECODER_FUNCTIONS                                                                                                \
+    .projection = td_text_decoder_projection, .state_new = td_text_decoder_state_new, .state_free = td_attention_state_free,     \
+    .begin = td_text_decoder_begin, .decode = td_text_decoder_decode, .reorder = td_attention_reorder,                           \
+    .state_rows = td_attention_state_rows
 /* ---- reading configurations ---- */
 
 /* A size from the configuration: `key` must be there and within 1..limit. */

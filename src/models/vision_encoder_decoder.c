@@ -225,12 +225,6 @@ const td_architecture td_architecture_vision_encoder_decoder = {
     .configure = configure,
     .fill_constants = fill_constants,
     .release = release,
-    .projection = td_text_decoder_projection,
     .encode = encode,
-    .state_new = td_text_decoder_state_new,
-    .state_free = td_attention_state_free,
-    .begin = td_text_decoder_begin,
-    .decode = td_text_decoder_decode,
-    .reorder = td_attention_reorder,
-    .state_rows = td_attention_state_rows,
+    TD_TEXT_DECODER_FUNCTIONS,
 };
