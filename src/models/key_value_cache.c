@@ -3,11 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-td_status td_cache_init(td_key_value_cache *cache, size_t layers, size_t width, td_error *error)
+void td_cache_init(td_key_value_cache *cache, size_t layers, size_t width)
 {
-    (void)error;
     *cache = (td_key_value_cache){.layers = layers, .memory_layers = layers, .width = width};
-    return TD_OK;
 }
 
 void td_cache_free(td_key_value_cache *cache)

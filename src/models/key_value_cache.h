@@ -36,7 +36,7 @@ typedef struct td_key_value_cache {
     size_t group_count, group_capacity;
 } td_key_value_cache;
 
-td_status td_cache_init(td_key_value_cache *cache, size_t layers, size_t width, td_error *error);
+void td_cache_init(td_key_value_cache *cache, size_t layers, size_t width);
 void td_cache_free(td_key_value_cache *cache);
 /* Appends one row per sequence; NULL after a failure (noted in the graph). Valid until the next call. */
 td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged);

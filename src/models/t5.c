@@ -401,11 +401,7 @@ static td_status state_new(const td_network *network, td_decoder_state **ret_sta
     td_decoder_state *state = td_allocate_array(1, sizeof *state);
     if (!state)
         return td_fail_memory(error, sizeof *state);
-    td_status status = td_cache_init(&state->cache, model->decoder.layers, model->heads * model->head_width, error);
-    if (status != TD_OK) {
-        td_release(state);
-        return status;
-    }
+    td_cache_init(&state->cache, model->decoder.layers, model->heads * model->head_width);
     state->cache.scale = 1;
     *ret_state = state;
     return TD_OK;

@@ -295,11 +295,7 @@ td_status td_text_decoder_state_new(const td_network *network, td_decoder_state 
     td_decoder_state *state = td_allocate_array(1, sizeof *state);
     if (!state)
         return td_fail_memory(error, sizeof *state);
-    td_status status = td_cache_init(&state->cache, decoder->stack.layers, decoder->stack.width, error);
-    if (status != TD_OK) {
-        td_release(state);
-        return status;
-    }
+    td_cache_init(&state->cache, decoder->stack.layers, decoder->stack.width);
     *ret_state = state;
     return TD_OK;
 }

@@ -109,9 +109,8 @@ static void normalise(td_batches *batches)
     load_window(batches);
 }
 
-td_status td_batches_next(td_batches *batches, const uint64_t **ret_indices, size_t *ret_count, td_error *error)
+size_t td_batches_next(td_batches *batches, const uint64_t **ret_indices)
 {
-    (void)error;
     normalise(batches);
     uint64_t key = td_random_key(batches->seed, (uint64_t)batches->position.epoch, (uint64_t)batches->position.window);
     size_t batch = td_random_permute(key, batches->batch_count, (uint64_t)batches->position.batch);
@@ -121,8 +120,7 @@ td_status td_batches_next(td_batches *batches, const uint64_t **ret_indices, siz
     batches->position.batch++;
     normalise(batches); /* the position after an epoch's last batch is the next epoch, so that max_epochs ends there */
     *ret_indices = batches->indices;
-    *ret_count = count;
-    return TD_OK;
+    return count;
 }
 
 td_batch_position td_batches_position(const td_batches *batches)

@@ -309,8 +309,7 @@ static td_status collect_pairs(training_run *run, td_error *error)
     run->index_count = 0;
     for (int64_t i = 0; i < run->recipe->training.accumulation; i++) {
         const uint64_t *indices;
-        size_t count;
-        TD_TRY(td_batches_next(run->batches, &indices, &count, error));
+        size_t count = td_batches_next(run->batches, &indices);
         size_t needed = run->index_count + count;
         if (needed > run->index_capacity) {
             uint64_t *grown = td_resize_array(run->indices, needed * 2, sizeof *grown);
@@ -362,7 +361,7 @@ static td_status measure_memory(training_run *run, td_error *error)
     uint64_t *worst = NULL;
     size_t worst_count = 0;
     for (int i = 0; i < 64; i++) {
-        TD_TRY(td_batches_next(run->batches, &indices, &count, error));
+        count = td_batches_next(run->batches, &indices);
         td_corpus_lengths(&run->data.train, indices[count - 1], &source, &target);
         if (source + target <= longest)
             continue;
