@@ -67,7 +67,7 @@ static const cli_command commands[] = {
      "Example: tandem translate < test.de | tandem evaluate --reference test.en",
      evaluate_options, cmd_evaluate},
     {"convert", "IN OUT", "store a model's weights in another precision",
-     "Everything but the weights is copied as it is.", convert_options, cmd_convert},
+     "Everything but the weights is copied as it is. A directory of CTranslate2's is written in the layout of Tandem's own.", convert_options, cmd_convert},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
