@@ -185,7 +185,7 @@ static td_status read_sizes(const json_t *config, const char *file, const char *
     return get_feed_forward(config, file, feed_forward, model, error);
 }
 
-static td_status read_ids(const json_t *config, const char *file, bool starts_with_padding, td_network *network, td_error *error)
+static td_status read_ids(const json_t *config, const char *file, td_network *network, td_error *error)
 {
     bool two_stacks;
     TD_TRY(td_json_get_bool(config, file, "is_encoder_decoder", true, &two_stacks, error));
@@ -194,7 +194,7 @@ static td_status read_ids(const json_t *config, const char *file, bool starts_wi
     TD_TRY(get_id(config, file, "pad_token_id", 0, &network->pad_id, error));
     TD_TRY(get_id(config, file, "eos_token_id", 1, &network->eos_id, error));
     TD_TRY(get_id(config, file, "bos_token_id", -1, &network->bos_id, error));
-    return get_id(config, file, "decoder_start_token_id", starts_with_padding ? network->pad_id : -1, &network->decoder_start_id, error);
+    return get_id(config, file, "decoder_start_token_id", network->pad_id, &network->decoder_start_id, error);
 }
 
 /* Where the output is scaled, it is the embedding, as in T5 v1.0. Where it is not, it is a table of its own, as in T5 v1.1 and mT5,
@@ -227,7 +227,7 @@ static td_status configure(const json_t *config, const char *file, bool multilin
         return td_fail_memory(error, sizeof *model);
     network->family = model;
     TD_TRY(read_sizes(config, file, multilingual ? "gated-gelu" : "relu", network, model, error));
-    TD_TRY(read_ids(config, file, multilingual, network, error));
+    TD_TRY(read_ids(config, file, network, error));
     TD_TRY(configure_output(config, file, !multilingual, network, model, error));
     TD_TRY(declare_stack(network, model, &model->encoder, "encoder", error));
     return declare_stack(network, model, &model->decoder, "decoder", error);

@@ -102,7 +102,9 @@ static td_status add_pair(td_corpus_builder *builder, const td_text_pair *pair, 
     }
     const char *text = pair->source;
     size_t length = pair->source_bytes;
-    if (builder->options->languages && builder->options->languages->count) {
+    td_language_use use = td_tokenizer_language_use(builder->tokenizer);
+    bool marked = use == TD_LANGUAGE_IN_SOURCE || use == TD_LANGUAGE_UNUSED;
+    if (marked && builder->options->languages && builder->options->languages->count) {
         td_buffer_clear(&builder->prefixed);
         td_buffer_format(&builder->prefixed, ">>%s<< ", builder->options->languages->items[pair->corpus]);
         td_buffer_append(&builder->prefixed, pair->source, pair->source_bytes);

@@ -58,6 +58,7 @@ typedef struct td_feature_reader {
 typedef struct td_corpus_options {
     const td_recipe_corpus *files;
     const td_string_list *languages; /* target language of each file pair, or empty */
+    const char *source_language, *target_language; /* that the tokenizer was set to; "": its own */
     const char *source_key, *target_key; /* for .jsonl */
     const td_feature_reader *features;   /* NULL: sources are text; else they are names of files */
     const char *folder;                  /* that names are relative to; "": that of the file they stand in */

@@ -71,6 +71,10 @@ static void describe(const td_corpus_options *options, const char *model_directo
                      options->max_target_length, options->max_length_ratio, options->cut_sources, options->copy, options->keep_text, options->source_key, options->target_key);
     for (size_t i = 0; options->languages && i < options->languages->count; i++)
         td_buffer_format(text, " %s", options->languages->items[i]);
+    if (options->source_language && *options->source_language)
+        td_buffer_format(text, "\nsource language %s", options->source_language);
+    if (options->target_language && *options->target_language)
+        td_buffer_format(text, "\ntarget language %s", options->target_language);
     td_buffer_text_append(text, "\n");
     add_files(text, "source", &options->files->source);
     add_files(text, "target", &options->files->target);

@@ -25,7 +25,8 @@ static void say(const preparation *work, const char *line)
 }
 
 /* In the order of writing; removed in the other order. */
-static const char *const vocabulary_files[] = {"source.spm", "target.spm", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"};
+static const char *const vocabulary_files[] = {"source.spm", "target.spm", "spiece.model", "sentencepiece.bpe.model", "merges.txt", "vocab.txt",
+                                               "tokenizer.json", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"};
 enum { VOCABULARY_FILES = sizeof vocabulary_files / sizeof *vocabulary_files };
 
 static td_status remove_file(const char *directory, const char *name, td_error *error)
@@ -61,6 +62,10 @@ static td_status forget_run(const char *output, td_error *error)
         status = remove_file(output, "log.jsonl", error);
     if (status == TD_OK)
         status = remove_file(output, "preprocessor_config.json", error);
+    if (status == TD_OK)
+        status = remove_file(output, "config.json", error);
+    if (status == TD_OK)
+        status = remove_file(output, "generation_config.json", error);
     return status == TD_OK ? remove_file(output, "model.safetensors", error) : status;
 }
 
@@ -193,7 +198,8 @@ static td_corpus_options corpus_options(const td_recipe *recipe, bool validation
                                         const volatile sig_atomic_t *stop)
 {
     td_corpus_options options = {.files = validation ? &recipe->data.validation : &recipe->data.train,
-                                 .languages = &recipe->data.languages, .source_key = recipe->data.keys.source,
+                                 .languages = &recipe->data.languages, .source_language = recipe->data.source_language,
+                                 .target_language = recipe->data.target_language, .source_key = recipe->data.keys.source,
                                  .target_key = recipe->data.keys.target, .max_source_length = (size_t)recipe->data.max_source_length,
                                  .max_target_length = (size_t)recipe->data.max_target_length,
                                  .max_length_ratio = validation ? 0 : recipe->data.max_length_ratio,
@@ -225,12 +231,20 @@ static td_status copy_file(const char *from, const char *to, const char *name, t
     return status;
 }
 
+/* Some tokenizers are known by config.json's "model_type" alone. A run that goes on keeps its own. */
+static td_status copy_configuration(const char *from, const char *to, td_error *error)
+{
+    char *path = td_path_join(to, "config.json");
+    if (!path)
+        return td_fail_memory(error, strlen(to));
+    bool there = td_file_exists(path);
+    td_release(path);
+    return there ? TD_OK : copy_file(from, to, "config.json", error);
+}
+
 static td_status copy_vocabulary(const char *from, const char *to, td_error *error)
 {
-    static const char *const others[] = {"spiece.model", "sentencepiece.bpe.model", "merges.txt", "tokenizer.json"};
-    td_status status = TD_OK;
-    for (size_t i = 0; status == TD_OK && i < sizeof others / sizeof *others; i++)
-        status = copy_file(from, to, others[i], error);
+    td_status status = copy_configuration(from, to, error);
     for (size_t i = 0; status == TD_OK && i < VOCABULARY_FILES; i++)
         status = copy_file(from, to, vocabulary_files[i], error);
     return status;
@@ -296,6 +310,26 @@ static td_status train_vocabulary(const preparation *work, td_error *error)
     td_corpus_text_close(source);
     td_corpus_text_close(target);
     return status;
+}
+
+/* Languages go into the texts of a Marian model; elsewhere the tokenizer knows one pair of them. */
+static td_status set_languages(const td_recipe *recipe, td_tokenizer *tokenizer, td_error *error)
+{
+    const td_string_list *list = &recipe->data.languages;
+    const char *source = recipe->data.source_language, *target = recipe->data.target_language;
+    td_language_use use = td_tokenizer_language_use(tokenizer);
+    if (list->count && use != TD_LANGUAGE_IN_SOURCE && use != TD_LANGUAGE_UNUSED) {
+        for (size_t i = 1; i < list->count; i++)
+            if (strcmp(list->items[i], list->items[0]) != 0)
+                return td_fail(error, TD_ERROR_UNSUPPORTED, "data.languages: a %s tokenizer writes one language in a run; train for %s and %s in turns",
+                               td_tokenizer_kind_name(tokenizer), list->items[0], list->items[i]);
+        target = list->items[0];
+    }
+    if (!*source && !*target)
+        return TD_OK;
+    if (td_tokenizer_set_languages(tokenizer, *source ? source : NULL, *target ? target : NULL, error) != TD_OK)
+        return td_error_prefix(error, *target ? "data.target_language" : "data.source_language");
+    return TD_OK;
 }
 
 static td_status set_up_vocabulary(const preparation *work, td_error *error)
@@ -418,6 +452,8 @@ td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepar
         status = set_up_vocabulary(&work, error);
     if (status == TD_OK)
         status = td_tokenizer_open(recipe->output, &prepared.tokenizer, error);
+    if (status == TD_OK)
+        status = set_languages(recipe, prepared.tokenizer, error);
     if (status == TD_OK)
         *ret_prepared = prepared;
     else

@@ -126,6 +126,7 @@ typedef struct td_recipe {
             int64_t size;
         } image;
         td_string_list languages; /* of train, one per corpus; empty: none */
+        char *source_language, *target_language; /* of a model to start from; "": its own */
         int64_t max_source_length, max_target_length, shuffle_window;
         bool truncate_source;
         double max_length_ratio, bpe_dropout;
@@ -182,6 +183,8 @@ static inline bool td_recipe_reads_text(const td_recipe *recipe)
 td_status td_recipe_write(const td_recipe *recipe, const char *path, td_error *error);
 /* The reference page in Markdown. */
 void td_recipe_reference(td_buffer *buffer);
+/* Whether the file or an override says it. */
+bool td_recipe_given(const td_recipe *recipe, const char *key);
 /* The text of a choice, e.g. td_recipe_choice("model.type", recipe->model.type); NULL for an unknown key or position. */
 const char *td_recipe_choice(const char *key, int position);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool given(const td_recipe *recipe, const char *key)
+bool td_recipe_given(const td_recipe *recipe, const char *key)
 {
     int row = td_recipe_find(key);
     return row >= 0 && recipe->lines[row] != 0;
@@ -63,6 +63,10 @@ static td_status check_data(const td_recipe *recipe, td_error *error)
         return fail(recipe, "data.languages", error, "one code is needed for each file of data.train.source");
     if (recipe->data.languages.count != 0 && recipe->data.validation.source.count > recipe->data.languages.count)
         return fail(recipe, "data.validation.source", error, "more files than data.languages has codes: file i has code i");
+    if ((*recipe->data.source_language || *recipe->data.target_language) && !*recipe->model.from && !*recipe->data.vocabulary.from)
+        return fail(recipe, *recipe->data.source_language ? "data.source_language" : "data.target_language", error, "needs model.from; a new vocabulary takes data.languages");
+    if (*recipe->data.target_language && recipe->data.languages.count)
+        return fail(recipe, "data.target_language", error, "does not go with data.languages");
     if (!*recipe->data.keys.source != !*recipe->data.keys.target)
         return fail(recipe, "data.keys.source", error, "data.keys.source and data.keys.target are given together");
     if (recipe->data.validation.source.count != 0)
@@ -80,24 +84,24 @@ static td_status check_data(const td_recipe *recipe, td_error *error)
 static void fill_dependent(td_recipe *recipe)
 {
     td_recipe_stack *encoder = &recipe->model.encoder, *decoder = &recipe->model.decoder;
-    if (!given(recipe, "model.decoder.layers"))
+    if (!td_recipe_given(recipe, "model.decoder.layers"))
         decoder->layers = encoder->layers;
-    if (!given(recipe, "model.decoder.width"))
+    if (!td_recipe_given(recipe, "model.decoder.width"))
         decoder->width = encoder->width;
-    if (!given(recipe, "model.decoder.heads"))
+    if (!td_recipe_given(recipe, "model.decoder.heads"))
         decoder->heads = encoder->heads;
-    if (!given(recipe, "model.decoder.feed_forward"))
+    if (!td_recipe_given(recipe, "model.decoder.feed_forward"))
         decoder->feed_forward = encoder->feed_forward;
-    if (recipe->model.type != TD_RECIPE_TRANSFORMER && !given(recipe, "model.attention"))
+    if (recipe->model.type != TD_RECIPE_TRANSFORMER && !td_recipe_given(recipe, "model.attention"))
         recipe->model.attention = TD_RECIPE_ATTENTION_ADDITIVE;
-    if (recipe->training.ctc_weight == 1 && !given(recipe, "generation.ctc_weight"))
+    if (recipe->training.ctc_weight == 1 && !td_recipe_given(recipe, "generation.ctc_weight"))
         recipe->generation.ctc_weight = 1;
-    if (recipe->task == TD_TASK_TRANSCRIBE && !given(recipe, "model.norm"))
+    if (recipe->task == TD_TASK_TRANSCRIBE && !td_recipe_given(recipe, "model.norm"))
         recipe->model.norm = TD_RECIPE_NORM_PRE; /* the speech_to_text layout has no other */
     bool text_source = td_recipe_reads_text(recipe);
-    if ((!recipe->data.vocabulary.shared || !text_source) && !given(recipe, "model.tie_embeddings"))
+    if ((!recipe->data.vocabulary.shared || !text_source) && !td_recipe_given(recipe, "model.tie_embeddings"))
         recipe->model.tie_embeddings = TD_RECIPE_TIE_TWO_WAY;
-    if (!text_source && !given(recipe, "data.max_source_length"))
+    if (!text_source && !td_recipe_given(recipe, "data.max_source_length"))
         recipe->data.max_source_length = recipe->task == TD_TASK_TRANSCRIBE ? 6000 : INT32_MAX;
 }
 

@@ -51,6 +51,8 @@ const td_recipe_key td_recipe_keys[] = {
     STRING(data.vocabulary.from, TD_RECIPE_INPUT_PATH, "Model directory whose vocabulary is taken instead of training one."),
     INTEGER(data.vocabulary.max_sentences, 1, 1000000000, "2000000", "Sentences the vocabulary is trained on; from a larger corpus so many are taken at even distances."),
     LIST(data.languages, TD_RECIPE_NO_PATH, "Target language of each training corpus; the source then begins with >>code<<. Empty: one language, no code."),
+    STRING(data.source_language, TD_RECIPE_NO_PATH, "Language of the sources, as the model of model.from writes it: en_XX, eng_Latn. Empty: what its tokenizer_config.json says."),
+    STRING(data.target_language, TD_RECIPE_NO_PATH, "Language of the targets, for a model.from of many languages; generation_config.json then says to write it."),
     INTEGER(data.max_source_length, 1, 2147483647, "256", "Longer sources are left out of training, in pieces; in frames for sound, where it is 6000 unless given. Pictures have no limit."),
     BOOL(data.truncate_source, "false", "Cut longer texts to data.max_source_length instead of leaving them out; the end token stays. How many were cut is reported."),
     INTEGER(data.max_target_length, 1, 100000, "256", "Longer targets are left out of training, in pieces."),

@@ -186,7 +186,7 @@ static void drop_words(const td_stepper *stepper, uint64_t index, int32_t *ids, 
     int32_t unknown = td_tokenizer_unknown_id(stepper->options.tokenizer);
     td_random random = {td_random_key(stepper->options.seed ^ 0xd209, (uint64_t)stepper->step, index), 0};
     for (size_t i = 0; unknown >= 0 && i + 1 < count; i++) /* the end token stays */
-        if (td_random_uniform(&random) < stepper->options.word_dropout)
+        if (td_random_uniform(&random) < stepper->options.word_dropout && !td_tokenizer_is_special(stepper->options.tokenizer, ids[i]))
             ids[i] = unknown;
 }
 
@@ -201,6 +201,14 @@ static td_status append_features(td_stepper *stepper, uint64_t index, const td_p
     return td_mask_features(masks, &random, &rows, error);
 }
 
+/* mBART is trained with the targets turned by one: their last token, the language, is what the decoder starts with. */
+static int32_t decoder_start(const td_stepper *stepper, const td_pair *pair)
+{
+    int32_t start = stepper->options.network->decoder_start_id;
+    bool turned = td_tokenizer_language_use(stepper->options.tokenizer) == TD_LANGUAGE_STARTS;
+    return turned || start < 0 ? pair->target[pair->target_length - 1] : start;
+}
+
 static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t index, size_t row, step_sides *sides, td_error *error)
 {
     td_pair pair;
@@ -213,7 +221,7 @@ static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t 
         memcpy(sides->copied + sides->source_length, pair.source, pair.source_length * sizeof *pair.source);
     if (!pair.features && stepper->gradient && stepper->options.word_dropout > 0)
         drop_words(stepper, index, sides->source + sides->source_length, pair.source_length);
-    sides->target_in[sides->target_length] = stepper->options.network->decoder_start_id;
+    sides->target_in[sides->target_length] = decoder_start(stepper, &pair);
     memcpy(sides->target_in + sides->target_length + 1, pair.target, (pair.target_length - 1) * sizeof *pair.target);
     memcpy(sides->target_out + sides->target_length, pair.target, pair.target_length * sizeof *pair.target);
     sides->source_length += pair.source_length;

@@ -77,10 +77,11 @@ static td_status write_config(training_run *run, const json_t *config, td_error 
     char *generation_path = td_path_join(run->recipe->output, "generation_config.json");
     td_status status = config_path && generation_path ? TD_OK : td_fail_memory(error, 0);
     if (status == TD_OK)
-        status = td_model_generation_config(run->recipe, run->data.tokenizer, &generation, error);
+        status = *run->recipe->model.from ? td_model_tuned_generation(run->recipe, run->data.tokenizer, config, &generation, error)
+                                          : td_model_generation_config(run->recipe, run->data.tokenizer, &generation, error);
     if (status == TD_OK)
         status = td_json_save_file(config_path, config, error);
-    if (status == TD_OK)
+    if (status == TD_OK && generation)
         status = td_json_save_file(generation_path, generation, error);
     json_decref(generation);
     td_release(config_path);
@@ -130,7 +131,26 @@ static td_status read_model_from(const training_run *run, json_t **ret_config, t
         return td_fail_memory(error, 0);
     td_status status = td_json_load_file(path, ret_config, error);
     td_release(path);
+    /* The weights are written as float32, whatever they were. */
+    static const char *const types[] = {"dtype", "torch_dtype"};
+    for (size_t i = 0; status == TD_OK && i < 2; i++)
+        if (json_object_get(*ret_config, types[i]) && json_object_set_new(*ret_config, types[i], json_string("float32")) != 0)
+            status = td_fail_memory(error, 0);
     return status;
+}
+
+/* Texts that the model has no positions for cannot be learned from; a limit that nobody chose follows the model's. */
+static td_status fit_lengths(training_run *run, td_error *error)
+{
+    td_recipe *recipe = run->recipe;
+    int64_t most = (int64_t)run->network.max_positions, *lengths[] = {&recipe->data.max_source_length, &recipe->data.max_target_length};
+    static const char *const keys[] = {"data.max_source_length", "data.max_target_length"};
+    for (size_t i = td_recipe_reads_text(recipe) ? 0 : 1; most > 0 && i < 2; i++) {
+        if (*lengths[i] > most && td_recipe_given(recipe, keys[i]))
+            return td_fail(error, TD_ERROR_ARGUMENT, "%s: must be at most %lld, the positions of the model in model.from", keys[i], (long long)most);
+        *lengths[i] = *lengths[i] > most ? most : *lengths[i];
+    }
+    return TD_OK;
 }
 
 static size_t feature_width(const training_run *run)
@@ -149,6 +169,8 @@ static td_status set_up_network(training_run *run, td_error *error)
         status = write_config(run, config, error);
     json_decref(config);
     TD_TRY(status);
+    if (*run->recipe->model.from)
+        TD_TRY(fit_lengths(run, error));
     if (run->network.copies != run->recipe->model.copy)
         return td_fail(error, TD_ERROR_ARGUMENT, "model.copy: must be %s as in model.from", run->network.copies ? "true" : "false");
     run->network.keeps_attention = run->recipe->training.doubly_stochastic > 0;

@@ -1,5 +1,7 @@
 #include "training/validate.h"
 
+#include "io/json.h"
+#include "platform/file.h"
 #include "training/copy_labels.h"
 
 #include <math.h>
@@ -24,6 +26,27 @@ struct td_validator {
     td_error error;
 };
 
+/* What such a model is made to write first, as the file beside it says. */
+static td_status start_as_saved(td_validator *validator, const td_recipe *recipe, td_error *error)
+{
+    td_generation saved = td_generation_default();
+    json_t *object = NULL;
+    char *path = td_path_join(recipe->output, "generation_config.json");
+    td_status status = path ? TD_OK : td_fail_memory(error, 0);
+    if (status == TD_OK && td_file_exists(path))
+        status = td_json_load_file(path, &object, error);
+    if (status == TD_OK && object)
+        status = td_generation_load(&saved, object, path, error);
+    if (status == TD_OK) {
+        validator->generation.forced_bos_token_id = saved.forced_bos_token_id;
+        validator->generation.decoder_start_token_id = saved.decoder_start_token_id;
+    }
+    td_generation_free(&saved);
+    json_decref(object);
+    td_release(path);
+    return status;
+}
+
 static td_status set_generation(td_validator *validator, const td_recipe *recipe, td_error *error)
 {
     validator->generation = td_generation_default();
@@ -32,6 +55,8 @@ static td_status set_generation(td_validator *validator, const td_recipe *recipe
     validator->generation.ctc_weight = recipe->generation.ctc_weight;
     validator->generation.max_length = (size_t)recipe->generation.max_length;
     validator->generation.no_repeat_ngram_size = (size_t)recipe->generation.no_repeat_ngram;
+    if (*recipe->model.from)
+        TD_TRY(start_as_saved(validator, recipe, error));
     char never[64];
     snprintf(never, sizeof never, "bad_words_ids=[[%d]]", td_tokenizer_pad_id(validator->tokenizer));
     return td_generation_set(&validator->generation, never, error);
