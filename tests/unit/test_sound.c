@@ -591,7 +591,7 @@ static void test_memory_failures(void **state)
 }
 
 /* libsndfile 1.2 leaves what libvorbis holds when it gives up on a damaged ogg header; a leak checker should only speak of us. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:vorbis_info_init\nleak:libvorbis\n"; }
 
 int main(void)
