@@ -281,7 +281,7 @@ int cmd_generate(const cli_command *command, int argc, char **argv)
     }
     if (code < 0)
         code = generate_files(&run, argv + 1, positional);
-    td_model_close(run.model);
+    code = generate_close_model(command, &values, run.model, code);
     cli_release(command->options, &values);
     return code;
 }

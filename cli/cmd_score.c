@@ -165,7 +165,7 @@ int cmd_score(const cli_command *command, int argc, char **argv)
         run.batch.cancel = run.stop;
         code = score_files(&run);
     }
-    td_model_close(run.model);
+    code = generate_close_model(command, &values, run.model, code);
     cli_release(command->options, &values);
     return code;
 }

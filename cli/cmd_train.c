@@ -1,6 +1,7 @@
 /* tandem train: a recipe in, a model directory out. */
 #include "command.h"
 #include "interrupt.h"
+#include "profile.h"
 
 #include <tandem/training.h>
 
@@ -10,6 +11,7 @@ struct train_values {
     cli_list overrides;
     bool restart;
     int progress;
+    const char *profile;
 };
 
 const cli_option train_options[] = {
@@ -19,6 +21,8 @@ const cli_option train_options[] = {
      .help = "begin again instead of going on from the last checkpoint"},
     {.name = "progress", .kind = CLI_CHOICE, .offset = offsetof(struct train_values, progress), .argument = "auto|on|off",
      .help = "the moving progress line (default: auto, on a terminal)"},
+    {.name = "profile", .kind = CLI_OPTIONAL, .offset = offsetof(struct train_values, profile), .argument = "FILE.json",
+     .help = PROFILE_HELP},
     {.name = NULL},
 };
 
@@ -39,7 +43,7 @@ static void show(void *context, const char *line, bool transient)
 
 int cmd_train(const cli_command *command, int argc, char **argv)
 {
-    struct train_values values = {{NULL, 0}, false, 0};
+    struct train_values values = {{NULL, 0}, false, 0, NULL};
     int positional = 0;
     int code = cli_parse(command, argc, argv, &values, &positional);
     if (code >= 0)
@@ -56,6 +60,11 @@ int cmd_train(const cli_command *command, int argc, char **argv)
     options.report = show;
     options.context = &display;
     options.stop = cli_catch_interrupt();
+    code = cli_profile_begin(command, values.profile, &options.profile);
+    if (code >= 0) {
+        cli_release(train_options, &values);
+        return code;
+    }
     td_error error;
     td_status status = td_train(argv[1], &options, &error);
     if (display.pending)
@@ -64,6 +73,7 @@ int cmd_train(const cli_command *command, int argc, char **argv)
         code = cli_complain(command, CLI_FAILED, "%s", error.message);
     else
         code = CLI_DONE;
+    code = cli_profile_end(command, values.profile, options.profile, code);
     cli_release(train_options, &values);
     return code;
 }

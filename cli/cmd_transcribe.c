@@ -152,7 +152,7 @@ int cmd_transcribe(const cli_command *command, int argc, char **argv)
         code = generate_open_model(command, &values, &model);
     if (code < 0)
         code = (wants_outputs(&values) ? files_answer : transcribe)(command, &values, model, argv + 1, positional);
-    td_model_close(model);
+    code = generate_close_model(command, &values, model, code);
     cli_release(command->options, &values);
     return code;
 }

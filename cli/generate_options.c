@@ -1,5 +1,6 @@
 #include "generate_options.h"
 #include "bundled.h"
+#include "profile.h"
 
 #define AT(member) offsetof(generate_values, member)
 
@@ -31,6 +32,10 @@
     {                                                                                                                  \
         "precision", 0, CLI_CHOICE, AT(precision), "stored|float32|bfloat16|int8",                                     \
             "of weights in memory and of products (default: stored, int8 if the file holds int8, else float32)", 0, 0  \
+    }
+#define PROFILE_OPTION                                                                                                 \
+    {                                                                                                                  \
+        "profile", 0, CLI_OPTIONAL, AT(profile), "FILE.json", PROFILE_HELP, 0, 0                                       \
     }
 #define INPUT_OPTION                                                                                                   \
     {                                                                                                                  \
@@ -110,6 +115,7 @@ const cli_option generate_options[] = {
     TO_OPTION,
     {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
     PRECISION_OPTION,
+    PROFILE_OPTION,
     THREADS_OPTION,
     BATCH_OPTION,
     INPUT_OPTION,
@@ -136,6 +142,7 @@ const cli_option files_options[] = {
     SEARCH_OPTIONS,
     {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
     PRECISION_OPTION,
+    PROFILE_OPTION,
     THREADS_OPTION,
     BATCH_OPTION,
     OUTPUT_OPTION,
@@ -168,6 +175,7 @@ const cli_option transcribe_options[] = {
     SEARCH_OPTIONS,
     {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
     PRECISION_OPTION,
+    PROFILE_OPTION,
     THREADS_OPTION,
     BATCH_OPTION,
     OUTPUT_OPTION,
@@ -184,6 +192,7 @@ const cli_option score_options[] = {
     FROM_OPTION,
     TO_OPTION,
     PRECISION_OPTION,
+    PROFILE_OPTION,
     THREADS_OPTION,
     BATCH_OPTION,
     {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",
@@ -235,7 +244,7 @@ td_generate_options generate_library_options(const generate_values *values)
     return options;
 }
 
-int generate_open_model(const cli_command *command, const generate_values *values, td_model **ret_model)
+int generate_open_model(const cli_command *command, generate_values *values, td_model **ret_model)
 {
     static const char *const precisions[] = {NULL, "float32", "bfloat16", "int8"};
     const char *directory = values->model;
@@ -249,7 +258,19 @@ int generate_open_model(const cli_command *command, const generate_values *value
             return code;
         directory = bundled;
     }
+    int code = cli_profile_begin(command, values->profile, &values->profiled);
+    if (code >= 0) {
+        bundled_release(bundled);
+        return code;
+    }
+    options.profile = values->profiled;
     td_status status = td_model_open(directory, &options, ret_model, &error);
     bundled_release(bundled);
     return status ? cli_complain(command, CLI_FAILED, "%s", error.message) : -1;
+}
+
+int generate_close_model(const cli_command *command, generate_values *values, td_model *model, int code)
+{
+    td_model_close(model);
+    return cli_profile_end(command, values->profile, values->profiled, code);
 }

@@ -17,7 +17,8 @@ typedef struct generate_values {
     int progress;      /* for cli_progress_begin */
     int precision;     /* index into the choices */
     cli_list settings;
-    const char *language;
+    const char *language, *profile;
+    td_profile *profiled; /* made by generate_open_model when --profile is given */
     int format, task; /* transcribe: index into the choices */
     bool timestamps, fallback, condition;
     double longest, pause;
@@ -27,6 +28,9 @@ generate_values generate_values_default(void);
 /* The library's options; they point into `values`. */
 td_generate_options generate_library_options(const generate_values *values);
 /* Opens the model of -m, or the bundled one for the verb; complains when there is none. -1, or an exit code. */
-int generate_open_model(const cli_command *command, const generate_values *values, td_model **ret_model);
+int generate_open_model(const cli_command *command, generate_values *values, td_model **ret_model);
+
+/* Closes the model (NULL is fine) and shows the profile; returns `code`, or 1. */
+int generate_close_model(const cli_command *command, generate_values *values, td_model *model, int code);
 
 #endif

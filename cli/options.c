@@ -184,6 +184,7 @@ static int set_option(const cli_command *command, const cli_option *option, void
     case CLI_REAL:
         return set_number(command, option, member, text);
     case CLI_TEXT:
+    case CLI_OPTIONAL:
         *(const char **)member = text;
         return -1;
     case CLI_CHOICE:
@@ -227,6 +228,8 @@ static int parse_option(const cli_command *command, int argc, char **argv, int *
     if (option->kind == CLI_FLAG)
         return value ? cli_complain(command, CLI_USAGE, "--%s takes no argument", option->name)
                      : set_option(command, option, values, NULL);
+    if (!value && option->kind == CLI_OPTIONAL)
+        value = "";
     if (!value) {
         if (*index + 1 >= argc)
             return cli_complain(command, CLI_USAGE, "--%s needs an argument: %s", option->name, option->argument);
@@ -309,7 +312,7 @@ void cli_command_help(const cli_command *command, FILE *stream)
         int length = option->letter ? snprintf(left, sizeof left, "  -%c, --%s", option->letter, option->name)
                                     : snprintf(left, sizeof left, "      --%s", option->name);
         if (option->argument)
-            length += snprintf(left + length, sizeof left - (size_t)length, " %s", option->argument);
+            length += snprintf(left + length, sizeof left - (size_t)length, option->kind == CLI_OPTIONAL ? "[=%s]" : " %s", option->argument);
         fputs(left, stream);
         if (length > HELP_COLUMN - 2)
             fprintf(stream, "\n%*s", HELP_COLUMN, "");
@@ -358,8 +361,9 @@ void cli_command_man(const cli_command *command, FILE *stream)
         fputs("\\-\\-", stream);
         print_troff(option->name, stream);
         if (option->argument) {
-            fputs(" ", stream);
+            fputs(option->kind == CLI_OPTIONAL ? "[=" : " ", stream);
             print_troff(option->argument, stream);
+            fputs(option->kind == CLI_OPTIONAL ? "]" : "", stream);
         }
         fputs("\n", stream);
         print_troff(option->help, stream);

@@ -15,7 +15,7 @@ BEGIN {
     allow("base", public)
     allow("platform", "base")
     allow("kernels", "base platform tensor/real.h")
-    allow("tensor", "base platform kernels")
+    allow("tensor", "base platform kernels tandem/profile.h")
     allow("ops", "base platform kernels tensor")
     allow("layers", "base platform kernels tensor ops io")
     allow("models", "base platform kernels tensor ops layers io")

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <tandem/base.h>
+#include <tandem/profile.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,8 +39,9 @@ typedef struct td_model_options {
     size_t struct_size;
     const char *precision; /* of weights in memory and of products: "float32", "bfloat16" (half the memory), "int8" (a quarter; inputs
                               of a product are rounded to 8 bits row by row). NULL: int8 when the file holds int8, else float32 */
+    td_profile *profile; /* measures what the model's sessions and batches do; NULL: nothing. Must outlive the model */
 } td_model_options;
-#define TD_MODEL_OPTIONS_INIT {sizeof(td_model_options), NULL}
+#define TD_MODEL_OPTIONS_INIT {sizeof(td_model_options), NULL, NULL}
 
 /* Opens a directory in the Hugging Face layout: config.json, model.safetensors (or its shards), generation_config.json
  * (optional) and the tokenizer's files. Errors name the file and what in it is wrong. options may be NULL. */

@@ -8,6 +8,7 @@
 /* Results in the making of one thread, by index. */
 typedef struct td_worker {
     td_queue *queue;
+    td_recorder *recorder;
     struct td_open_result {
         size_t index;
         td_result *result;
@@ -45,6 +46,7 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
 {
     td_worker *worker = context;
     td_queue *queue = worker->queue;
+    TD_PROFILE(worker->recorder, "input and tokenizer");
     size_t index;
     *ret_given = false;
     while (!*ret_given && td_queue_take(queue, &index)) {
@@ -75,6 +77,7 @@ static td_status source_finished(void *context, size_t index, const td_output *o
     td_result *result = forget(worker, index - queue->first_index);
     if (!result)
         return td_fail(error, TD_ERROR_INTERNAL, "a result came for input %zu, which was not asked for", index);
+    TD_PROFILE(worker->recorder, "output and tokenizer");
     td_status status = td_result_fill(result, 0, output, error);
     if (status != TD_OK) {
         td_result_free(result);
@@ -86,7 +89,7 @@ static td_status source_finished(void *context, size_t index, const td_output *o
 
 static td_status work(td_queue *queue, td_search *search, td_error *error)
 {
-    td_worker worker = {.queue = queue};
+    td_worker worker = {.queue = queue, .recorder = td_search_recorder(search)};
     td_generate_callbacks callbacks = {&worker, next_source, source_finished, NULL};
     td_status status = td_generate(search, &queue->request->generation, &callbacks, error);
     for (size_t i = 0; i < worker.count; i++)

@@ -77,8 +77,10 @@ static void *run_thread(void *context)
     td_gemm_thread_setup();
     td_search_options options = {.batch_tokens = queue->batch_tokens};
     td_status status = td_search_new(&queue->request->model->network, &options, &search, &error);
-    if (status == TD_OK)
+    if (status == TD_OK) {
+        TD_PROFILE(td_search_recorder(search), "other");
         status = queue->work(queue, search, &error);
+    }
     if (status != TD_OK) {
         pthread_mutex_lock(&queue->mutex);
         fail_queue(queue, &error);

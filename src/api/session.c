@@ -28,6 +28,7 @@ td_status td_model_open(const char *directory, const td_model_options *options, 
     TD_TRY(read_precision(given.precision, &precision, error));
     td_model *model = NULL;
     TD_TRY(td_model_load(directory, precision, &model, error));
+    model->network.profile = given.profile;
     td_status status = td_facts_collect(model, &model->facts, error);
     if (status != TD_OK) {
         td_model_close(model);

@@ -185,8 +185,10 @@ static void *run_thread(void *context)
     td_gemm_thread_setup();
     td_search_options options = {.batch_tokens = all->batch.batch_tokens};
     td_status status = td_search_new(&all->request->model->network, &options, &search, &error);
-    if (status == TD_OK)
+    if (status == TD_OK) {
+        TD_PROFILE(td_search_recorder(search), "other");
         status = work(all, search, &error);
+    }
     if (status != TD_OK)
         fail_all(all, &error);
     td_search_free(search);

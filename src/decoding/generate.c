@@ -370,6 +370,7 @@ static td_status greedy_row(td_search *search, td_sentence *sentence, size_t loc
 static td_status advance(td_search *search, const step_rows *rows, td_tensor *hidden, int32_t *parents,
                          size_t *ret_parents, td_error *error)
 {
+    TD_PROFILE(search->recorder, "search selection");
     size_t local = 0, merged = 0, new_rows = 0, first_row = 0;
     for (size_t start = 0; start < rows->count; start += TD_PROJECTED_ROWS) {
         size_t count = rows->count - start < TD_PROJECTED_ROWS ? rows->count - start : TD_PROJECTED_ROWS;
@@ -412,6 +413,7 @@ static td_status advance(td_search *search, const step_rows *rows, td_tensor *hi
 
 static td_status reorder(td_search *search, const int32_t *parents, size_t count, size_t old_count, td_error *error)
 {
+    TD_PROFILE(search->recorder, "reordering");
     bool same = count == old_count;
     for (size_t i = 0; same && i < count; i++)
         same = parents[i] == (int32_t)i;

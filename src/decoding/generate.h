@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "tensor/real.h"
+#include "tensor/profile.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -131,6 +132,7 @@ typedef struct td_search td_search;
 td_status td_search_new(const struct td_network *network, const td_search_options *options, td_search **ret_search,
                         td_error *error);
 void td_search_free(td_search *search);
+td_recorder *td_search_recorder(const td_search *search); /* of what is measured; NULL: nothing is */
 
 /* Decodes until `next` gives none and all is delivered. A failure of a callback ends it with that status. */
 td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks,

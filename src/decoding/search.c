@@ -19,6 +19,7 @@ td_status td_search_new(const td_network *network, const td_search_options *opti
     if (search->options.batch_tokens == 0)
         search->options.batch_tokens = DEFAULT_BATCH_TOKENS;
     td_arena_init(&search->arena);
+    search->recorder = td_recorder_attach(network->profile);
     td_status status = td_search_widen(search, network->vocabulary, error);
     if (status == TD_OK)
         status = network->architecture->state_new(network, &search->state, error);
@@ -60,6 +61,7 @@ void td_search_free(td_search *search)
     if (search->state)
         search->network->architecture->state_free(search->state);
     td_arena_free(&search->arena);
+    td_recorder_release(search->recorder);
     void *blocks[] = {search->live,
                       search->spare,
                       search->row,
@@ -78,11 +80,17 @@ void td_search_free(td_search *search)
         td_release(blocks[i]);
 }
 
+td_recorder *td_search_recorder(const td_search *search)
+{
+    return search->recorder;
+}
+
 void td_search_step(td_search *search)
 {
     td_arena_reset(&search->arena);
     td_graph_begin(&search->graph, &search->arena, false);
     search->graph.products = search->options.products;
+    search->graph.recorder = search->recorder;
 }
 
 td_status td_search_failure(td_search *search, td_status status, const char *what, td_error *error)

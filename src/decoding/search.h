@@ -10,6 +10,7 @@ struct td_search {
     td_search_options options;
     td_arena arena; /* one step */
     td_graph graph; /* over it */
+    td_recorder *recorder; /* of the thread that searches; NULL: nothing is measured */
     td_decoder_state *state;
     td_rules rules;
     td_sentence **live, **spare; /* in the order of the state's rows; ended ones for reuse */

@@ -51,6 +51,7 @@ typedef struct td_network {
     size_t frozen_width;      /* columns of `frozen`'s result; 0: the family has no such part */
     bool copies;              /* from the source: see models/copying.h */
     bool keeps_attention;     /* set by training, whose loss looks at it: decode leaves it in td_copying while recording */
+    struct td_profile *profile; /* measures what runs; NULL: nothing. Borrowed */
     int32_t unknown_id;       /* when copying: what ids from `vocabulary` on are read as */
 } td_network;
 

@@ -165,6 +165,7 @@ static td_real *slot_data(td_key_value_cache *cache, int32_t slot, size_t layer)
 td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
                                    td_tensor *kvq)
 {
+    TD_PROFILE(graph->recorder, "attention");
     if (!kvq)
         return NULL;
     size_t width = cache->width, head_width = width / heads, longest = 0;
@@ -222,6 +223,7 @@ static void average_heads(td_real *average, const td_real *weights, size_t heads
 td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
                                     td_tensor *query, const td_real **ret_weights)
 {
+    TD_PROFILE(graph->recorder, "attention");
     if (!query)
         return NULL;
     size_t width = cache->width, head_width = width / heads, longest = 0, most = 0, total = 0;

@@ -49,7 +49,7 @@ static bool multiply_packed(const td_projection *projection, td_graph *graph, td
                              .bias = projection->bias ? projection->bias->data : NULL,
                              .y = logits->values->data + first * TD_PANEL,
                              .ldy = logits->values->stride};
-        graph->packed_kernels->product[packed->precision](&job);
+        td_packed_product(graph, &job);
         size_t end = job.last * TD_PANEL;
         add_chunk(graph->kernels, logits, first * TD_PANEL, end < vocabulary ? end : vocabulary, scratch);
     }
@@ -73,6 +73,7 @@ static bool new_sums(td_graph *graph, td_logits *logits)
 
 bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_real *scratch, td_logits *ret_logits)
 {
+    TD_PROFILE(graph->recorder, "sums of scores");
     td_projection projection = network->architecture->projection(network);
     bool packed = projection.weight->packed && hidden && hidden->columns == projection.weight->packed->inputs;
     td_logits logits = {0};

@@ -112,6 +112,7 @@ static bool bias_fits(td_graph *graph, const attention_operation *op)
 td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value,
                         td_ragged key_ragged, const td_attention_options *options, const td_real **ret_probabilities)
 {
+    TD_PROFILE(graph->recorder, "attention");
     if (!query || !key || !value)
         return NULL;
     attention_operation *op = td_graph_allocate(graph, 1, sizeof *op);

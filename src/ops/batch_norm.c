@@ -133,6 +133,7 @@ static bool forward(td_graph *graph, const batch_norm_operation *op)
 
 td_tensor *td_batch_norm(td_graph *graph, td_tensor *x, const td_batch_norm_weights *norm, bool from_batch)
 {
+    TD_PROFILE(graph->recorder, "batch norm");
     if (!x || !norm->weight || !norm->bias || !norm->mean || !norm->variance)
         return NULL;
     size_t channels = x->columns;

@@ -146,6 +146,7 @@ static bool is_linear(td_window window)
 
 td_tensor *td_conv2d_arrange(td_graph *graph, const td_tensor *weight, td_window window)
 {
+    TD_PROFILE(graph->recorder, "convolution");
     size_t places = window.height * window.width;
     td_tensor *arranged = weight ? td_tensor_new(graph, weight->rows, weight->columns, false) : NULL;
     if (arranged)
@@ -156,6 +157,7 @@ td_tensor *td_conv2d_arrange(td_graph *graph, const td_tensor *weight, td_window
 td_tensor *td_conv2d_arranged(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window,
                               td_grid *ret_grid)
 {
+    TD_PROFILE(graph->recorder, "convolution");
     if (is_linear(window)) {
         *ret_grid = grid;
         return td_linear(graph, x, weight, bias);

@@ -69,6 +69,7 @@ static void forward(td_graph *graph, const depthwise_operation *op)
 td_tensor *td_conv2d_depthwise(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window,
                                td_grid *ret_grid)
 {
+    TD_PROFILE(graph->recorder, "depthwise convolution");
     td_grid output;
     if (!weight || !td_window_check(graph, "conv2d_depthwise", x, grid, window, &output))
         return NULL;

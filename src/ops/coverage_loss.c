@@ -40,6 +40,7 @@ static void add_gradients(td_real *gradient, const td_tensor *weights, size_t fi
 
 td_tensor *td_coverage_loss(td_graph *graph, td_tensor *weights, td_ragged targets, td_real gradient_scale)
 {
+    TD_PROFILE(graph->recorder, "coverage loss");
     if (!weights || !td_graph_ok(graph))
         return NULL;
     if (td_ragged_total(targets) != weights->rows)

@@ -231,6 +231,7 @@ static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_ten
 td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
                                       const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll)
 {
+    TD_PROFILE(graph->recorder, "softmax and cross-entropy");
     if (!hidden || !weight || !arguments_fit(graph, hidden, weight, bias, targets, options))
         return NULL;
     loss_operation op = {.graph = graph, .hidden = hidden, .weight = weight, .bias = bias, .targets = targets,

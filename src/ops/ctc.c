@@ -165,6 +165,7 @@ static bool allocate(ctc_pass *pass, td_ragged frames, td_ragged labels)
 td_tensor *td_ctc_loss(td_graph *graph, td_tensor *logits, td_ragged frames, const int32_t *targets, td_ragged labels,
                        const td_ctc_options *options, double *ret_losses)
 {
+    TD_PROFILE(graph->recorder, "ctc");
     if (!logits || !arguments_fit(graph, logits, frames, targets, labels, options->blank))
         return NULL;
     ctc_pass pass = {.graph = graph, .logits = logits, .gradient = td_gradient(graph, logits), .options = *options};

@@ -21,6 +21,7 @@ static double charge(const td_tensor *weights, size_t first, size_t count, size_
 
 td_tensor *td_doubly_stochastic_loss(td_graph *graph, td_tensor *weights, td_ragged targets, td_ragged sources, td_real gradient_scale)
 {
+    TD_PROFILE(graph->recorder, "doubly stochastic loss");
     if (!weights || !td_graph_ok(graph))
         return NULL;
     if (td_ragged_total(targets) != weights->rows || sources.count != targets.count)

@@ -48,6 +48,7 @@ static void dropout_backward(td_graph *graph, void *operation)
 
 td_tensor *td_dropout(td_graph *graph, td_tensor *x, td_real rate)
 {
+    TD_PROFILE(graph->recorder, "dropout");
     if (!x || !graph->training || rate <= 0)
         return x;
     if (!is_whole(graph, x))
@@ -63,6 +64,7 @@ td_tensor *td_dropout(td_graph *graph, td_tensor *x, td_real rate)
 
 td_tensor *td_add_dropout(td_graph *graph, td_tensor *residual, td_tensor *x, td_real rate)
 {
+    TD_PROFILE(graph->recorder, "dropout and add");
     if (!graph->training || rate <= 0)
         return td_add(graph, residual, x);
     if (!residual || !x || !is_whole(graph, residual) || !is_whole(graph, x))
@@ -102,6 +104,7 @@ static void activate_backward(td_graph *graph, void *operation)
 
 td_tensor *td_activate(td_graph *graph, td_tensor *x, td_activation activation, td_real rate)
 {
+    TD_PROFILE(graph->recorder, "activation");
     if (!x || !is_whole(graph, x))
         return NULL;
     td_tensor *y = td_tensor_new(graph, x->rows, x->columns, td_needs_gradient(x));

@@ -41,6 +41,7 @@ static void add_backward(td_graph *graph, void *operation)
 
 td_tensor *td_add(td_graph *graph, td_tensor *a, td_tensor *b)
 {
+    TD_PROFILE(graph->recorder, "add");
     td_tensor *y = pair_output(graph, "add", a, b);
     if (!y)
         return NULL;
@@ -63,6 +64,7 @@ static void multiply_backward(td_graph *graph, void *operation)
 
 td_tensor *td_multiply(td_graph *graph, td_tensor *a, td_tensor *b)
 {
+    TD_PROFILE(graph->recorder, "multiply");
     td_tensor *y = pair_output(graph, "multiply", a, b);
     if (!y)
         return NULL;
@@ -82,6 +84,7 @@ static void scale_backward(td_graph *graph, void *operation)
 
 td_tensor *td_scale(td_graph *graph, td_tensor *x, td_real factor)
 {
+    TD_PROFILE(graph->recorder, "scale");
     td_tensor *y = pair_output(graph, "scale", x, x);
     if (!y)
         return NULL;

@@ -57,6 +57,7 @@ static td_tensor *read_packed(td_graph *graph, const td_packed *packed, const in
 
 td_tensor *td_embedding(td_graph *graph, td_tensor *table, const int32_t *ids, size_t count, td_real scale)
 {
+    TD_PROFILE(graph->recorder, "embedding");
     if (!table || !ids_in_range(graph, "token id", ids, count, table->rows))
         return NULL;
     td_tensor *y = td_tensor_new(graph, count, table->columns, td_needs_gradient(table));
@@ -98,6 +99,7 @@ static void positions_backward(td_graph *graph, void *operation)
 
 td_tensor *td_add_positions(td_graph *graph, td_tensor *x, td_tensor *table, const int32_t *positions)
 {
+    TD_PROFILE(graph->recorder, "positions");
     if (!x || !table || !ids_in_range(graph, "position", positions, x->rows, table->rows))
         return NULL;
     if (x->columns != table->columns || x->stride != x->columns)

@@ -24,6 +24,7 @@ static void gated_backward(td_graph *graph, void *operation)
 
 td_tensor *td_gated_linear(td_graph *graph, td_tensor *x)
 {
+    TD_PROFILE(graph->recorder, "gated linear");
     if (!x)
         return NULL;
     size_t columns = x->columns / 2;

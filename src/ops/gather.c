@@ -20,6 +20,7 @@ static void gather_backward(td_graph *graph, void *operation)
 
 td_tensor *td_gather_rows(td_graph *graph, td_tensor *x, const int32_t *index, size_t count)
 {
+    TD_PROFILE(graph->recorder, "gather");
     if (!x)
         return NULL;
     td_tensor *y = td_tensor_new(graph, count, x->columns, td_needs_gradient(x));
@@ -65,6 +66,7 @@ static void concatenate_backward(td_graph *graph, void *operation)
 
 td_tensor *td_concatenate(td_graph *graph, td_tensor *const *parts, size_t count)
 {
+    TD_PROFILE(graph->recorder, "concatenate");
     size_t columns = 0;
     bool gradient = false;
     for (size_t part = 0; part < count; part++) {

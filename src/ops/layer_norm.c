@@ -25,6 +25,7 @@ static void layer_norm_backward(td_graph *graph, void *operation)
 
 td_tensor *td_layer_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_real epsilon)
 {
+    TD_PROFILE(graph->recorder, "layer norm");
     if (!x || !weight || !bias)
         return NULL;
     if (weight->columns != x->columns || bias->columns != x->columns || x->stride != x->columns)

@@ -54,6 +54,7 @@ static td_tensor *linear_packed(td_graph *graph, td_tensor *x, const td_tensor *
 td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_activation activation,
                               td_real dropout)
 {
+    TD_PROFILE(graph->recorder, "linear");
     if (x && weight && packed_of(weight))
         return linear_packed(graph, x, weight, bias, activation);
     return td_activate(graph, td_linear(graph, x, weight, bias), activation, dropout);
@@ -62,6 +63,7 @@ td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, 
 td_tensor *td_linear_several(td_graph *graph, td_tensor *x, const td_parameter *const *weights, const td_parameter *const *biases,
                              size_t count)
 {
+    TD_PROFILE(graph->recorder, "linear");
     enum { MOST = 4 };
     if (!x)
         return NULL;
@@ -90,6 +92,7 @@ td_tensor *td_linear_several(td_graph *graph, td_tensor *x, const td_parameter *
 
 td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias)
 {
+    TD_PROFILE(graph->recorder, "linear");
     if (!x || !weight)
         return NULL;
     if (x->columns != weight->columns || (bias && bias->columns != weight->rows))
@@ -129,6 +132,7 @@ static void matmul_backward(td_graph *graph, void *operation)
 
 td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b)
 {
+    TD_PROFILE(graph->recorder, "matmul");
     if (!a || !b)
         return NULL;
     if (a->columns != b->rows)

@@ -19,6 +19,7 @@ static void mean_backward(td_graph *graph, void *operation)
 
 td_tensor *td_mean_rows(td_graph *graph, td_tensor *x, td_ragged ragged)
 {
+    TD_PROFILE(graph->recorder, "mean of rows");
     if (!x)
         return NULL;
     if (td_ragged_total(ragged) != x->rows)

@@ -27,8 +27,18 @@ static void round_rows(const td_graph *graph, const td_tensor *x, size_t depth, 
     }
 }
 
+void td_packed_product(td_graph *graph, const td_packed_job *job)
+{
+    static const char *const precisions[TD_PRECISIONS] = {"float32", "bfloat16", "int8"};
+    const td_packed *weights = job->weights;
+    size_t end = job->last * TD_PANEL < weights->outputs ? job->last * TD_PANEL : weights->outputs;
+    TD_PROFILE_PRODUCT(graph->recorder, precisions[weights->precision], job->input.rows, end - job->first * TD_PANEL, weights->inputs, 0);
+    graph->packed_kernels->product[weights->precision](job);
+}
+
 td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td_packed *packed)
 {
+    TD_PROFILE(graph->recorder, "quantise");
     size_t count, depth = packed->depth;
     if (packed->precision == TD_FLOAT32)
         return (td_packed_input){.rows = x->rows, .stride = x->stride, .values = x->data};
@@ -76,7 +86,7 @@ td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *cons
                              .activation = activation,
                              .y = place,
                              .ldy = outputs};
-        graph->packed_kernels->product[weights[i]->precision](&job);
+        td_packed_product(graph, &job);
         place += weights[i]->outputs;
     }
     td_arena_release_to(graph->arena, mark);

@@ -56,6 +56,7 @@ static void max_forward(const pool_operation *op)
 
 td_tensor *td_max_pool(td_graph *graph, td_tensor *x, td_grid grid, td_window window, td_grid *ret_grid)
 {
+    TD_PROFILE(graph->recorder, "pooling");
     td_grid output;
     if (!td_window_check(graph, "max_pool", x, grid, window, &output))
         return NULL;
@@ -103,6 +104,7 @@ static void average_backward(td_graph *graph, void *operation)
 
 td_tensor *td_average_pool(td_graph *graph, td_tensor *x, td_grid grid, td_window window, td_grid *ret_grid)
 {
+    TD_PROFILE(graph->recorder, "pooling");
     td_grid output;
     if (!td_window_check(graph, "average_pool", x, grid, window, &output))
         return NULL;

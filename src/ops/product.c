@@ -1,5 +1,11 @@
 #include "ops/product.h"
 
+#ifdef TD_DOUBLE
+#define TD_REAL_NAME "float64"
+#else
+#define TD_REAL_NAME "float32"
+#endif
+
 /* Below this many multiplications rounding the operands costs more than the faster product saves. */
 enum { WORTH_ROUNDING = 1 << 16 };
 
@@ -48,6 +54,7 @@ void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, si
 {
     if (!td_graph_ok(graph))
         return;
+    TD_PROFILE_PRODUCT(graph->recorder, a.rounded && b.rounded ? "bfloat16" : TD_REAL_NAME, m, n, k, transpose_a);
     if (a.rounded && b.rounded)
         td_gemm_bfloat16(graph->products, transpose_a, transpose_b, m, n, k, a.rounded, a.stride, b.rounded, b.stride, accumulate,
                          c, ldc, &graph->error);
@@ -59,6 +66,7 @@ void td_product(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, s
                 const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
 {
     if (!graph->products || m * n * k < WORTH_ROUNDING) {
+        TD_PROFILE_PRODUCT(graph->recorder, TD_REAL_NAME, m, n, k, transpose_a);
         multiply(graph, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
         return;
     }

@@ -283,6 +283,7 @@ static void forward(td_graph *graph, layer_pass *pass, td_ragged ragged)
 td_tensor *td_recurrent(td_graph *graph, td_tensor *x, td_ragged ragged, const td_recurrent_options *options,
                         const td_recurrent_weights *weights, td_tensor *h0, td_tensor *c0, td_tensor **ret_h, td_tensor **ret_c)
 {
+    TD_PROFILE(graph->recorder, "recurrent layer");
     if (!check(graph, x, ragged, options, weights, h0, c0))
         return NULL;
     layer_pass *pass = td_graph_allocate(graph, 1, sizeof *pass);

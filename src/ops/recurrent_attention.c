@@ -130,6 +130,7 @@ td_tensor *td_recurrent_attention(td_graph *graph, td_tensor *query, const td_me
                                   const td_recurrent_attention_options *options, td_tensor *keys, td_tensor *values, td_tensor *v,
                                   td_tensor *coverage, td_tensor *coverage_weight, td_tensor **ret_weights)
 {
+    TD_PROFILE(graph->recorder, "attention");
     if (!td_graph_ok(graph) || !query || (options->additive && !v))
         return NULL;
     if ((v && v->columns != query->columns) || (coverage && coverage->columns < options->longest) || !coverage != !coverage_weight)

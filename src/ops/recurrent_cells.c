@@ -88,6 +88,7 @@ static void forward_rows(td_graph *graph, const cell_step *step)
 td_tensor *td_recurrent_step(td_graph *graph, td_cell_kind kind, td_tensor *input_sums, td_tensor *hidden_sums, td_tensor *h,
                              td_tensor *c, td_tensor **ret_c)
 {
+    TD_PROFILE(graph->recorder, "recurrent cell");
     if (!td_graph_ok(graph) || !input_sums || !hidden_sums || !h || (kind == TD_CELL_LSTM && !c))
         return NULL;
     size_t width = td_cell_gates(kind) * h->columns;

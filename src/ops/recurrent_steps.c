@@ -34,6 +34,7 @@ static void stack_backward(td_graph *graph, void *operation)
 
 td_tensor *td_stack_rows(td_graph *graph, td_tensor *const *parts, size_t count)
 {
+    TD_PROFILE(graph->recorder, "stack rows");
     size_t rows = 0;
     bool trains = false;
     for (size_t p = 0; p < count; p++) {
@@ -170,6 +171,7 @@ static void start_rows(td_graph *graph, td_tensor *y, const td_tensor *add, cons
 
 td_tensor *td_step_linear_apply(td_graph *graph, td_step_linear *linear, td_tensor *x, td_tensor *add)
 {
+    TD_PROFILE(graph->recorder, "linear");
     if (!td_graph_ok(graph) || !linear || !x)
         return NULL;
     const td_tensor *weight = linear->weight;

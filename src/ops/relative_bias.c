@@ -22,6 +22,7 @@ static void relative_bias_backward(td_graph *graph, void *operation)
 
 td_tensor *td_relative_bias(td_graph *graph, td_tensor *table, const int32_t *buckets, size_t count)
 {
+    TD_PROFILE(graph->recorder, "relative bias");
     if (!table || !buckets)
         return NULL;
     for (size_t i = 0; i < count; i++)

@@ -34,6 +34,7 @@ static void rms_norm_backward(td_graph *graph, void *operation)
 
 td_tensor *td_rms_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_real epsilon)
 {
+    TD_PROFILE(graph->recorder, "rms norm");
     if (!x || !weight)
         return NULL;
     size_t columns = x->columns;

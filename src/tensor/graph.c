@@ -113,7 +113,7 @@ void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *oper
     td_node *node = td_graph_allocate(graph, 1, sizeof *node);
     if (!node)
         return;
-    *node = (td_node){graph->tape, backward, operation};
+    *node = (td_node){graph->tape, backward, operation, td_recorder_current(graph->recorder)};
     graph->tape = node;
 }
 
@@ -122,8 +122,11 @@ td_status td_backward(td_graph *graph, td_tensor *output, td_real seed, td_error
     td_real *gradient = output ? td_gradient(graph, output) : NULL;
     for (size_t i = 0; gradient && i < output->rows * output->columns; i++)
         gradient[i] = seed;
-    for (td_node *node = graph->tape; node && td_graph_ok(graph); node = node->previous)
+    for (td_node *node = graph->tape; node && td_graph_ok(graph); node = node->previous) {
+        TD_PROFILE(graph->recorder, node->name ? node->name : "other");
+        td_profiled_scope_.backward = true;
         node->backward(graph, node->operation);
+    }
     graph->tape = NULL;
     if (!td_graph_ok(graph) && error)
         *error = graph->error;

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/random.h"
 #include "kernels/rows.h"
+#include "tensor/profile.h"
 #include "tensor/real.h"
 
 typedef struct td_ragged {
@@ -52,6 +53,7 @@ typedef struct td_node {
     struct td_node *previous;
     void (*backward)(td_graph *graph, void *operation);
     void *operation; /* in the arena */
+    const char *name; /* for the profile, or NULL */
 } td_node;
 
 struct td_graph {
@@ -67,6 +69,7 @@ struct td_graph {
     td_real *gradients; /* flat, all parameters; needed when recording */
     td_real share; /* of the step's examples, those in this graph: weighs what it adds to statistics; 0: adds nothing */
     td_node *tape;
+    td_recorder *recorder; /* measures the operations; NULL: off */
     td_error error; /* sticky */
 };
 

@@ -13,6 +13,7 @@ typedef struct step_worker {
     td_arena arena;
     td_decoder_state *state;
     td_gemm_cache *products;
+    td_recorder *recorder;
     td_real *gradient; /* [step_size] of the shard in hand */
     td_ids sampled, sampled_target;
     td_local_pieces local; /* of a copying model's pair in hand */
@@ -47,6 +48,7 @@ struct td_stepper {
 static td_status worker_init(step_worker *worker, const td_step_options *options, td_error *error)
 {
     td_arena_init(&worker->arena);
+    worker->recorder = td_recorder_attach(options->network->profile);
     TD_TRY(options->network->architecture->state_new(options->network, &worker->state, error));
     if (options->bfloat16)
         TD_TRY(td_gemm_cache_create(&worker->products, error));
@@ -97,6 +99,7 @@ void td_stepper_free(td_stepper *stepper)
     for (size_t i = 0; stepper->workers && i < stepper->threads; i++) {
         step_worker *worker = &stepper->workers[i];
         td_arena_free(&worker->arena);
+        td_recorder_release(worker->recorder);
         if (worker->state)
             stepper->options.network->architecture->state_free(worker->state);
         td_gemm_cache_free(worker->products);
@@ -328,6 +331,7 @@ static void mix_predictions(td_stepper *stepper, step_worker *worker, td_graph *
     td_graph first_pass;
     td_graph_begin(&first_pass, graph->arena, true); /* recording, so that the decoder keeps no cache; no gradient is asked for */
     first_pass.products = graph->products;
+    first_pass.recorder = graph->recorder;
     first_pass.rounded_weights = graph->rounded_weights;
     td_copy_source *copied = sides->copied ? td_copy_rows(&first_pass, sides->copied, source.ragged, target.ragged) : NULL;
     predict(stepper, worker, &first_pass, &source, &target, copied, best);
@@ -413,7 +417,7 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
         td_backward(graph, NULL, 0, NULL);
 }
 
-static void run_shard(void *context, size_t index, size_t thread)
+static void compute_shard(void *context, size_t index, size_t thread)
 {
     td_stepper *stepper = context;
     step_worker *worker = &stepper->workers[thread];
@@ -426,6 +430,7 @@ static void run_shard(void *context, size_t index, size_t thread)
     graph.gradients = stepper->gradient ? worker->gradient : NULL;
     graph.share = (td_real)((double)shard->count / (double)stepper->pair_count);
     graph.products = worker->products;
+    graph.recorder = worker->recorder;
     graph.rounded_weights = stepper->rounded ? &stepper->rounded_weights : NULL;
     graph.dropout_key = td_random_key(stepper->options.seed, (uint64_t)stepper->step, index);
     if (stepper->gradient)
@@ -439,12 +444,20 @@ static void run_shard(void *context, size_t index, size_t thread)
     td_arena_reset(&worker->arena);
     if (!stepper->gradient)
         return;
+    TD_PROFILE(graph.recorder, "sum of gradients");
     td_turns_wait(stepper->turns, index);
     if (index == 0)
         memcpy(stepper->gradient, worker->gradient, parameters * sizeof *worker->gradient);
     else
         graph.kernels->add(stepper->gradient, worker->gradient, parameters);
     td_turns_done(stepper->turns);
+}
+
+static void run_shard(void *context, size_t index, size_t thread)
+{
+    td_stepper *stepper = context;
+    TD_PROFILE(stepper->workers[thread].recorder, "other");
+    compute_shard(context, index, thread);
 }
 
 /* ---- the step ---- */

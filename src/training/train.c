@@ -208,6 +208,7 @@ static td_mask_policy masks(const td_recipe *recipe)
 
 static td_status set_up_steppers(training_run *run, td_error *error)
 {
+    run->network.profile = run->options->profile;
     const td_recipe *recipe = run->recipe;
     td_step_options options = {.network = &run->network, .tokenizer = run->data.tokenizer, .corpus = &run->data.train,
                                .shards = (size_t)(recipe->training.shards * recipe->training.accumulation),
@@ -353,6 +354,17 @@ static td_status fail_numeric(int64_t step, const char *what, td_error *error)
                    (long long)step, what);
 }
 
+static double update_weights(training_run *run)
+{
+    td_recorder *recorder = td_recorder_attach(run->network.profile);
+    td_scope scope;
+    td_scope_open(&scope, recorder, "optimiser");
+    double rate = td_optimizer_update(&run->optimizer, run->recipe, run->pool, run->network.parameters.data, run->gradient, run->last_norm);
+    td_scope_close(&scope);
+    td_recorder_release(recorder);
+    return rate;
+}
+
 static td_status update(training_run *run, td_error *error)
 {
     td_step_result result;
@@ -362,7 +374,7 @@ static td_status update(training_run *run, td_error *error)
     run->last_norm = td_gradient_norm(run->pool, run->gradient, size, run->norm_parts);
     if (!isfinite(run->last_norm) || !isfinite(result.loss))
         return fail_numeric(run->state.step + 1, "the loss or its gradient is not a finite number", error);
-    run->last_rate = td_optimizer_update(&run->optimizer, run->recipe, run->pool, run->network.parameters.data, run->gradient, run->last_norm);
+    run->last_rate = update_weights(run);
     td_parameters_follow(&run->network.parameters, run->gradient);
     run->state.step++;
     run->state.tokens += result.target_tokens;
@@ -633,8 +645,10 @@ static td_status run_all(training_run *run, const char *path, td_error *error)
 
 td_status td_train(const char *recipe_path, const td_train_options *options, td_error *error)
 {
-    static const td_train_options defaults = TD_TRAIN_OPTIONS_INIT;
-    training_run run = {.options = options ? options : &defaults, .data.lock = -1};
+    td_train_options given = TD_TRAIN_OPTIONS_INIT;
+    if (options)
+        memcpy(&given, options, options->struct_size < sizeof given ? options->struct_size : sizeof given);
+    training_run run = {.options = &given, .data.lock = -1};
     td_status status = run_all(&run, recipe_path, error);
     tear_down(&run);
     return status;

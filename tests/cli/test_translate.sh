@@ -36,6 +36,15 @@ check 'setting' '3' "$(echo 'Rain!' | translate --generation max_new_tokens=3 --
 check 'greedy streams what greedy gives' "$(translate --beam 1 de.in)" "$(translate --stream de.in)"
 check 'prefix' 'The' "$(echo 'Rain!' | translate --prefix 'The' | cut -c1-3)"
 
+# profile
+check 'profile leaves the output alone' "$(cat de.out)" "$(translate --threads 2 --profile=trace.json de.in 2>profile)"
+check 'profile: a table' 'operation calls seconds share Gop/s' "$(head -1 profile | xargs)"
+check 'profile: shares' yes "$(sed 1d profile | grep -o '[0-9.]*%' | tr -d % | awk '{ sum += $1 } END { print (sum > 99.5 && sum < 100.5) ? "yes" : sum }')"
+check 'profile: products' yes "$(grep -q '^product float32 .* x .* x ' profile && grep -q '^attention ' profile && echo yes)"
+check 'profile: a trace' yes "$(grep -q '"ph":"X"' trace.json && tail -1 trace.json | grep -q '^]}$' && echo yes)"
+translate --profile de.in 2>profile >/dev/null
+check 'profile without a file' 'operation' "$(head -1 profile | cut -d' ' -f1)"
+
 # pieces and ids in
 check 'pieces in' "$(translate <<<'Two cats sleep.')" "$(translate --input pieces <<<'▁T wo ▁c at s ▁s le e p .')"
 echo "1 2 3 0" >ids

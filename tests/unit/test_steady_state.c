@@ -108,8 +108,12 @@ static void assert_steps_are_free(const char *type, const char *more)
     options.restart = true;
     options.report = watch_step;
     options.context = &watch;
+    td_profile *profile;
+    assert_int_equal(td_profile_new(NULL, &profile, NULL), TD_OK);
+    options.profile = profile;
     td_train("recipe.yaml", &options, &error);
     assert_string_equal(error.message, "");
+    td_profile_free(profile);
     assert_true(watch.steps > 40);
     if (watch.most)
         fail_msg("%s, %s: a step makes %ld allocations", type, more, watch.most);
@@ -176,7 +180,11 @@ static void assert_decoding_is_free(const char *directory_name)
 {
     td_model *model;
     td_session *session;
-    assert_int_equal(td_model_open(directory_name, NULL, &model, NULL), TD_OK);
+    td_profile *profile;
+    td_model_options measured = TD_MODEL_OPTIONS_INIT;
+    assert_int_equal(td_profile_new(NULL, &profile, NULL), TD_OK);
+    measured.profile = profile;
+    assert_int_equal(td_model_open(directory_name, &measured, &model, NULL), TD_OK);
     assert_int_equal(td_session_new(model, NULL, &session, NULL), TD_OK);
     td_generate_options options = TD_GENERATE_OPTIONS_INIT;
     options.beam = 1;
@@ -194,6 +202,7 @@ static void assert_decoding_is_free(const char *directory_name)
     assert_step_interface_is_free(model, session);
     td_session_free(session);
     td_model_close(model);
+    td_profile_free(profile);
 }
 
 static void test_decoding_steps(void **state)
