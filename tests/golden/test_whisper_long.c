@@ -186,6 +186,32 @@ static void names_languages(void **state)
     json_decref(whisper.settings);
 }
 
+/* The language is the likeliest of those the model has, whatever the logits of other tokens, and the prompt names it. */
+static void detects_the_likeliest_language(void **state)
+{
+    (void)state;
+    td_error error;
+    td_model model = {.network = {.vocabulary = 5}};
+    td_whisper whisper = {.model = &model, .file = (char *)(uintptr_t)"generation_config.json", .start = 0, .no_timestamps = -1};
+    td_transcribe_options options = TD_TRANSCRIBE_OPTIONS_INIT;
+    whisper.settings = json_pack("{s:{s:i,s:i,s:i}}", "lang_to_id", "<|en|>", 1, "<|de|>", 2, "<|fr|>", 3);
+    int32_t id;
+    options.language = "auto";
+    assert_int_equal(td_whisper_language(&whisper, &options, &id, &error), TD_OK);
+    assert_int_equal(id, TD_WHISPER_DETECT);
+    for (int32_t likeliest = 1; likeliest <= 3; likeliest++) {
+        float logits[5] = {9, -2, -2, -2, 9};
+        logits[likeliest] = -1;
+        assert_int_equal(td_whisper_detect(&whisper, logits), likeliest);
+        td_ids prompt = {0};
+        assert_int_equal(td_whisper_prompt(&whisper, &options, likeliest, true, &prompt, &error), TD_OK);
+        assert_int_equal(prompt.length, 2);
+        assert_int_equal(prompt.data[1], likeliest);
+        td_ids_free(&prompt);
+    }
+    json_decref(whisper.settings);
+}
+
 /* Bad windows are decoded anew by sampling; the same seed gives the same. */
 static void falls_back(void **state)
 {
@@ -221,6 +247,7 @@ static void falls_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(as_transformers), cmocka_unit_test(stops_and_mistakes), cmocka_unit_test(names_languages),
+                                       cmocka_unit_test(detects_the_likeliest_language),
                                        cmocka_unit_test(falls_back)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
