@@ -55,7 +55,9 @@ typedef struct t5_pass {
 
 static td_parameter *declare_matrix(td_parameters *parameters, size_t rows, size_t columns, double spread, const char *prefix, const char *name)
 {
-    return td_parameters_declare(parameters, rows, columns, TD_INIT_NORMAL, spread, "%s.%s.weight", prefix, name);
+    td_parameter *weight = td_parameters_declare(parameters, rows, columns, TD_INIT_NORMAL, spread, "%s.%s.weight", prefix, name);
+    td_parameters_product(parameters);
+    return weight;
 }
 
 static td_parameter *declare_norm(td_parameters *parameters, size_t width, const char *prefix, const char *name)
@@ -206,6 +208,7 @@ static td_status configure_output(const json_t *config, const char *file, bool m
     TD_TRY(td_json_get_bool(config, file, "scale_decoder_outputs", tied, &scaled, error));
     td_parameters *parameters = &network->parameters;
     model->embedding = td_parameters_declare(parameters, network->vocabulary, model->width, TD_INIT_NORMAL, 1, "shared.weight");
+    td_parameters_product(parameters);
     td_parameters_alias(parameters, "encoder.embed_tokens.weight");
     td_parameters_alias(parameters, "decoder.embed_tokens.weight");
     model->logits = model->embedding;
@@ -216,6 +219,7 @@ static td_status configure_output(const json_t *config, const char *file, bool m
         return TD_OK;
     }
     model->logits = td_parameters_declare(parameters, network->vocabulary, model->width, TD_INIT_NORMAL, 1 / sqrt((double)model->width), "lm_head.weight");
+    td_parameters_product(parameters);
     td_parameters_alias(parameters, "shared.weight");
     return TD_OK;
 }
@@ -301,12 +305,7 @@ static td_tensor *linear(t5_pass *pass, td_tensor *x, const td_parameter *weight
 /* x times `count` weights that lie one after the other, from `first`, in one product. */
 static td_tensor *fused_linear(t5_pass *pass, td_tensor *x, const t5_attention *attention, size_t first, size_t count)
 {
-    td_parameter *weight = td_graph_allocate(pass->graph, 1, sizeof *weight);
-    if (!weight)
-        return NULL;
-    *weight = *attention->weight[first];
-    weight->rows *= count;
-    return linear(pass, x, weight);
+    return td_linear_several(pass->graph, x, (const td_parameter *const *)&attention->weight[first], NULL, count);
 }
 
 static td_tensor *attend(t5_pass *pass, bool causal, td_tensor *query, td_tensor *kv, td_ragged memory, td_attention_bias bias)

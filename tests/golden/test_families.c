@@ -19,6 +19,7 @@
 enum { TOKENS = 512, FEATURES = 4096 };
 
 typedef struct subject {
+    bool packed; /* weights of products, as inference has them */
     const char *directory;
     td_network network;
     td_decoder_state *state;
@@ -45,7 +46,8 @@ static void load(subject *s)
     json_t *config = read_json(s->directory, "config.json");
     if (td_network_configure(config, "config.json", &s->network, &error) != TD_OK ||
         td_safetensors_open_directory(s->directory, &file, &error) != TD_OK ||
-        td_parameters_load(&s->network.parameters, file, &error) != TD_OK ||
+        (s->packed ? td_parameters_load_packed(&s->network.parameters, file, TD_FLOAT32, &error)
+                   : td_parameters_load(&s->network.parameters, file, &error)) != TD_OK ||
         s->network.architecture->state_new(&s->network, &s->state, &error) != TD_OK)
         fail_msg("%s: %s", s->directory, error.message);
     td_safetensors_close(file);
@@ -280,6 +282,28 @@ static void families(void **state)
     }
 }
 
+static void packed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"t5", "t5-gated", "mt5"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[1024];
+        snprintf(path, sizeof path, FAMILIES "/%s", names[i]);
+        subject s = {.directory = path, .tolerance = 1e-4, .packed = true};
+        load(&s);
+        assert_true(td_parameters_products(&s.network.parameters) > 0);
+        td_arena_init(&s.arena);
+        json_t *root = read_json(path, "expected.json");
+        const json_t *cases = json_object_get(root, "cases");
+        for (size_t c = 0; c < json_array_size(cases); c++)
+            check_search(&s, json_array_get(cases, c));
+        json_decref(root);
+        td_arena_free(&s.arena);
+        s.network.architecture->state_free(s.state);
+        td_network_free(&s.network);
+    }
+}
+
 /* A value that means another network is an error that names its key. */
 static void refusals(void **state)
 {
@@ -329,7 +353,7 @@ static void directories(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest own[] = {cmocka_unit_test(families), cmocka_unit_test(refusals)};
+    const struct CMUnitTest own[] = {cmocka_unit_test(families), cmocka_unit_test(packed), cmocka_unit_test(refusals)};
     const struct CMUnitTest given[] = {cmocka_unit_test_prestate(directories, argv + 1)};
     return argc > 1 ? cmocka_run_group_tests(given, NULL, NULL) : cmocka_run_group_tests(own, NULL, NULL);
 }
