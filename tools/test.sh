@@ -79,7 +79,7 @@ export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 # The threads under test are our own.
 export OMP_NUM_THREADS=1
 sanitizer_pass asan address,undefined '^(unit|golden|gradient|fault|fuzz)/'
-sanitizer_pass tsan thread '(thread|pool|training)'
+sanitizer_pass tsan thread '(thread|pool|test_training$)'
 
 heading "the tree"
 if sh tools/check_includes.sh; then
