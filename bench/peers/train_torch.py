@@ -23,7 +23,7 @@ torch.manual_seed(0)
 
 def batches():
     with open(index, "rb") as file:
-        lengths = [(t, s) for _, s, t, _, _ in struct.iter_unpack("=QIIII", file.read())]
+        lengths = [(t, s) for _, _, s, t, _, _ in struct.iter_unpack("=QQIIII", file.read())]
     lengths.sort()
     made, batch, tokens = [], [], 0
     for target, source in lengths:
