@@ -46,6 +46,7 @@ static const bench_case cases[] = {
     {"PyTorch train transformer", bench_train_peer, "transformer", true, false},
     {"train transformer bfloat16", bench_train, "transformer bfloat16", false, false},
     {"train lstm", bench_train, "lstm", false, false},
+    {"train lstm bfloat16", bench_train, "lstm bfloat16", false, false},
     {"PyTorch train lstm", bench_train_peer, "lstm", true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
