@@ -1,32 +1,21 @@
 /* tandem transcribe: recordings of any length in, text, subtitles or JSON out. */
 #include "file_names.h"
-#include "interrupt.h"
-#include "progress.h"
 #include "transcript_output.h"
 
 typedef struct transcribe_run {
-    const cli_command *command;
-    const generate_values *values;
-    td_model *model;
-    td_generate_options generate;
+    files_job job; /* first: its call gets a pointer to it */
     td_transcribe_options options;
-    td_batch_options batch;
-    const volatile sig_atomic_t *stop;
-    const char *const *names; /* of those at hand */
-    bool single;              /* one file: its text alone is printed */
-    bool failed;
-    cli_progress progress;
 } transcribe_run;
 
 /* What `fallback` stands for (Radford 2022, section 4.5). */
 static const double rising_temperatures[] = {0, 0.2, 0.4, 0.6, 0.8, 1.0};
 
-static void print_transcript(const transcribe_run *run, const char *name, const td_transcript *transcript)
+static void print_transcript(const files_job *job, const char *name, const td_transcript *transcript)
 {
     char before[4200] = "";
-    if (!run->single)
+    if (!job->single)
         snprintf(before, sizeof before, "%s\t", name);
-    switch ((transcript_format)run->values->format) {
+    switch ((transcript_format)job->values->format) {
     case TRANSCRIPT_SRT:
         transcript_print_srt(transcript, stdout);
         return;
@@ -37,7 +26,7 @@ static void print_transcript(const transcribe_run *run, const char *name, const 
         transcript_print_json(transcript, name, NULL, stdout);
         return;
     case TRANSCRIPT_TEXT:
-        if (run->values->timestamps) {
+        if (job->values->timestamps) {
             transcript_print_times(transcript, before, stdout);
             return;
         }
@@ -48,38 +37,26 @@ static void print_transcript(const transcribe_run *run, const char *name, const 
 
 static bool take_transcript(void *context, size_t index, const td_transcript *transcript, const td_error *error)
 {
-    transcribe_run *run = context;
-    const char *name = run->names[index - run->batch.first_index];
+    files_job *job = context;
+    const char *name = job->names[index - job->batch.first_index];
     if (transcript) {
         size_t tokens = 0;
         for (size_t i = 0; i < td_transcript_segments(transcript); i++)
             tokens += td_transcript_segment_at(transcript, i)->id_count;
-        print_transcript(run, name, transcript);
-        cli_progress_step(&run->progress, run->progress.done + 1, tokens);
+        print_transcript(job, name, transcript);
+        cli_progress_step(&job->progress, job->progress.done + 1, tokens);
         return cli_output_ok();
     }
-    cli_flush_output();
-    cli_progress_clear(&run->progress);
-    fprintf(stderr, "%s: %s\n", name, error->message);
-    run->failed = true;
-    if (run->values->format == TRANSCRIPT_JSON)
+    files_complain(job, name, error->message);
+    if (job->values->format == TRANSCRIPT_JSON)
         transcript_print_json(NULL, name, error->message, stdout);
     return cli_output_ok();
 }
 
-static int answer(void *context, const char *const *names, size_t count)
+static td_status call(files_job *job, const char *const *names, size_t count, td_error *error)
 {
-    transcribe_run *run = context;
-    td_error error;
-    run->names = names;
-    td_status status = td_transcribe_files(run->model, names, count, &run->options, &run->batch, take_transcript, run, &error);
-    run->batch.first_index += count;
-    if (status == TD_OK)
-        return cli_flush_output() ? -1 : CLI_FAILED;
-    cli_progress_clear(&run->progress);
-    if (status == TD_ERROR_CANCELLED)
-        return *run->stop ? cli_complain(run->command, CLI_FAILED, "interrupted") : CLI_FAILED;
-    return cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
+    const transcribe_run *run = (const transcribe_run *)job;
+    return td_transcribe_files(job->model, names, count, &run->options, &job->batch, take_transcript, job, error);
 }
 
 static td_transcribe_options library_options(const generate_values *values)
@@ -108,18 +85,10 @@ static td_transcribe_options library_options(const generate_values *values)
 
 static int transcribe(const cli_command *command, const generate_values *values, td_model *model, char **names, int count)
 {
-    transcribe_run run = {.command = command, .values = values, .model = model, .single = count == 1, .batch = TD_BATCH_OPTIONS_INIT};
-    run.stop = cli_catch_interrupt();
-    run.generate = generate_library_options(values);
-    run.options = library_options(values);
-    run.options.generate = &run.generate;
-    run.batch.threads = (size_t)values->threads;
-    run.batch.batch_tokens = (size_t)values->batch_tokens;
-    run.batch.cancel = run.stop;
-    cli_progress_begin(&run.progress, values->progress, "files", values->list ? 0 : (uint64_t)count);
-    int code = file_names_each(&(file_names){command, values->list, names, count, run.stop}, answer, &run, &run.failed);
-    cli_progress_end(&run.progress);
-    return cli_finish_output(command, code < 0 ? (run.failed ? CLI_FAILED : CLI_DONE) : code);
+    transcribe_run run = {files_job_of(command, values, model, count), library_options(values)};
+    run.job.call = call;
+    run.options.generate = &run.job.options;
+    return files_run(&run.job, names, count);
 }
 
 /* Single outputs with pieces, ids or hypotheses are those of `generate`. */

@@ -97,6 +97,15 @@
             9e15                                                                                                        \
     }
 
+#define LIST_OPTION                                                                                                    \
+    {                                                                                                                  \
+        "list", 0, CLI_TEXT, AT(list), "FILE", "read the names of the files from FILE, one a line (-: standard input)", \
+            0, 0                                                                                                       \
+    }
+#define PREFIX_OPTION                                                                                                  \
+    {                                                                                                                  \
+        "prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0                          \
+    }
 #define OUTPUT_OPTION                                                                                                  \
     {                                                                                                                  \
         "output", 0, CLI_CHOICE, AT(output), "text|pieces|ids",                                                        \
@@ -113,7 +122,7 @@ const cli_option generate_options[] = {
     SEARCH_OPTIONS,
     FROM_OPTION,
     TO_OPTION,
-    {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    PREFIX_OPTION,
     PRECISION_OPTION,
     PROFILE_OPTION,
     THREADS_OPTION,
@@ -137,10 +146,9 @@ const cli_option generate_options[] = {
 
 const cli_option files_options[] = {
     MODEL_OPTION,
-    {"list", 0, CLI_TEXT, AT(list), "FILE", "read the names of the files from FILE, one a line (-: standard input)", 0,
-     0},
+    LIST_OPTION,
     SEARCH_OPTIONS,
-    {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    PREFIX_OPTION,
     PRECISION_OPTION,
     PROFILE_OPTION,
     THREADS_OPTION,
@@ -158,8 +166,7 @@ const cli_option files_options[] = {
 
 const cli_option transcribe_options[] = {
     MODEL_OPTION,
-    {"list", 0, CLI_TEXT, AT(list), "FILE", "read the names of the files from FILE, one a line (-: standard input)", 0,
-     0},
+    LIST_OPTION,
     {"format", 0, CLI_CHOICE, AT(format), "text|srt|vtt|json",
      "text; subtitles of one file; or a JSON object a file, with segments and their times (default: text)", 0, 0},
     {"timestamps", 0, CLI_FLAG, AT(timestamps), NULL, "text with times: a line for each segment", 0, 0},
@@ -173,7 +180,7 @@ const cli_option transcribe_options[] = {
      "Whisper: decode what came out badly (log-probability below -1, compression above 2.4) at rising temperatures; skip silence", 0, 0},
     {"condition-on-previous", 0, CLI_FLAG, AT(condition), NULL, "Whisper: tell each window the text before it", 0, 0},
     SEARCH_OPTIONS,
-    {"prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0},
+    PREFIX_OPTION,
     PRECISION_OPTION,
     PROFILE_OPTION,
     THREADS_OPTION,

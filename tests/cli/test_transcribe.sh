@@ -29,6 +29,7 @@ run "$sound" nowhere.wav "$other" >out 2>err
 check 'a file that is missing: exit code' 1 $?
 check 'a file that is missing: the others' 2 "$(wc -l <out)"
 check 'a file that is missing: its name' 1 "$(grep -c '^nowhere.wav: .*No such file' err)"
+check 'a file that is missing: named once' 0 "$(grep -c 'nowhere.wav.*nowhere.wav' err)"
 check 'subtitles of two files' 'tandem transcribe: --format srt writes the subtitles of one file; call it for each, or use --format json 2' \
     "$(run --format srt "$sound" "$other" 2>&1) $?"
 run --language xx "$sound" >out 2>err
