@@ -1,5 +1,50 @@
 #include "models/speech_encoder.h"
 
+td_status td_speech_sizes(const json_t *config, const char *file, td_network *network, const char *activation, size_t *ret_source_positions,
+                          td_error *error)
+{
+    td_speech_network *model = network->family;
+    td_transformer_stack *encoder = &model->encoder, *decoder = &model->decoder.stack;
+    TD_TRY(td_config_size(config, file, "d_model", 1 << 16, &encoder->width, error));
+    TD_TRY(td_config_size(config, file, "encoder_layers", 1024, &encoder->layers, error));
+    TD_TRY(td_config_size(config, file, "decoder_layers", 1024, &decoder->layers, error));
+    TD_TRY(td_config_size(config, file, "encoder_attention_heads", 1 << 16, &encoder->heads, error));
+    TD_TRY(td_config_size(config, file, "decoder_attention_heads", 1 << 16, &decoder->heads, error));
+    TD_TRY(td_config_size(config, file, "encoder_ffn_dim", 1 << 20, &encoder->feed_forward, error));
+    TD_TRY(td_config_size(config, file, "decoder_ffn_dim", 1 << 20, &decoder->feed_forward, error));
+    TD_TRY(td_config_size(config, file, "vocab_size", 1 << 26, &network->vocabulary, error));
+    TD_TRY(td_config_size(config, file, "max_source_positions", 1 << 24, ret_source_positions, error));
+    TD_TRY(td_config_size(config, file, "max_target_positions", 1 << 24, &network->max_positions, error));
+    TD_TRY(td_config_activation(config, file, "activation_function", activation, &encoder->activation, error));
+    TD_TRY(td_config_flag(config, file, network->architecture->model_type, "is_encoder_decoder", true, error));
+    return td_config_ids(config, file, network, error);
+}
+
+td_status td_speech_stacks(td_network *network, const char *file, td_error *error)
+{
+    td_speech_network *model = network->family;
+    td_transformer_stack *encoder = &model->encoder, *decoder = &model->decoder.stack;
+    encoder->pre_norm = true;
+    encoder->epsilon = (td_real)1e-5;
+    encoder->names = &td_layer_names_bart;
+    decoder->width = decoder->memory_width = encoder->width;
+    decoder->activation = encoder->activation;
+    decoder->pre_norm = true;
+    decoder->epsilon = encoder->epsilon;
+    decoder->names = encoder->names;
+    TD_TRY(td_stack_check(encoder, file, "d_model", error));
+    return td_stack_check(decoder, file, "d_model", error);
+}
+
+void td_speech_release(td_network *network)
+{
+    td_speech_network *model = network->family;
+    td_release(model->encoder.layer);
+    td_release(model->decoder.stack.layer);
+    td_release(model);
+    network->family = NULL;
+}
+
 td_conv_layer td_conv_declare(td_parameters *parameters, size_t inputs, size_t outputs, td_convolution_options options, const char *prefix)
 {
     td_conv_layer layer = {.options = options};

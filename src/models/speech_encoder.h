@@ -9,6 +9,19 @@ typedef struct td_conv_layer {
     td_parameter *weight, *bias;
 } td_conv_layer;
 
+/* What the families' structs begin with. */
+typedef struct td_speech_network {
+    td_text_decoder decoder; /* first: the shared functions look for it there */
+    td_transformer_stack encoder;
+} td_speech_network;
+
+/* The keys that all families write alike; the activation where `activation_function` is absent. */
+td_status td_speech_sizes(const json_t *config, const char *file, td_network *network, const char *activation, size_t *ret_source_positions,
+                          td_error *error);
+/* What the configuration leaves no choice about: pre-norm stacks of one width under BART's names, checked. */
+td_status td_speech_stacks(td_network *network, const char *file, td_error *error);
+void td_speech_release(td_network *network);
+
 td_conv_layer td_conv_declare(td_parameters *parameters, size_t inputs, size_t outputs, td_convolution_options options, const char *prefix);
 td_tensor *td_conv_apply(td_graph *graph, td_tensor *x, td_ragged ragged, const td_conv_layer *layer, td_ragged *ret_ragged);
 /* The features as a tensor, after checking them: `width` columns, at least one row each. */

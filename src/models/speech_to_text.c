@@ -11,8 +11,7 @@
 enum { MAX_CONVOLUTIONS = 8 };
 
 typedef struct speech_to_text {
-    td_text_decoder decoder; /* first: the shared functions look for it there */
-    td_transformer_stack encoder;
+    td_speech_network speech; /* first: the shared functions look for it there */
     size_t conv_count, conv_channels;
     td_conv_layer conv[MAX_CONVOLUTIONS];
     td_parameter *ctc_weight, *ctc_bias; /* NULL: none */
@@ -45,43 +44,19 @@ static td_status read_convolutions(const json_t *config, const char *file, td_ne
 static td_status read_sizes(const json_t *config, const char *file, td_network *network, speech_to_text *model,
                             size_t *ret_source_positions, td_error *error)
 {
-    td_transformer_stack *encoder = &model->encoder, *decoder = &model->decoder.stack;
-    TD_TRY(td_config_size(config, file, "d_model", 1 << 16, &encoder->width, error));
-    TD_TRY(td_config_size(config, file, "encoder_layers", 1024, &encoder->layers, error));
-    TD_TRY(td_config_size(config, file, "decoder_layers", 1024, &decoder->layers, error));
-    TD_TRY(td_config_size(config, file, "encoder_attention_heads", 1 << 16, &encoder->heads, error));
-    TD_TRY(td_config_size(config, file, "decoder_attention_heads", 1 << 16, &decoder->heads, error));
-    TD_TRY(td_config_size(config, file, "encoder_ffn_dim", 1 << 20, &encoder->feed_forward, error));
-    TD_TRY(td_config_size(config, file, "decoder_ffn_dim", 1 << 20, &decoder->feed_forward, error));
-    TD_TRY(td_config_size(config, file, "vocab_size", 1 << 26, &network->vocabulary, error));
-    TD_TRY(td_config_size(config, file, "max_source_positions", 1 << 24, ret_source_positions, error));
-    TD_TRY(td_config_size(config, file, "max_target_positions", 1 << 24, &network->max_positions, error));
-    TD_TRY(td_config_activation(config, file, "activation_function", "relu", &encoder->activation, error));
-    TD_TRY(td_config_flag(config, file, "speech_to_text", "is_encoder_decoder", true, error));
-    TD_TRY(td_config_ids(config, file, network, error));
+    TD_TRY(td_speech_sizes(config, file, network, "relu", ret_source_positions, error));
     if (network->pad_id >= 1 << 24)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file, network->pad_id);
     return read_convolutions(config, file, network, model, error);
 }
 
-/* What the configuration leaves no choice about. */
-static td_status complete_stacks(speech_to_text *model, const td_network *network, const json_t *config, const char *file, td_error *error)
+static td_status complete_stacks(speech_to_text *model, td_network *network, const json_t *config, const char *file, td_error *error)
 {
-    td_transformer_stack *encoder = &model->encoder, *decoder = &model->decoder.stack;
     bool scale;
     TD_TRY(td_json_get_bool(config, file, "scale_embedding", true, &scale, error));
-    encoder->pre_norm = true;
-    encoder->epsilon = (td_real)1e-5;
-    encoder->names = &td_layer_names_bart;
-    decoder->width = decoder->memory_width = encoder->width;
-    decoder->activation = encoder->activation;
-    decoder->pre_norm = true;
-    decoder->epsilon = encoder->epsilon;
-    decoder->names = encoder->names;
-    model->decoder.embedding_scale = scale ? (td_real)sqrt((double)encoder->width) : 1;
-    model->decoder.position_offset = network->pad_id >= 0 ? (size_t)network->pad_id + 1 : 2;
-    TD_TRY(td_stack_check(encoder, file, "d_model", error));
-    return td_stack_check(decoder, file, "d_model", error);
+    model->speech.decoder.embedding_scale = scale ? (td_real)sqrt((double)model->speech.encoder.width) : 1;
+    model->speech.decoder.position_offset = network->pad_id >= 0 ? (size_t)network->pad_id + 1 : 2;
+    return td_speech_stacks(network, file, error);
 }
 
 static void declare_convolutions(td_network *network, speech_to_text *model)
@@ -90,7 +65,7 @@ static void declare_convolutions(td_network *network, speech_to_text *model)
     for (size_t i = 0; i < model->conv_count; i++) {
         char prefix[64];
         snprintf(prefix, sizeof prefix, "model.encoder.conv.conv_layers.%zu", i);
-        size_t outputs = i + 1 < model->conv_count ? model->conv_channels : 2 * model->encoder.width;
+        size_t outputs = i + 1 < model->conv_count ? model->conv_channels : 2 * model->speech.encoder.width;
         model->conv[i] = td_conv_declare(&network->parameters, inputs, outputs, model->conv[i].options, prefix);
         inputs = outputs / 2;
     }
@@ -104,7 +79,7 @@ static td_status declare_ctc(td_network *network, speech_to_text *model, const j
         TD_TRY(td_json_get_bool(ours, file, "ctc", false, &wanted, error));
     if (!wanted)
         return TD_OK;
-    model->ctc_weight = td_parameters_declare(&network->parameters, network->vocabulary, model->encoder.width, TD_INIT_XAVIER, 1,
+    model->ctc_weight = td_parameters_declare(&network->parameters, network->vocabulary, model->speech.encoder.width, TD_INIT_XAVIER, 1,
                                               "model.encoder.ctc_proj.weight");
     model->ctc_bias = td_parameters_declare(&network->parameters, network->vocabulary, 0, TD_INIT_ZERO, 0, "model.encoder.ctc_proj.bias");
     return TD_OK;
@@ -113,18 +88,18 @@ static td_status declare_ctc(td_network *network, speech_to_text *model, const j
 static void declare_text(td_network *network, speech_to_text *model, bool tied)
 {
     td_parameters *parameters = &network->parameters;
-    td_transformer_stack *decoder = &model->decoder.stack;
+    td_transformer_stack *decoder = &model->speech.decoder.stack;
     double spread = 1 / sqrt((double)decoder->width);
     decoder->embedding =
         td_parameters_declare(parameters, network->vocabulary, decoder->width, TD_INIT_NORMAL, spread, "model.decoder.embed_tokens.weight");
     td_parameters_product(parameters);
     if (tied)
         td_parameters_alias(parameters, "lm_head.weight");
-    decoder->positions = td_parameters_declare(parameters, network->max_positions + model->decoder.position_offset, decoder->width,
+    decoder->positions = td_parameters_declare(parameters, network->max_positions + model->speech.decoder.position_offset, decoder->width,
                                                TD_INIT_CONSTANT, 0, "model.decoder.embed_positions.weights");
-    model->decoder.logits_weight = decoder->embedding;
+    model->speech.decoder.logits_weight = decoder->embedding;
     if (!tied) {
-        model->decoder.logits_weight =
+        model->speech.decoder.logits_weight =
             td_parameters_declare(parameters, network->vocabulary, decoder->width, TD_INIT_NORMAL, spread, "lm_head.weight");
         td_parameters_product(parameters);
     }
@@ -142,9 +117,9 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     TD_TRY(complete_stacks(model, network, config, file, error));
     TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
     td_parameters *parameters = &network->parameters;
-    td_transformer_stack *encoder = &model->encoder, *decoder = &model->decoder.stack;
+    td_transformer_stack *encoder = &model->speech.encoder, *decoder = &model->speech.decoder.stack;
     declare_convolutions(network, model);
-    encoder->positions = td_parameters_declare(parameters, source_positions + model->decoder.position_offset, encoder->width,
+    encoder->positions = td_parameters_declare(parameters, source_positions + model->speech.decoder.position_offset, encoder->width,
                                                TD_INIT_CONSTANT, 0, "model.encoder.embed_positions.weights");
     TD_TRY(td_stack_declare(parameters, encoder, "model.encoder.layers", error));
     encoder->final_norm = td_norm_declare(parameters, encoder->width, "model.encoder.layer_norm");
@@ -157,18 +132,9 @@ static td_status configure(const json_t *config, const char *file, td_network *n
 static void fill_constants(td_network *network)
 {
     speech_to_text *model = network->family;
-    double steps = (double)(model->encoder.width / 2) - 1;
-    td_fill_sinusoids(model->encoder.positions, steps);
-    td_fill_sinusoids(model->decoder.stack.positions, steps);
-}
-
-static void release(td_network *network)
-{
-    speech_to_text *model = network->family;
-    td_release(model->encoder.layer);
-    td_release(model->decoder.stack.layer);
-    td_release(model);
-    network->family = NULL;
+    double steps = (double)(model->speech.encoder.width / 2) - 1;
+    td_fill_sinusoids(model->speech.encoder.positions, steps);
+    td_fill_sinusoids(model->speech.decoder.stack.positions, steps);
 }
 
 static td_projection ctc(const td_network *network)
@@ -184,11 +150,11 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
     td_ragged ragged = source->ragged;
     for (size_t i = 0; i < model->conv_count; i++)
         x = td_gated_linear(graph, td_conv_apply(graph, x, ragged, &model->conv[i], &ragged));
-    if (model->decoder.embedding_scale != 1)
-        x = td_scale(graph, x, model->decoder.embedding_scale);
-    x = td_speech_positions(graph, x, ragged, model->encoder.positions, model->decoder.position_offset);
+    if (model->speech.decoder.embedding_scale != 1)
+        x = td_scale(graph, x, model->speech.decoder.embedding_scale);
+    x = td_speech_positions(graph, x, ragged, model->speech.encoder.positions, model->speech.decoder.position_offset);
     x = td_dropout(graph, x, network->rates.dropout);
-    x = td_stack_encode(&model->encoder, network, graph, ragged, x);
+    x = td_stack_encode(&model->speech.encoder, network, graph, ragged, x);
     *ret_memory = (td_memory){ragged, x, NULL, NULL};
     return graph->error.status;
 }
@@ -199,7 +165,7 @@ const td_architecture td_architecture_speech_to_text = {
     .source = TD_AUDIO,
     .configure = configure,
     .fill_constants = fill_constants,
-    .release = release,
+    .release = td_speech_release,
     .encode = encode,
     TD_TEXT_DECODER_FUNCTIONS,
     .ctc = ctc,
