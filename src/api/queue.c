@@ -2,6 +2,7 @@
 
 #include "kernels/gemm.h"
 #include "platform/cpu.h"
+#include "platform/thread.h"
 
 #include <string.h>
 
@@ -90,22 +91,6 @@ static void *run_thread(void *context)
     return NULL;
 }
 
-/* The calling thread is one of them; a thread that cannot be started is done without. */
-static td_status run_threads(td_queue *queue, size_t threads, td_error *error)
-{
-    pthread_t *others = td_allocate_array(threads, sizeof *others);
-    if (!others)
-        return td_fail_memory(error, threads * sizeof *others);
-    size_t started = 0;
-    while (started + 1 < threads && pthread_create(&others[started], NULL, run_thread, queue) == 0)
-        started++;
-    run_thread(queue);
-    for (size_t i = 0; i < started; i++)
-        pthread_join(others[i], NULL);
-    td_release(others);
-    return TD_OK;
-}
-
 td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_error *error)
 {
     td_batch_options given = TD_BATCH_OPTIONS_INIT;
@@ -125,7 +110,7 @@ td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_erro
     queue->batch_tokens = given.batch_tokens;
     queue->first_index = given.first_index;
     pthread_mutex_init(&queue->mutex, NULL);
-    td_status status = run_threads(queue, threads, error);
+    td_status status = td_threads_run(threads, run_thread, queue, error);
     pthread_mutex_destroy(&queue->mutex);
     for (size_t i = 0; i < queue->count; i++)
         release_slot(&queue->slots[i]);

@@ -5,6 +5,7 @@
 #include "audio/frontends.h"
 #include "kernels/gemm.h"
 #include "platform/cpu.h"
+#include "platform/thread.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -198,18 +199,10 @@ static void *run_thread(void *context)
 /* The calling thread is one of them; a thread that cannot be started is done without. */
 static td_status run_threads(workers *all, size_t threads, td_error *error)
 {
-    pthread_t *others = td_allocate_array(threads, sizeof *others);
-    if (!others)
-        return td_fail_memory(error, threads * sizeof *others);
-    size_t started = 0;
     pthread_mutex_init(&all->mutex, NULL);
-    while (started + 1 < threads && pthread_create(&others[started], NULL, run_thread, all) == 0)
-        started++;
-    run_thread(all);
-    for (size_t i = 0; i < started; i++)
-        pthread_join(others[i], NULL);
+    td_status status = td_threads_run(threads, run_thread, all, error);
     pthread_mutex_destroy(&all->mutex);
-    td_release(others);
+    TD_TRY(status);
     return all->error.status == TD_OK ? TD_OK : td_fail(error, all->error.status, "%s", all->error.message);
 }
 

@@ -5,31 +5,27 @@
 #include <math.h>
 #include <string.h>
 
+/* A number that was read as real, though an integer holds it: that integer, else NULL. */
+static json_t *integer_of(const json_t *value)
+{
+    const double limit = 9007199254740992.0; /* 2^53: beyond it a double is not every integer */
+    double number = json_real_value(value);
+    bool whole = json_is_real(value) && number == floor(number) && fabs(number) < limit;
+    return whole ? json_integer((json_int_t)number) : NULL;
+}
+
 /* Makes whole numbers that an integer holds integers again. Depth is bounded by the parser. */
 static int restore_integers(json_t *value)
 {
-    const double limit = 9007199254740992.0; /* 2^53: beyond it a double is not every integer */
     const char *key;
-    json_t *member;
+    json_t *member, *integer;
     void *next;
     size_t index;
     int failed = 0;
     json_object_foreach_safe(value, next, key, member)
-    {
-        double number = json_real_value(member);
-        if (json_is_real(member) && number == floor(number) && fabs(number) < limit)
-            failed |= json_object_set_new(value, key, json_integer((json_int_t)number));
-        else
-            failed |= restore_integers(member);
-    }
+        failed |= (integer = integer_of(member)) ? json_object_set_new(value, key, integer) : restore_integers(member);
     json_array_foreach(value, index, member)
-    {
-        double number = json_real_value(member);
-        if (json_is_real(member) && number == floor(number) && fabs(number) < limit)
-            failed |= json_array_set_new(value, index, json_integer((json_int_t)number));
-        else
-            failed |= restore_integers(member);
-    }
+        failed |= (integer = integer_of(member)) ? json_array_set_new(value, index, integer) : restore_integers(member);
     return failed;
 }
 

@@ -175,3 +175,18 @@ void td_turns_done(td_turns *turns)
     pthread_cond_broadcast(&turns->changed);
     pthread_mutex_unlock(&turns->mutex);
 }
+
+td_status td_threads_run(size_t threads, void *(*run)(void *context), void *context, td_error *error)
+{
+    pthread_t *others = td_allocate_array(threads, sizeof *others);
+    if (!others)
+        return td_fail_memory(error, threads * sizeof *others);
+    size_t started = 0;
+    while (started + 1 < threads && pthread_create(&others[started], NULL, run, context) == 0)
+        started++;
+    run(context);
+    for (size_t i = 0; i < started; i++)
+        pthread_join(others[i], NULL);
+    td_release(others);
+    return TD_OK;
+}

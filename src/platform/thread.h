@@ -16,6 +16,9 @@ size_t td_pool_threads(const td_pool *pool);
  * thread is 0 .. threads - 1. */
 void td_pool_run(td_pool *pool, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context);
 
+/* Runs `run` on `threads` threads at once, the calling one among them; a thread that cannot be started is done without. */
+td_status td_threads_run(size_t threads, void *(*run)(void *context), void *context, td_error *error);
+
 /* Lets tasks pass one at a time, in order of index: td_turns_wait(i) returns once turns 0 .. i - 1 are done. */
 typedef struct td_turns td_turns;
 td_status td_turns_new(td_turns **ret_turns, td_error *error);

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "shard_bytes.h" /* after cmocka: it takes memory as tests do */
+
 #define FOLDER TD_TEST_DATA "/golden/weights/"
 
 static const struct weight_case {
@@ -66,26 +68,6 @@ static void test_in_place(void **state)
 }
 
 static char scratch[] = "/tmp/tandem-weights-XXXXXX";
-
-/* From memory of just that size, so that a sanitizer sees what points outside. */
-static td_status open_bytes(const char *bytes, size_t length, td_shard_reader read, td_error *error)
-{
-    uint8_t *copy = test_malloc(length + !length);
-    memcpy(copy, bytes, length);
-    td_shard part = {.path = "file", .map = {copy, length}};
-    td_safetensors file = {.shards = &part, .shard_count = 1};
-    td_arena_init(&part.memory);
-    td_status status = read(&file, &part, error);
-    volatile uint8_t last = 0;
-    for (size_t i = 0; status == TD_OK && i < file.count; i++)
-        for (size_t k = 0; k < file.tensors[i].bytes; k++)
-            last = ((const uint8_t *)file.tensors[i].data)[k];
-    (void)last;
-    td_release(file.tensors);
-    td_arena_free(&part.memory);
-    test_free(copy);
-    return status;
-}
 
 static void test_damage(void **state)
 {
