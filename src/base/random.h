@@ -20,6 +20,15 @@ static inline uint64_t td_mix64(uint64_t x)
     return x ^ (x >> 31);
 }
 
+/* FNV-1a (Fowler, Noll, Vo): for look-up and to tell contents apart, not against an adversary. */
+static inline uint64_t td_hash_bytes(const void *bytes, size_t length)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+    return hash;
+}
+
 /* An independent key for a sub-stream: seed and up to two labels (step, shard, layer, ...). */
 static inline uint64_t td_random_key(uint64_t seed, uint64_t label, uint64_t sublabel)
 {

@@ -11,18 +11,10 @@ typedef struct td_vocabulary_slot {
     int32_t id;
 } slot;
 
-static uint64_t hash_bytes(const char *bytes, size_t length)
-{
-    uint64_t hash = length;
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001b3u;
-    return td_mix64(hash);
-}
-
 /* The slot that holds the piece, or the free one where it belongs. */
 static slot *find_slot(slot *slots, size_t count, const char *piece, size_t length)
 {
-    size_t at = (size_t)hash_bytes(piece, length) & (count - 1);
+    size_t at = (size_t)td_mix64(td_hash_bytes(piece, length)) & (count - 1);
     while (slots[at].piece && (slots[at].length != length || memcmp(slots[at].piece, piece, length) != 0))
         at = (at + 1) & (count - 1);
     return &slots[at];

@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "training/manifest.h"
 
+#include "base/random.h"
 #include "io/json.h"
 
 #include <inttypes.h>
@@ -39,10 +40,7 @@ static void add_content(td_buffer *text, const char *name, const char *path)
 {
     td_buffer bytes = TD_BUFFER_INIT;
     if (td_file_exists(path) && td_file_read(path, 0, &bytes, NULL) == TD_OK) {
-        uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-        for (size_t i = 0; i < bytes.length; i++)
-            hash = (hash ^ (uint8_t)bytes.data[i]) * 0x100000001b3u;
-        td_buffer_format(text, "%s %zu %016" PRIx64 "\n", name, bytes.length, hash);
+        td_buffer_format(text, "%s %zu %016" PRIx64 "\n", name, bytes.length, td_hash_bytes(bytes.data, bytes.length));
     }
     td_buffer_free(&bytes);
 }
