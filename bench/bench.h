@@ -23,7 +23,7 @@ typedef struct bench_result {
 typedef struct bench_settings {
     const char *model;     /* directory of the model to translate with */
     const char *peers;     /* virtual environment with PyTorch, or NULL */
-    const char *directory; /* for files of a run */
+    const char *directory; /* for the models */
     int threads;
     int rounds; /* of cases that are repeated */
 } bench_settings;

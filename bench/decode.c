@@ -14,7 +14,8 @@ enum { MEAN_LENGTH = 24, TOGETHER = 32, SOURCES = 96, ALONE = 8, OUTPUT = 26, WI
 
 typedef struct decode_run {
     td_model *model;
-    td_search *search;
+    td_search *search; /* on one thread */
+    td_search *shared; /* on all threads, for one sentence at a time; NULL: there is one thread */
     td_generation generation;
     int32_t ids[SOURCES][MEAN_LENGTH * 2];
     size_t length[SOURCES];
@@ -79,12 +80,12 @@ static td_status finished(void *context, size_t index, const td_output *output, 
     return TD_OK;
 }
 
-static td_status decode(decode_run *run, size_t first, size_t last, td_error *error)
+static td_status decode(decode_run *run, td_search *search, size_t first, size_t last, td_error *error)
 {
     td_generate_callbacks callbacks = {run, next_source, finished, NULL};
     run->next = first;
     run->last = last;
-    return td_generate(run->search, &run->generation, &callbacks, error);
+    return td_generate(search, &run->generation, &callbacks, error);
 }
 
 static td_status prepare(const bench_settings *settings, const char *shape, const char *precision, int beam,
@@ -102,7 +103,22 @@ static td_status prepare(const bench_settings *settings, const char *shape, cons
     run->generation.num_beams = (size_t)beam;
     run->generation.min_length = run->generation.max_length = OUTPUT + 1;
     td_search_options search = {.batch_tokens = (size_t)beam * MEAN_LENGTH * TOGETHER};
-    return td_search_new(&run->model->network, &search, &run->search, error);
+    TD_TRY(td_search_new(&run->model->network, &search, &run->search, error));
+    search.threads = (size_t)settings->threads;
+    return settings->threads > 1 ? td_search_new(&run->model->network, &search, &run->shared, error) : TD_OK;
+}
+
+static td_status measure_alone(decode_run *run, td_search *search, const char *name, bench_result *result, td_error *error)
+{
+    TD_TRY(decode(run, search, 0, 1, error));
+    run->tokens = 0;
+    double start = bench_seconds(), cpu = cpu_seconds();
+    for (size_t i = 0; i < ALONE; i++)
+        TD_TRY(decode(run, search, i, i + 1, error));
+    bench_add(result, "tokens/s", (double)run->tokens / (bench_seconds() - start), "%s", name);
+    if (search == run->search)
+        bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - cpu), "the same, of processor time");
+    return TD_OK;
 }
 
 /* variant: "SHAPE PRECISION BEAM" */
@@ -116,19 +132,15 @@ static td_status measure(const bench_settings *settings, const char *variant, de
     double start = bench_seconds();
     TD_TRY(prepare(settings, shape, precision, beam, run, error));
     start = bench_seconds();
-    TD_TRY(decode(run, 0, 1, error));
+    TD_TRY(decode(run, run->search, 0, 1, error));
     bench_add(result, "ms", 1e3 * (bench_seconds() - start), "first sentence");
+    if (run->shared)
+        TD_TRY(measure_alone(run, run->shared, "a sentence at a time, all threads", result, error));
+    TD_TRY(measure_alone(run, run->search, "a sentence at a time", result, error));
     double cpu = cpu_seconds();
     run->tokens = 0;
     start = bench_seconds();
-    for (size_t i = 0; i < ALONE; i++)
-        TD_TRY(decode(run, i, i + 1, error));
-    bench_add(result, "tokens/s", (double)run->tokens / (bench_seconds() - start), "a sentence at a time");
-    bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - cpu), "the same, of processor time");
-    run->tokens = 0;
-    cpu = cpu_seconds();
-    start = bench_seconds();
-    TD_TRY(decode(run, 0, SOURCES, error));
+    TD_TRY(decode(run, run->search, 0, SOURCES, error));
     bench_add(result, "tokens/s", (double)run->tokens / (bench_seconds() - start), "%d sentences together", TOGETHER);
     bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - cpu), "together, of processor time");
     return TD_OK;
@@ -137,6 +149,7 @@ static td_status measure(const bench_settings *settings, const char *variant, de
 static void release(decode_run *run)
 {
     td_search_free(run->search);
+    td_search_free(run->shared);
     td_model_close(run->model);
     free(run->features);
     free(run);
@@ -163,15 +176,15 @@ static td_status measure_whisper(const bench_settings *settings, const char *pre
         run->features[i] = (td_real)(draw(&state) % 2000) / 1000 - 1;
     run->generation.min_length = run->generation.max_length = 2;
     double start = cpu_seconds();
-    TD_TRY(decode(run, 0, 1, error));
+    TD_TRY(decode(run, run->search, 0, 1, error));
     start = cpu_seconds();
-    TD_TRY(decode(run, 0, 1, error));
+    TD_TRY(decode(run, run->search, 0, 1, error));
     double once = cpu_seconds() - start;
     bench_add(result, "ms", 1e3 * once, "encoder of a window, processor time");
     run->generation.min_length = run->generation.max_length = 2 * OUTPUT;
     run->tokens = 0;
     start = cpu_seconds();
-    TD_TRY(decode(run, 0, 1, error));
+    TD_TRY(decode(run, run->search, 0, 1, error));
     bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - start - once), "beam 5, of processor time");
     return TD_OK;
 }
@@ -200,7 +213,7 @@ void bench_open(const bench_settings *settings, const char *shape, bench_result 
     double start = bench_seconds(), cpu = cpu_seconds();
     td_status status = prepare(settings, shape, "int8", 1, run, &error);
     if (status == TD_OK)
-        status = decode(run, 0, 1, &error);
+        status = decode(run, run->search, 0, 1, &error);
     bench_add(result, "ms", 1e3 * (bench_seconds() - start), "opening and the first sentence");
     bench_add(result, "ms", 1e3 * (cpu_seconds() - cpu), "the same, processor time");
     if (status != TD_OK)

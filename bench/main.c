@@ -211,7 +211,7 @@ static int run_turns(const bench_settings *settings, size_t first, const json_t 
 static int usage(void)
 {
     fputs("usage: tandem_bench [--model DIR] [--json FILE] [--peers VENV] [--only PART-OF-NAME] [--threads N]\n"
-          "                    [--rounds N] [--compare OLD.json]\n",
+          "                    [--rounds N] [--compare OLD.json] [--directory DIR-FOR-MODELS-TO-KEEP]\n",
           stderr);
     return 2;
 }
@@ -219,7 +219,7 @@ static int usage(void)
 int main(int argc, char **argv)
 {
     char directory[] = "/tmp/tandem-bench-XXXXXX";
-    bench_settings settings = {"pretrained/multi30k", NULL, directory, td_cpu_count(), 3};
+    bench_settings settings = {"pretrained/multi30k", NULL, NULL, td_cpu_count(), 3};
     const char *json = NULL, *only = "", *compare = NULL;
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc)
@@ -238,10 +238,13 @@ int main(int argc, char **argv)
             settings.rounds = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--compare") == 0)
             compare = argv[i + 1];
+        else if (strcmp(argv[i], "--directory") == 0)
+            settings.directory = argv[i + 1];
         else
             return usage();
     }
-    if (!mkdtemp(directory))
+    bool kept = settings.directory != NULL;
+    if (!kept && !(settings.directory = mkdtemp(directory)))
         return fputs("tandem_bench: cannot make a directory in /tmp\n", stderr), 1;
     json_t *all = json_array(), *old = compare ? json_load_file(compare, 0, NULL) : NULL;
     if (compare && !old)
@@ -261,5 +264,5 @@ int main(int argc, char **argv)
     json_decref(old);
     char command[sizeof directory + 16];
     snprintf(command, sizeof command, "rm -rf %s", directory);
-    return system(command) != 0 || failures ? 1 : 0;
+    return (!kept && system(command) != 0) || failures ? 1 : 0;
 }

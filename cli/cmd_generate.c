@@ -132,7 +132,9 @@ static int stream_window(generate_run *run, size_t count)
 {
     td_session *session = NULL;
     td_error error;
-    if (td_session_new(run->model, NULL, &session, &error) != TD_OK)
+    td_session_options options = TD_SESSION_OPTIONS_INIT;
+    options.threads = run->batch.threads ? run->batch.threads : SIZE_MAX;
+    if (td_session_new(run->model, &options, &session, &error) != TD_OK)
         return cli_complain(run->command, CLI_FAILED, "%s", error.message);
     for (size_t i = 0; i < count && !*run->stop && cli_output_ok(); i++) {
         td_result *result = NULL;

@@ -76,8 +76,10 @@ typedef struct td_session td_session;
 typedef struct td_session_options {
     size_t struct_size;
     size_t batch_tokens; /* source tokens times beams decoded together by td_generate_texts; 0: a good number */
+    size_t threads; /* that share the work of each step, at most one per processor, for an early answer; 0: the calling one alone,
+                       which is best where several sessions run side by side. Outputs do not depend on it */
 } td_session_options;
-#define TD_SESSION_OPTIONS_INIT {sizeof(td_session_options), 0}
+#define TD_SESSION_OPTIONS_INIT {sizeof(td_session_options), 0, 0}
 
 /* options may be NULL. The model must outlive the session. */
 TD_API td_status td_session_new(td_model *model, const td_session_options *options, td_session **ret_session,
@@ -161,7 +163,7 @@ typedef bool (*td_result_callback)(void *context, size_t index, const td_result 
 
 typedef struct td_batch_options {
     size_t struct_size;
-    size_t threads;      /* 0: one per processor */
+    size_t threads;      /* 0: one per processor; where inputs are fewer, threads share the work of one */
     size_t batch_tokens; /* source tokens times beams a thread decodes together; 0: a good number */
     size_t first_index;  /* number of the first input: what callbacks get, and what random streams depend on */
     const volatile int

@@ -76,7 +76,7 @@ static void *run_thread(void *context)
     td_search *search = NULL;
     td_error error = {TD_OK, ""};
     td_gemm_thread_setup();
-    td_search_options options = {.batch_tokens = queue->batch_tokens};
+    td_search_options options = {.batch_tokens = queue->batch_tokens, .threads = queue->threads_each};
     td_status status = td_search_new(&queue->request->model->network, &options, &search, &error);
     if (status == TD_OK) {
         TD_PROFILE(td_search_recorder(search), "other");
@@ -98,9 +98,7 @@ td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_erro
         memcpy(&given, options, options->struct_size < sizeof given ? options->struct_size : sizeof given);
     if (!queue->callback)
         return td_fail(error, TD_ERROR_ARGUMENT, "the callback must not be NULL");
-    size_t threads = given.threads ? given.threads : (size_t)td_cpu_count();
-    if (threads > queue->count)
-        threads = queue->count;
+    size_t threads = given.threads ? given.threads : (size_t)td_cpu_count(), searches = threads < queue->count ? threads : queue->count;
     if (queue->count == 0)
         return TD_OK;
     queue->slots = td_allocate_array(queue->count, sizeof *queue->slots);
@@ -108,9 +106,10 @@ td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_erro
         return td_fail_memory(error, queue->count * sizeof *queue->slots);
     queue->cancel = given.cancel;
     queue->batch_tokens = given.batch_tokens;
+    queue->threads_each = threads / searches;
     queue->first_index = given.first_index;
     pthread_mutex_init(&queue->mutex, NULL);
-    td_status status = td_threads_run(threads, run_thread, queue, error);
+    td_status status = td_threads_run(searches, run_thread, queue, error);
     pthread_mutex_destroy(&queue->mutex);
     for (size_t i = 0; i < queue->count; i++)
         release_slot(&queue->slots[i]);

@@ -23,6 +23,7 @@ struct td_queue {
     void *context;
     const volatile int *cancel;
     size_t batch_tokens;
+    size_t threads_each; /* of a search: more than one where inputs are fewer than threads */
     td_status (*work)(td_queue *queue, td_search *search, td_error *error); /* until td_queue_take gives nothing */
 
     pthread_mutex_t mutex; /* guards what follows, and is held during the callback */
@@ -31,7 +32,7 @@ struct td_queue {
     td_error error; /* the first failure of the whole */
 };
 
-/* Checks arguments, runs `work` on threads, and returns the first failure. */
+/* Checks arguments, runs `work` on as many searches as there are threads or inputs, and returns the first failure. */
 td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_error *error);
 /* The next input; false when there is none or the whole was ended. */
 bool td_queue_take(td_queue *queue, size_t *ret_index);

@@ -75,7 +75,10 @@ td_status td_session_new(td_model *model, const td_session_options *options, td_
     session->model = model;
     td_arena_init(&session->arena);
     td_arena_init(&session->encoder_arena);
-    td_search_options search = {.batch_tokens = options ? options->batch_tokens : 0};
+    td_session_options given = TD_SESSION_OPTIONS_INIT;
+    if (options)
+        memcpy(&given, options, options->struct_size < sizeof given ? options->struct_size : sizeof given);
+    td_search_options search = {.batch_tokens = given.batch_tokens, .threads = given.threads};
     td_status status = td_search_new(&model->network, &search, &session->search, error);
     if (status != TD_OK) {
         td_session_free(session);

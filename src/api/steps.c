@@ -57,6 +57,7 @@ td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, s
     td_arena_reset(&session->arena);
     td_graph graph;
     td_graph_begin(&graph, &session->arena, false);
+    graph.pool = td_search_pool(session->search);
     graph.recorder = td_search_recorder(session->search);
     int32_t offsets[2] = {0, (int32_t)count};
     td_batch source = {.ragged = {1, offsets}, .ids = ids};
@@ -101,6 +102,7 @@ td_status td_decode_step(td_session *session, const int32_t *ids, const float **
     td_arena_reset(&session->arena);
     td_graph graph;
     td_graph_begin(&graph, &session->arena, false);
+    graph.pool = td_search_pool(session->search);
     graph.recorder = td_search_recorder(session->search);
     int32_t *offsets = td_graph_allocate(&graph, rows + 1, sizeof *offsets);
     for (size_t i = 0; offsets && i <= rows; i++)

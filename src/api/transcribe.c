@@ -120,7 +120,7 @@ typedef struct workers {
     td_batch_options batch;
     td_transcript_callback callback;
     void *context;
-    size_t together;
+    size_t together, threads_each; /* recordings of a search; threads of one */
     pthread_mutex_t mutex; /* guards what follows, and is held during the callback */
     td_recording *recordings;
     bool *done;
@@ -184,7 +184,7 @@ static void *run_thread(void *context)
     td_search *search = NULL;
     td_error error = {TD_OK, ""};
     td_gemm_thread_setup();
-    td_search_options options = {.batch_tokens = all->batch.batch_tokens};
+    td_search_options options = {.batch_tokens = all->batch.batch_tokens, .threads = all->threads_each};
     td_status status = td_search_new(&all->request->model->network, &options, &search, &error);
     if (status == TD_OK) {
         TD_PROFILE(td_search_recorder(search), "other");
@@ -197,10 +197,10 @@ static void *run_thread(void *context)
 }
 
 /* The calling thread is one of them; a thread that cannot be started is done without. */
-static td_status run_threads(workers *all, size_t threads, td_error *error)
+static td_status run_threads(workers *all, size_t searches, td_error *error)
 {
     pthread_mutex_init(&all->mutex, NULL);
-    td_status status = td_threads_run(threads, run_thread, all, error);
+    td_status status = td_threads_run(searches, run_thread, all, error);
     pthread_mutex_destroy(&all->mutex);
     TD_TRY(status);
     return all->error.status == TD_OK ? TD_OK : td_fail(error, all->error.status, "%s", all->error.message);
@@ -209,8 +209,9 @@ static td_status run_threads(workers *all, size_t threads, td_error *error)
 static td_status run_workers(workers *all, const char *const *paths, td_error *error)
 {
     size_t count = all->count, threads = all->batch.threads ? all->batch.threads : (size_t)td_cpu_count();
-    threads = threads < count ? threads : count;
-    all->together = count / threads < TOGETHER ? count / threads : TOGETHER;
+    size_t searches = threads < count ? threads : count;
+    all->together = count / searches < TOGETHER ? count / searches : TOGETHER;
+    all->threads_each = threads / searches;
     all->recordings = td_allocate_array(count, sizeof *all->recordings);
     all->done = td_allocate_array(count, sizeof *all->done);
     td_status status = all->recordings && all->done ? TD_OK : td_fail_memory(error, count * sizeof *all->recordings);
@@ -221,7 +222,7 @@ static td_status run_workers(workers *all, const char *const *paths, td_error *e
             status = td_fail(error, TD_ERROR_ARGUMENT, "td_transcribe_files: path %zu is NULL", i);
     }
     if (status == TD_OK)
-        status = run_threads(all, threads, error);
+        status = run_threads(all, searches, error);
     for (size_t i = 0; all->recordings && i < count; i++)
         td_transcript_free(all->recordings[i].transcript);
     td_release(all->recordings);

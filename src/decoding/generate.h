@@ -124,6 +124,7 @@ typedef struct td_generate_callbacks {
 
 typedef struct td_search_options {
     size_t batch_tokens;            /* source tokens times beams decoded together; 0: the default */
+    size_t threads;                 /* that share single products; 0: the calling one alone */
     struct td_gemm_cache *products; /* as in td_graph: not NULL for products in bfloat16; borrowed */
 } td_search_options;
 
@@ -132,6 +133,7 @@ typedef struct td_search td_search;
 td_status td_search_new(const struct td_network *network, const td_search_options *options, td_search **ret_search,
                         td_error *error);
 void td_search_free(td_search *search);
+struct td_pool *td_search_pool(const td_search *search); /* of the threads that share products; NULL: the calling one alone */
 td_recorder *td_search_recorder(const td_search *search); /* of what is measured; NULL: nothing is */
 
 /* Decodes until `next` gives none and all is delivered. A failure of a callback ends it with that status. */

@@ -2,10 +2,21 @@
  * of rows. */
 #include "decoding/search.h"
 
+#include "kernels/gemm.h"
+#include "platform/cpu.h"
+
 #include <math.h>
 #include <string.h>
 
 #define DEFAULT_BATCH_TOKENS 2048
+
+/* Threads beyond the processors would only be waited for. */
+static td_status start_pool(td_search *search, td_error *error)
+{
+    size_t threads = search->options.threads, processors = (size_t)td_cpu_count();
+    threads = threads < processors ? threads : processors;
+    return threads > 1 ? td_pool_new(threads, td_gemm_thread_setup, &search->pool, error) : TD_OK;
+}
 
 td_status td_search_new(const td_network *network, const td_search_options *options, td_search **ret_search,
                         td_error *error)
@@ -20,7 +31,9 @@ td_status td_search_new(const td_network *network, const td_search_options *opti
         search->options.batch_tokens = DEFAULT_BATCH_TOKENS;
     td_arena_init(&search->arena);
     search->recorder = td_recorder_attach(network->profile);
-    td_status status = td_search_widen(search, network->vocabulary, error);
+    td_status status = start_pool(search, error);
+    if (status == TD_OK)
+        status = td_search_widen(search, network->vocabulary, error);
     if (status == TD_OK)
         status = network->architecture->state_new(network, &search->state, error);
     if (status != TD_OK) {
@@ -61,6 +74,7 @@ void td_search_free(td_search *search)
     if (search->state)
         search->network->architecture->state_free(search->state);
     td_arena_free(&search->arena);
+    td_pool_free(search->pool);
     td_recorder_release(search->recorder);
     void *blocks[] = {search->live,
                       search->spare,
@@ -80,6 +94,11 @@ void td_search_free(td_search *search)
         td_release(blocks[i]);
 }
 
+td_pool *td_search_pool(const td_search *search)
+{
+    return search->pool;
+}
+
 td_recorder *td_search_recorder(const td_search *search)
 {
     return search->recorder;
@@ -90,6 +109,7 @@ void td_search_step(td_search *search)
     td_arena_reset(&search->arena);
     td_graph_begin(&search->graph, &search->arena, false);
     search->graph.products = search->options.products;
+    search->graph.pool = search->pool;
     search->graph.recorder = search->recorder;
 }
 
@@ -176,7 +196,7 @@ bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index
 {
     if (!search->network->copies) {
         td_tensor *rows = choose_rows(&search->graph, hidden, index, count);
-        return rows && td_project_summed(search->network, &search->graph, rows, search->row, ret_scores);
+        return rows && td_project_summed(search->network, &search->graph, rows, ret_scores);
     }
     td_copying copying = td_network_copying(search->network, search->state);
     size_t extended = 0;

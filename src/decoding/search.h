@@ -4,12 +4,14 @@
 
 #include "decoding/sentence.h"
 #include "models/copying.h"
+#include "platform/thread.h"
 
 struct td_search {
     const td_network *network;
     td_search_options options;
     td_arena arena; /* one step */
     td_graph graph; /* over it */
+    td_pool *pool;         /* of the threads that share products, or NULL */
     td_recorder *recorder; /* of the thread that searches; NULL: nothing is measured */
     td_decoder_state *state;
     td_rules rules;

@@ -125,7 +125,7 @@ typedef struct td_logits {
     td_real *block_maxima;    /* [T, blocks] */
     td_real *maximum, *log_sum; /* [T] */
 } td_logits;
-/* scratch [V]. False after a failure (noted in the graph). */
-bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_real *scratch, td_logits *ret_logits);
+/* False after a failure (noted in the graph). */
+bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_logits *ret_logits);
 
 #endif

@@ -1,16 +1,31 @@
 /* The last product and what a search asks of its rows. With packed weights a few panels at a time are multiplied and summed up, so
- * that a row of logits is written once and not read again but where its best are. */
+ * that a row of logits is written once and not read again but where its best are. Threads take these chunks as they come; what each
+ * found is added up in their order afterwards, so a row's sum depends on V alone. */
 #include "models/architecture.h"
 #include "ops/ops.h"
 #include "ops/packed_linear.h"
+#include "platform/thread.h"
 
 #include <math.h>
 
 enum { CHUNK_BLOCKS = 8, CHUNK = CHUNK_BLOCKS * TD_LOGIT_BLOCK };
 
-/* Takes the logits first .. last of every row into the running maxima and sums. The order of a row's sum depends on V alone. */
-static void add_chunk(const td_kernels *kernels, td_logits *logits, size_t first, size_t last, td_real *scratch)
+typedef struct summed_chunks {
+    td_graph *graph;
+    const td_packed *packed; /* NULL: the logits are there */
+    td_packed_job job;
+    td_logits *logits;
+    size_t count;
+    td_real *maxima, *sums; /* [T, count]: of each chunk, the sum of exp(logit - maximum) */
+} summed_chunks;
+
+static void sum_chunk(const summed_chunks *chunks, size_t chunk)
 {
+    const td_kernels *kernels = chunks->graph->kernels;
+    const td_logits *logits = chunks->logits;
+    td_real scratch[CHUNK];
+    size_t first = chunk * CHUNK, last = first + CHUNK;
+    last = last < logits->values->columns ? last : logits->values->columns;
     for (size_t row = 0; row < logits->values->rows; row++) {
         const td_real *values = logits->values->data + row * logits->values->stride;
         td_real *maxima = logits->block_maxima + row * logits->blocks, most = -(td_real)INFINITY;
@@ -20,78 +35,99 @@ static void add_chunk(const td_kernels *kernels, td_logits *logits, size_t first
             maxima[at / TD_LOGIT_BLOCK] = largest;
             most = largest > most ? largest : most;
         }
-        td_real *maximum = &logits->maximum[row], *sum = &logits->log_sum[row];
-        if (most > *maximum) {
-            *sum *= (td_real)exp((double)(*maximum - most));
-            *maximum = most;
-        }
-        *sum += kernels->exp_sum(scratch, values + first, *maximum, last - first);
+        chunks->maxima[row * chunks->count + chunk] = most;
+        chunks->sums[row * chunks->count + chunk] =
+            most > -(td_real)INFINITY ? kernels->exp_sum(scratch, values + first, most, last - first) : 0;
     }
 }
 
-#ifdef TD_DOUBLE
-static bool multiply_packed(const td_projection *projection, td_graph *graph, td_tensor *hidden, td_real *scratch, td_logits *logits)
+static void take_chunk(void *context, size_t chunk, size_t thread)
 {
-    (void)projection, (void)graph, (void)hidden, (void)scratch, (void)logits;
-    return false;
-}
-#else
-static bool multiply_packed(const td_projection *projection, td_graph *graph, td_tensor *hidden, td_real *scratch, td_logits *logits)
-{
-    const td_packed *packed = projection->weight->packed;
-    size_t panels = td_packed_panels(packed), vocabulary = packed->outputs;
-    td_packed_input input = td_packed_input_of(graph, hidden, packed);
-    for (size_t first = 0; td_graph_ok(graph) && first < panels; first += CHUNK_BLOCKS) {
-        td_packed_job job = {.weights = packed,
-                             .input = input,
-                             .first = first,
-                             .last = first + CHUNK_BLOCKS < panels ? first + CHUNK_BLOCKS : panels,
-                             .bias = projection->bias ? projection->bias->data : NULL,
-                             .y = logits->values->data + first * TD_PANEL,
-                             .ldy = logits->values->stride};
-        td_packed_product(graph, &job);
-        size_t end = job.last * TD_PANEL;
-        add_chunk(graph->kernels, logits, first * TD_PANEL, end < vocabulary ? end : vocabulary, scratch);
+    const summed_chunks *chunks = context;
+#ifndef TD_DOUBLE
+    if (chunks->packed) {
+        td_packed_job job = chunks->job;
+        job.first = chunk * CHUNK_BLOCKS;
+        job.last = job.first + CHUNK_BLOCKS < job.last ? job.first + CHUNK_BLOCKS : job.last;
+        job.y += job.first * TD_PANEL;
+        td_packed_product(chunks->graph, thread == 0 ? chunks->graph->recorder : NULL, &job);
     }
-    return td_graph_ok(graph);
-}
 #endif
+    sum_chunk(chunks, chunk);
+    (void)thread;
+}
 
-static bool new_sums(td_graph *graph, td_logits *logits)
+static void add_chunks(const summed_chunks *chunks)
 {
+    const td_kernels *kernels = chunks->graph->kernels;
+    td_logits *logits = chunks->logits;
+    for (size_t row = 0; row < logits->values->rows; row++) {
+        td_real *maxima = chunks->maxima + row * chunks->count, sum = 0;
+        td_real maximum = kernels->maximum(maxima, chunks->count);
+        kernels->exp_sum(maxima, maxima, maximum, chunks->count);
+        for (size_t chunk = 0; chunk < chunks->count; chunk++)
+            sum += maxima[chunk] * chunks->sums[row * chunks->count + chunk];
+        logits->maximum[row] = maximum;
+        logits->log_sum[row] = (td_real)log((double)sum);
+    }
+}
+
+static bool new_sums(summed_chunks *chunks, td_logits *logits)
+{
+    td_graph *graph = chunks->graph;
     size_t rows = logits->values->rows;
+    chunks->logits = logits;
+    chunks->count = (logits->values->columns + CHUNK - 1) / CHUNK;
+    chunks->maxima = td_graph_allocate(graph, rows * chunks->count, sizeof *chunks->maxima);
+    chunks->sums = td_graph_allocate(graph, rows * chunks->count, sizeof *chunks->sums);
     logits->blocks = (logits->values->columns + TD_LOGIT_BLOCK - 1) / TD_LOGIT_BLOCK;
     logits->block_maxima = td_graph_allocate(graph, rows * logits->blocks, sizeof *logits->block_maxima);
     logits->maximum = td_graph_allocate(graph, rows, sizeof *logits->maximum);
     logits->log_sum = td_graph_allocate(graph, rows, sizeof *logits->log_sum);
-    for (size_t row = 0; td_graph_ok(graph) && row < rows; row++) {
-        logits->maximum[row] = -(td_real)INFINITY;
-        logits->log_sum[row] = 0;
-    }
     return td_graph_ok(graph);
 }
 
-bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_real *scratch, td_logits *ret_logits)
+/* The threads share the chunks where the product is large enough for that; without packed weights it was made before. */
+static void take_chunks(summed_chunks *chunks)
+{
+    td_graph *graph = chunks->graph;
+    size_t rows = chunks->logits->values->rows, panels = chunks->packed ? td_packed_panels(chunks->packed) : 0;
+    if (chunks->packed && td_packed_parts(graph, chunks->packed, rows, panels) > 1) {
+        td_pool_run(graph->pool, chunks->count, take_chunk, chunks);
+        return;
+    }
+    for (size_t chunk = 0; chunk < chunks->count; chunk++)
+        take_chunk(chunks, chunk, 0);
+}
+
+bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_logits *ret_logits)
 {
     TD_PROFILE(graph->recorder, "sums of scores");
     td_projection projection = network->architecture->projection(network);
-    bool packed = projection.weight->packed && hidden && hidden->columns == projection.weight->packed->inputs;
+    const td_packed *packed = projection.weight->packed;
+    summed_chunks chunks = {.graph = graph, .packed = packed && hidden && hidden->columns == packed->inputs ? packed : NULL};
     td_logits logits = {0};
-    if (packed && projection.scale != 0 && projection.scale != 1)
+    if (chunks.packed && projection.scale != 0 && projection.scale != 1)
         hidden = td_scale(graph, hidden, projection.scale);
-    if (packed && hidden)
-        logits.values = td_tensor_new(graph, hidden->rows, projection.weight->rows, false);
-    else
+    if (!chunks.packed)
         logits.values = td_project(network, graph, hidden);
-    if (!logits.values || !new_sums(graph, &logits))
+    else if (hidden)
+        logits.values = td_tensor_new(graph, hidden->rows, projection.weight->rows, false);
+    if (!logits.values || !new_sums(&chunks, &logits))
         return false;
-    size_t vocabulary = logits.values->columns;
-    if (packed && !multiply_packed(&projection, graph, hidden, scratch, &logits))
+#ifndef TD_DOUBLE
+    if (chunks.packed)
+        chunks.job = (td_packed_job){.weights = packed,
+                                     .input = td_packed_input_of(graph, hidden, packed),
+                                     .last = td_packed_panels(packed),
+                                     .bias = projection.bias ? projection.bias->data : NULL,
+                                     .y = logits.values->data,
+                                     .ldy = logits.values->stride};
+#endif
+    if (!td_graph_ok(graph))
         return false;
-    for (size_t first = 0; !packed && first < vocabulary; first += CHUNK)
-        add_chunk(graph->kernels, &logits, first, first + CHUNK < vocabulary ? first + CHUNK : vocabulary, scratch);
-    for (size_t row = 0; row < logits.values->rows; row++)
-        logits.log_sum[row] = (td_real)log((double)logits.log_sum[row]);
+    take_chunks(&chunks);
+    add_chunks(&chunks);
     *ret_logits = logits;
     return true;
 }

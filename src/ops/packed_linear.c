@@ -1,5 +1,7 @@
 #include "ops/packed_linear.h"
 
+#include "platform/thread.h"
+
 #ifdef TD_DOUBLE
 
 td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td_packed *packed)
@@ -27,13 +29,66 @@ static void round_rows(const td_graph *graph, const td_tensor *x, size_t depth, 
     }
 }
 
-void td_packed_product(td_graph *graph, const td_packed_job *job)
+/* An output's sum is one thread's, so that the cut changes no bit. */
+typedef struct shared_products {
+    const td_packed_job *jobs;
+    size_t count, panels, parts;
+    void (*product)(const td_packed_job *job);
+} shared_products;
+
+static void multiply_part(void *context, size_t part, size_t thread)
 {
-    static const char *const precisions[TD_PRECISIONS] = {"float32", "bfloat16", "int8"};
+    (void)thread;
+    const shared_products *shared = context;
+    size_t first = shared->panels * part / shared->parts, last = shared->panels * (part + 1) / shared->parts;
+    for (size_t i = 0, before = 0; i < shared->count; i++) { /* before: panels of earlier jobs */
+        td_packed_job job = shared->jobs[i];
+        size_t own = job.last - job.first, from = first > before ? first - before : 0, to = last > before ? last - before : 0;
+        to = to < own ? to : own;
+        before += own;
+        if (from >= to)
+            continue;
+        job.y += from * TD_PANEL;
+        job.last = job.first + to;
+        job.first += from;
+        shared->product(&job);
+    }
+}
+
+size_t td_packed_parts(const td_graph *graph, const td_packed *weights, size_t rows, size_t panels)
+{
+    enum { LEAST_BYTES = 96 * 1024, ROWS_FOR_FREE = 4 }; /* so many rows take no longer than reading the weights does */
+    size_t bytes = td_packed_bytes(weights) / td_packed_panels(weights) * panels;
+    size_t work = rows > ROWS_FOR_FREE ? bytes / ROWS_FOR_FREE * rows : bytes;
+    size_t threads = graph->pool ? td_pool_threads(graph->pool) : 1;
+    return work < LEAST_BYTES ? 1 : threads < panels ? threads : panels;
+}
+
+static const char *const precisions[TD_PRECISIONS] = {"float32", "bfloat16", "int8"};
+
+void td_packed_product(const td_graph *graph, td_recorder *recorder, const td_packed_job *job)
+{
     const td_packed *weights = job->weights;
     size_t end = job->last * TD_PANEL < weights->outputs ? job->last * TD_PANEL : weights->outputs;
-    TD_PROFILE_PRODUCT(graph->recorder, precisions[weights->precision], job->input.rows, end - job->first * TD_PANEL, weights->inputs, 0);
+    TD_PROFILE_PRODUCT(recorder, precisions[weights->precision], job->input.rows, end - job->first * TD_PANEL, weights->inputs, 0);
     graph->packed_kernels->product[weights->precision](job);
+}
+
+void td_packed_products(td_graph *graph, const td_packed_job *jobs, size_t count)
+{
+    const td_packed *weights = jobs[0].weights;
+    shared_products shared = {.jobs = jobs, .count = count, .product = graph->packed_kernels->product[weights->precision]};
+    size_t outputs = 0;
+    for (size_t i = 0; i < count; i++) {
+        shared.panels += jobs[i].last - jobs[i].first;
+        outputs += jobs[i].weights->outputs;
+    }
+    TD_PROFILE_PRODUCT(graph->recorder, precisions[weights->precision], jobs[0].input.rows, outputs, weights->inputs, 0);
+    shared.parts = td_packed_parts(graph, weights, jobs[0].input.rows, shared.panels);
+    if (shared.parts == 1)
+        multiply_part(&shared, 0, 0);
+    else
+        td_pool_run(graph->pool, shared.parts, multiply_part, &shared);
 }
 
 td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td_packed *packed)
@@ -77,18 +132,20 @@ td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *cons
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_packed_input input = y ? td_packed_input_of(graph, x, weights[0]) : (td_packed_input){0};
     td_real *place = y ? y->data : NULL;
+    td_packed_job *jobs = td_graph_allocate(graph, count, sizeof *jobs);
     for (size_t i = 0; td_graph_ok(graph) && i < count; i++) {
-        td_packed_job job = {.weights = weights[i],
-                             .input = input,
-                             .last = td_packed_panels(weights[i]),
-                             .bias = biases ? biases[i] : NULL,
-                             .activate = activation == TD_IDENTITY ? NULL : graph->kernels->activate,
-                             .activation = activation,
-                             .y = place,
-                             .ldy = outputs};
-        td_packed_product(graph, &job);
+        jobs[i] = (td_packed_job){.weights = weights[i],
+                                  .input = input,
+                                  .last = td_packed_panels(weights[i]),
+                                  .bias = biases ? biases[i] : NULL,
+                                  .activate = activation == TD_IDENTITY ? NULL : graph->kernels->activate,
+                                  .activation = activation,
+                                  .y = place,
+                                  .ldy = outputs};
         place += weights[i]->outputs;
     }
+    if (td_graph_ok(graph))
+        td_packed_products(graph, jobs, count);
     td_arena_release_to(graph->arena, mark);
     return td_graph_ok(graph) ? y : NULL;
 }

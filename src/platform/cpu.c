@@ -2,6 +2,7 @@
 #include "platform/cpu.h"
 
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__)
@@ -52,7 +53,7 @@ const char *td_matrix_isa_name(td_matrix_isa isa)
 
 #if defined(__x86_64__)
 /* The system keeps a thread's tiles only for processes that have asked. */
-static bool tiles_granted(void)
+static bool ask_for_tiles(void)
 {
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d;
@@ -60,6 +61,16 @@ static bool tiles_granted(void)
         return false;
     bool bfloat16 = d >> 22 & 1, tile = d >> 24 & 1, int8 = d >> 25 & 1;
     return bfloat16 && tile && int8 && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+/* The answer does not change, and where a hypervisor gives it, it takes microseconds: too long for every step of a search. */
+static bool tiles_granted(void)
+{
+    enum { UNKNOWN, NO, YES };
+    static atomic_int answer = UNKNOWN;
+    if (atomic_load_explicit(&answer, memory_order_relaxed) == UNKNOWN)
+        atomic_store_explicit(&answer, ask_for_tiles() ? YES : NO, memory_order_relaxed);
+    return atomic_load_explicit(&answer, memory_order_relaxed) == YES;
 }
 #endif
 

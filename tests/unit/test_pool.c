@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "platform/thread.h"
@@ -69,6 +70,30 @@ static void runs_follow_each_other_without_leftovers(void **state)
     td_pool_free(pool);
 }
 
+static void rest(unsigned microseconds)
+{
+    struct timespec time = {0, (long)microseconds * 1000};
+    nanosleep(&time, NULL);
+}
+
+/* The threads doze off between runs, or are about to when the next one comes: no wake-up may be lost. */
+static void threads_that_slept_are_woken(void **state)
+{
+    (void)state;
+    for (size_t threads = 2; threads <= THREADS; threads++) {
+        td_pool *pool = NULL;
+        assert_int_equal(td_pool_new(threads, NULL, &pool, NULL), TD_OK);
+        struct count count = {.threads = threads};
+        for (int run = 1; run <= 60; run++) {
+            td_pool_run(pool, 9, count_task, &count);
+            for (size_t task = 0; task < 9; task++)
+                assert_int_equal(count.ran[task], run);
+            rest((unsigned)(run * 10));
+        }
+        td_pool_free(pool);
+    }
+}
+
 struct meeting {
     atomic_size_t here;
     size_t expected;
@@ -93,6 +118,20 @@ static void tasks_run_side_by_side(void **state)
     struct meeting meeting = {.expected = 3};
     td_pool_run(pool, 3, meet, &meeting); /* would never return on fewer than three threads */
     assert_int_equal(meeting.here, 3);
+    td_pool_free(pool);
+}
+
+/* As above, once all have slept: a wake-up that was lost would let this wait for ever. */
+static void sleepers_take_part(void **state)
+{
+    (void)state;
+    td_pool *pool = NULL;
+    assert_int_equal(td_pool_new(2, NULL, &pool, NULL), TD_OK);
+    for (int run = 0; run < 30; run++) {
+        struct meeting meeting = {.expected = 2};
+        rest(run % 3 ? 300 : 0);
+        td_pool_run(pool, 2, meet, &meeting);
+    }
     td_pool_free(pool);
 }
 
@@ -196,7 +235,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_task_runs_once),
         cmocka_unit_test(runs_follow_each_other_without_leftovers),
+        cmocka_unit_test(threads_that_slept_are_woken),
         cmocka_unit_test(tasks_run_side_by_side),
+        cmocka_unit_test(sleepers_take_part),
         cmocka_unit_test(setup_runs_once_on_each_thread),
         cmocka_unit_test(turns_pass_in_order),
         cmocka_unit_test(sums_in_turn_have_the_same_bits_on_any_number_of_threads),
