@@ -5,7 +5,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 MAKEFLAGS += --no-print-directory
 FORMATTED = $(wildcard src/*/*.[ch] cli/*.[ch] bench/*.[ch] examples/*.c include/tandem/*.h tests/*/*.[ch])
 
-.PHONY: all demo test test-large bench install docs format clean setup help
+.PHONY: all demo test test-large test-arm bench install docs format clean setup help
 .NOTPARALLEL:
 
 all: $(BUILD)/CMakeCache.txt
@@ -23,6 +23,7 @@ help:
 	@echo "make demo       installs what is missing, builds, translates with the bundled model"
 	@echo "make test       installs what is missing, builds, runs all tests, also under sanitizers"
 	@echo "make test-large trains on ten million lines in bounded memory (long; 6 GB of disk)"
+	@echo "make test-arm   builds for 64-bit ARM and runs tests of the kernels and a translation in an emulator"
 	@echo "make bench      measures training and decoding; PEERS=VENV compares with PyTorch"
 	@echo "make install    installs under PREFIX (default /usr/local)"
 	@echo "make docs       writes docs/recipe.md anew from the table of options"
@@ -37,6 +38,10 @@ test: setup
 
 test-large: setup all
 	@TANDEM_LARGE_LINES=10000000 TANDEM_LARGE_SECONDS=36000 bash tests/cli/test_large.sh $(BUILD)/tandem
+
+test-arm: setup all
+	@sh tools/setup.sh --arm
+	@sh tools/test-arm.sh $(BUILD) $(JOBS)
 
 bench: setup all
 	@$(BUILD)/tandem_bench --model pretrained/multi30k --json $(BUILD)/bench.json $(if $(PEERS),--peers $(PEERS))
@@ -54,4 +59,4 @@ format:
 	@clang-format -i $(FORMATTED)
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-arm64

@@ -120,7 +120,7 @@ static void print_man_page(FILE *stream)
         cli_command_man(command, stream);
     fputs(".SH EXIT STATUS\n0 done, 1 failed while running, 2 called wrongly.\n"
           ".SH ENVIRONMENT\n.TP\n.B TANDEM_PRETRAINED\nDirectory of the bundled models.\n"
-          ".TP\n.B TANDEM_ISA\nplain, avx2 or avx512: use no better instruction set than this.\n",
+          ".TP\n.B TANDEM_ISA\nplain, avx2, avx512, vnni or amx, on ARM plain, neon, dotprod or bf16: use no better instruction set than this.\n",
           stream);
 }
 

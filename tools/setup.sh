@@ -1,10 +1,16 @@
 #!/bin/sh
-# Installs what the build needs, where packages are Debian's; elsewhere says what to install. `--check` only looks.
+# Installs what the build needs, where packages are Debian's; elsewhere says what to install. `--check` only looks, `--arm` adds what
+# tools/test-arm.sh needs, `--libraries` prints which libraries are linked.
 set -eu
 
-packages="build-essential cmake pkg-config libdnnl-dev libsentencepiece-dev libpcre2-dev libjansson-dev libyaml-dev
+libraries="libdnnl-dev libsentencepiece-dev libpcre2-dev libjansson-dev libyaml-dev
 zlib1g-dev libicu-dev libsndfile1-dev libsoxr-dev libjpeg-dev libpng-dev libwebp-dev libzip-dev
 libcmocka-dev"
+packages="build-essential cmake pkg-config $libraries"
+case ${1:-} in
+--arm) packages="$packages gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" ;;
+--libraries) echo "$libraries" && exit 0 ;;
+esac
 
 if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then
     # Not Debian: look for the tools and let CMake name a library that is missing.

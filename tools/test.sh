@@ -81,6 +81,13 @@ export OMP_NUM_THREADS=1
 sanitizer_pass asan address,undefined '^(unit|golden|gradient|fault|fuzz)/'
 sanitizer_pass tsan thread '(thread|pool|test_training$)'
 
+heading "64-bit ARM in an emulator"
+arm_log=$build/arm.log
+sh tools/test-arm.sh "$build" "$jobs" 2>&1 | tee "$arm_log"
+summary=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$arm_log")
+# shellcheck disable=SC2086
+count ${summary:-0 1}
+
 heading "the tree"
 if sh tools/check_includes.sh; then
     count 1 0

@@ -4,6 +4,8 @@
 extern const td_gate_kernels td_gates_plain;
 #if defined(__x86_64__) && !defined(TD_DOUBLE)
 extern const td_gate_kernels td_gates_avx2, td_gates_avx512;
+#elif defined(__aarch64__) && !defined(TD_DOUBLE)
+extern const td_gate_kernels td_gates_neon;
 #endif
 
 const td_gate_kernels *td_gate_kernels_for(td_isa isa)
@@ -14,6 +16,9 @@ const td_gate_kernels *td_gate_kernels_for(td_isa isa)
         return &td_gates_avx2;
     case TD_ISA_AVX512:
         return &td_gates_avx512;
+#elif defined(__aarch64__) && !defined(TD_DOUBLE)
+    case TD_ISA_NEON:
+        return &td_gates_neon;
 #endif
     default:
         return isa == TD_ISA_PLAIN ? &td_gates_plain : NULL;

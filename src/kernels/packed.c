@@ -198,6 +198,10 @@ const td_packed_kernels *td_packed_kernels_for(td_matrix_isa isa)
         [TD_MATRIX_AVX512] = &td_packed_avx512,
         [TD_MATRIX_VNNI] = &td_packed_vnni,
         [TD_MATRIX_AMX] = &td_packed_amx,
+#elif defined(__aarch64__)
+        [TD_MATRIX_NEON] = &td_packed_neon,
+        [TD_MATRIX_DOTPROD] = &td_packed_dotprod,
+        [TD_MATRIX_BF16] = &td_packed_bf16,
 #endif
     };
     return td_cpu_supports_matrix(isa) ? tables[isa] : NULL;

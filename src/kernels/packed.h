@@ -77,5 +77,6 @@ const td_packed_kernels *td_packed_kernels_get(void);                  /* the be
 const td_packed_kernels *td_packed_kernels_for(td_matrix_isa isa); /* NULL when not compiled in or not supported here */
 
 extern const td_packed_kernels td_packed_plain, td_packed_avx2, td_packed_avx512, td_packed_vnni, td_packed_amx;
+extern const td_packed_kernels td_packed_neon, td_packed_dotprod, td_packed_bf16;
 
 #endif

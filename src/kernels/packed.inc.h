@@ -10,8 +10,8 @@ typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t loose_integers __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
 enum {
-    TILE_ROWS = VECTOR_BYTES == 64 ? 6 : 4,
-    TILE_VECTORS = VECTOR_BYTES == 64 ? 4 : 2,
+    TILE_ROWS = VECTOR_REGISTERS == 32 ? 6 : 4,
+    TILE_VECTORS = VECTOR_REGISTERS == 32 ? 4 : 2,
     TILE_OUTPUTS = TILE_VECTORS * (int)WIDTH,
 };
 
@@ -103,6 +103,10 @@ INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t ro
 
 /* ---- int8 ---- */
 
+#ifndef TD_PACKED_SIGNED
+#define TD_PACKED_SIGNED 0 /* 1: the tile has taken the 128 from the inputs, and offsets have nothing to put right */
+#endif
+
 #ifndef TD_PACKED_INT8
 /* Exact in integers: |sum| <= inputs * 255 * 127, which 32 bits hold up to 66,000 inputs. */
 INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, int32_t (*y)[TD_PANEL])
@@ -153,7 +157,9 @@ INLINE void finish_integers(const td_packed_job *job, size_t panel, size_t row, 
     const float *bias = job->bias && left >= TD_PANEL ? job->bias + at : NULL;
     float *y = job->y + row * job->ldy + (at - job->first * TD_PANEL);
     for (size_t i = 0; i < TD_PANEL; i += WIDTH) {
-        integers offset = *(const loose_integers *)(offsets + i);
+        integers offset = {0};
+        if (!TD_PACKED_SIGNED)
+            offset = *(const loose_integers *)(offsets + i);
         vector scale = load(scales + i), shift = bias ? load(bias + i) : (vector){0};
         for (size_t r = 0; r < rows; r++) {
             integers sum = *(const loose_integers *)(sums[r] + i) + offset;

@@ -11,6 +11,9 @@ const td_kernels *td_kernels_for(td_isa isa)
         return &td_kernels_avx512;
     case TD_ISA_AVX2:
         return &td_kernels_avx2;
+#elif defined(__aarch64__) && !defined(TD_DOUBLE)
+    case TD_ISA_NEON:
+        return &td_kernels_neon;
 #endif
     case TD_ISA_PLAIN:
         return &td_kernels_plain;

@@ -77,7 +77,7 @@ const td_kernels *td_kernels_get(void);       /* the best for this processor */
 const td_kernels *td_kernels_for(td_isa isa); /* NULL when not compiled in or not supported here */
 
 /* The tables themselves; only td_kernels_for names them. */
-extern const td_kernels td_kernels_plain, td_kernels_avx2, td_kernels_avx512;
+extern const td_kernels td_kernels_plain, td_kernels_avx2, td_kernels_avx512, td_kernels_neon;
 
 /* The mask of one dropout call. rate in [0, 1). */
 static inline td_dropout_mask td_dropout_mask_of(td_real rate, uint64_t key)

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-enum { TILE_ROWS = 4, TILE_VECTORS = VECTOR_BYTES == 64 ? 4 : 2 }; /* of a product's sums: what the registers hold */
+enum { TILE_ROWS = 4, TILE_VECTORS = VECTOR_REGISTERS == 32 ? 4 : 2 }; /* of a product's sums: what the registers hold */
 
 /* ---- elementwise and reductions ---- */
 
@@ -687,7 +687,7 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
 enum {
     PRODUCT_OUTPUTS = 4,
     PRODUCT_PANEL = 8, /* outputs whose weights stay in the first cache while rows pass */
-    PRODUCT_ROWS = VECTOR_BYTES == 64 ? 6 : VECTOR_BYTES == 32 ? 3 : 2, /* rows x outputs sums stay in registers */
+    PRODUCT_ROWS = VECTOR_REGISTERS == 32 ? 6 : VECTOR_BYTES == 32 ? 3 : 2, /* rows x outputs sums stay in registers */
     PRODUCT_BLOCK = 60 /* rows that pass over a panel before the next one: they stay in the second cache */
 };
 

@@ -16,7 +16,16 @@
 #include <immintrin.h>
 #define VECTOR_BYTES 32
 #else
+#ifdef VECTOR_NEON /* the including file's wish */
+#include <arm_neon.h>
+#endif
 #define VECTOR_BYTES 16
+#endif
+/* How many vectors the processor holds at a time. */
+#if defined(__AVX512F__) || defined(VECTOR_NEON)
+#define VECTOR_REGISTERS 32
+#else
+#define VECTOR_REGISTERS 16
 #endif
 #define WIDTH (VECTOR_BYTES / sizeof(td_real))
 
@@ -111,6 +120,52 @@ INLINE td_real largest_of(vector x)
     __m128 y = _mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+
+#elif defined(VECTOR_NEON)
+
+INLINE vector load_part(const td_real *x, size_t n, td_real fill)
+{
+    float32x4_t y = vdupq_n_f32(fill);
+    if (n & 2)
+        y = vcombine_f32(vld1_f32(x), vget_high_f32(y));
+    if (n == 1)
+        y = vld1q_lane_f32(x, y, 0);
+    if (n == 3)
+        y = vld1q_lane_f32(x + 2, y, 2);
+    return (vector)y;
+}
+
+INLINE void store_part(td_real *y, vector x, size_t n)
+{
+    if (n & 2)
+        vst1_f32(y, vget_low_f32((float32x4_t)x));
+    if (n == 1)
+        vst1q_lane_f32(y, (float32x4_t)x, 0);
+    if (n == 3)
+        vst1q_lane_f32(y + 2, (float32x4_t)x, 2);
+}
+
+INLINE vector larger(vector a, vector b)
+{
+    return (vector)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+}
+
+INLINE td_real sum_of(vector x)
+{
+    return vaddvq_f32((float32x4_t)x);
+}
+
+INLINE void sums_of_four(td_real *sums, const vector *x)
+{
+    float32x4_t ab = vpaddq_f32((float32x4_t)x[0], (float32x4_t)x[1]),
+                cd = vpaddq_f32((float32x4_t)x[2], (float32x4_t)x[3]);
+    vst1q_f32(sums, vpaddq_f32(ab, cd));
+}
+
+INLINE td_real largest_of(vector x)
+{
+    return vmaxvq_f32((float32x4_t)x);
 }
 
 #else

@@ -9,9 +9,11 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
-static const char *const isa_names[TD_ISA_COUNT] = {"plain", "avx2", "avx512"};
+static const char *const isa_names[TD_ISA_COUNT] = {"plain", "avx2", "avx512", "neon"};
 
 const char *td_isa_name(td_isa isa)
 {
@@ -27,6 +29,9 @@ bool td_cpu_supports(td_isa isa)
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (isa == TD_ISA_AVX2)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__)
+    if (isa == TD_ISA_NEON) /* no processor of this family is without */
+        return true;
 #endif
     return isa == TD_ISA_PLAIN;
 }
@@ -44,7 +49,8 @@ td_isa td_cpu_isa(void)
     return best;
 }
 
-static const char *const matrix_isa_names[TD_MATRIX_ISA_COUNT] = {"plain", "avx2", "avx512", "vnni", "amx"};
+static const char *const matrix_isa_names[TD_MATRIX_ISA_COUNT] = {"plain", "avx2", "avx512",  "vnni",
+                                                                  "amx",   "neon", "dotprod", "bf16"};
 
 const char *td_matrix_isa_name(td_matrix_isa isa)
 {
@@ -82,6 +88,22 @@ bool td_cpu_supports_matrix(td_matrix_isa isa)
         return vnni && tiles_granted();
     if (isa == TD_MATRIX_VNNI)
         return vnni;
+#elif defined(__aarch64__)
+    bool multiplies_bytes = false, multiplies_bfloat16 = false;
+#if defined(__linux__)
+    enum {
+        BYTE_PRODUCTS = 1 << 20,
+        BFLOAT16_PRODUCTS = 1 << 14
+    }; /* HWCAP_ASIMDDP, HWCAP2_BF16; older headers lack them */
+    multiplies_bytes = getauxval(AT_HWCAP) & BYTE_PRODUCTS;
+    multiplies_bfloat16 = getauxval(AT_HWCAP2) & BFLOAT16_PRODUCTS;
+#endif
+    if (isa == TD_MATRIX_NEON)
+        return true;
+    if (isa == TD_MATRIX_DOTPROD)
+        return multiplies_bytes;
+    if (isa == TD_MATRIX_BF16)
+        return multiplies_bytes && multiplies_bfloat16;
 #endif
     return isa <= TD_MATRIX_AVX512 && td_cpu_supports((td_isa)isa);
 }
