@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { CELL = 22, LETTER = 8, MARGIN = 12, LABEL_LIMIT = 40 };
 
@@ -89,6 +90,13 @@ static void draw(FILE *file, const td_result *result, const float *weights, size
     fputs("</svg>\n", file);
 }
 
+/* A device, a pipe or a link: written to as it is, for a renamed file would take its place. */
+static bool is_special(const char *path)
+{
+    struct stat information;
+    return lstat(path, &information) == 0 && !S_ISREG(information.st_mode);
+}
+
 /* Written beside its place and renamed, so that a picture is whole or not there. */
 int attention_svg_write(const cli_command *command, const td_result *result, const char *path)
 {
@@ -100,16 +108,17 @@ int attention_svg_write(const cli_command *command, const td_result *result, con
     char *temporary = malloc(size);
     if (!temporary)
         return cli_complain(command, CLI_FAILED, "out of memory");
-    snprintf(temporary, size, "%s.part", path);
+    bool special = is_special(path);
+    snprintf(temporary, size, special ? "%s" : "%s.part", path);
     FILE *file = fopen(temporary, "w");
     bool written = file != NULL;
     if (file) {
         draw(file, result, weights, rows, columns);
         written = !ferror(file);
-        written = fclose(file) == 0 && written && rename(temporary, path) == 0;
+        written = fclose(file) == 0 && written && (special || rename(temporary, path) == 0);
     }
     int code = written ? -1 : cli_complain(command, CLI_FAILED, "%s: %s", path, strerror(errno));
-    if (file && !written)
+    if (file && !written && !special)
         remove(temporary);
     free(temporary);
     return code;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -71,10 +72,12 @@ void td_file_unmap(td_mapped_file *file)
     *file = (td_mapped_file){0};
 }
 
-/* Private pages that were never written are the file's: dropping one that is shared with a neighbour costs a reread at most. */
+/* Private pages that were never written are the file's: dropping one that is shared with a neighbour costs a reread at
+ * most. */
 void td_file_forget(const void *data, size_t bytes)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data & ~(page - 1), end = (uintptr_t)data + bytes;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data & ~(page - 1),
+              end = (uintptr_t)data + bytes;
     if (bytes)
         madvise((void *)first, end - first, MADV_DONTNEED);
 }
@@ -98,18 +101,39 @@ static void release_output(td_output_file *file)
     *file = (td_output_file){0};
 }
 
+/* The path with links followed where there is a file already; NULL when out of memory. */
+static char *final_place(const char *path)
+{
+    struct stat information;
+    bool link = lstat(path, &information) == 0 && S_ISLNK(information.st_mode);
+    char *target = link ? realpath(path, NULL) : NULL, *place = td_copy_string(target ? target : path);
+    free(target); /* the C library's */
+    return place;
+}
+
+static bool is_special(const char *path)
+{
+    struct stat information;
+    return stat(path, &information) == 0 && !S_ISREG(information.st_mode) && !S_ISDIR(information.st_mode);
+}
+
 td_status td_output_open(const char *path, td_output_file *ret_file, td_error *error)
 {
+    bool special = is_special(path);
+    td_output_file file = {.path = special ? td_copy_string(path) : final_place(path)};
     td_buffer temporary = TD_BUFFER_INIT;
-    td_buffer_format(&temporary, "%s.%ld.partial", path, (long)getpid());
-    td_output_file file = {NULL, td_copy_string(path), temporary.data};
+    if (file.path && !special) {
+        td_buffer_format(&temporary, "%s.%ld.partial", file.path, (long)getpid());
+        file.temporary = temporary.data;
+    }
     if (!file.path || !td_buffer_ok(&temporary)) {
         release_output(&file);
         return td_fail_memory(error, strlen(path));
     }
-    file.stream = fopen(file.temporary, "wb");
+    const char *opened = file.temporary ? file.temporary : file.path;
+    file.stream = fopen(opened, "wb");
     if (!file.stream) {
-        td_status status = fail_path(error, file.temporary, "create");
+        td_status status = fail_path(error, opened, "create");
         release_output(&file);
         return status;
     }
@@ -121,7 +145,8 @@ void td_output_discard(td_output_file *file)
 {
     if (file->stream) {
         fclose(file->stream);
-        unlink(file->temporary);
+        if (file->temporary)
+            unlink(file->temporary);
     }
     release_output(file);
 }
@@ -149,11 +174,11 @@ td_status td_output_commit(td_output_file *file, td_error *error)
         status = fail_path(error, file->path, "write");
     if (fclose(file->stream) != 0 && status == TD_OK)
         status = fail_path(error, file->path, "write");
-    if (status == TD_OK && rename(file->temporary, file->path) != 0)
+    if (status == TD_OK && file->temporary && rename(file->temporary, file->path) != 0)
         status = fail_path(error, file->path, "rename into place");
     if (status == TD_OK)
         sync_parent(file->path);
-    else
+    else if (file->temporary)
         unlink(file->temporary);
     release_output(file);
     return status;
@@ -183,7 +208,8 @@ td_status td_directory_create(const char *path, td_error *error)
         char end = *at;
         *at = 0;
         struct stat information;
-        if (mkdir(copy, 0777) != 0 && (errno != EEXIST || stat(copy, &information) != 0 || !S_ISDIR(information.st_mode)))
+        if (mkdir(copy, 0777) != 0 &&
+            (errno != EEXIST || stat(copy, &information) != 0 || !S_ISDIR(information.st_mode)))
             status = fail_path(error, copy, "create directory");
         *at = end;
         if (end == 0)

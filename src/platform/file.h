@@ -15,14 +15,16 @@ typedef struct td_mapped_file {
 td_status td_file_read(const char *path, size_t limit, td_buffer *buffer, td_error *error);
 td_status td_file_map(const char *path, td_mapped_file *ret_file, td_error *error);
 void td_file_unmap(td_mapped_file *file);
-/* Part of a mapped file was read and is not expected to be read again: its pages need not stay in memory. They come back when read. */
+/* Part of a mapped file was read and is not expected to be read again: its pages need not stay in memory. They come
+ * back when read. */
 void td_file_forget(const void *data, size_t bytes);
 
 /* A file being written beside its final place. Commit syncs and renames it; discard removes it. All write errors are
- * reported by commit at the latest, with the path and the system's reason. */
+ * reported by commit at the latest, with the path and the system's reason. A device or pipe is written to as it is,
+ * never replaced; a link's target is replaced, not the link. */
 typedef struct td_output_file {
     FILE *stream;
-    char *path, *temporary;
+    char *path, *temporary; /* temporary: NULL for a device or pipe */
 } td_output_file;
 td_status td_output_open(const char *path, td_output_file *ret_file, td_error *error);
 td_status td_output_commit(td_output_file *file, td_error *error);

@@ -135,6 +135,20 @@ check 'weights cut short: names the file' 0 $?
 translate --attention map.svg --json --output ids <<<'Rain!' | grep -q '"attention":\[\['
 check 'attention in json' 0 $?
 check 'attention picture' '<svg </svg>' "$(head -c 5 map.svg)$(tail -1 map.svg)"
+mkfifo map.pipe
+cat map.pipe >piped.svg &
+translate --attention map.pipe <<<'Rain!' >out
+wait $!
+check 'a pipe is written to, not replaced' "yes $(cksum <map.svg)" "$([ -p map.pipe ] && echo yes) $(cksum <piped.svg)"
+
+# lesser processors
+bundled() { "$tandem" translate --to en --precision "$1" <<<$'Ein Hund rennt im Schnee.\nZwei Frauen kochen Suppe in einer kleinen Küche.'; }
+for isa in plain avx2; do
+    check "text with TANDEM_ISA=$isa" "$(cat de.out)" "$(TANDEM_ISA=$isa translate de.in)"
+    for precision in float32 bfloat16 int8; do
+        check "text with TANDEM_ISA=$isa in $precision" "$(bundled $precision)" "$(export TANDEM_ISA=$isa; bundled $precision)"
+    done
+done
 
 # score: forced along the way that greedy search took, the sum of what greedy search saw
 translate --beam 1 --json <<<'Rain!' >greedy
