@@ -5,6 +5,7 @@ extern "C" {
 
 #include "base/reader.h"
 #include "base/utf8.h"
+#include "platform/child.h"
 #include "platform/file.h"
 }
 
@@ -629,14 +630,17 @@ std::unordered_map<std::string, std::string> trainer_arguments(const td_sentence
     return arguments;
 }
 
-} // namespace
+struct training {
+    const td_sentencepiece_options *options;
+    const td_sentences *sentences;
+};
 
-extern "C" td_status td_sentencepiece_train(const td_sentencepiece_options *options, const td_sentences *sentences, td_buffer *model, td_error *error)
+td_status train(void *context, td_buffer *model, td_error *error)
 {
-    TD_TRY(check_options(options, error));
+    const td_sentencepiece_options *options = static_cast<training *>(context)->options;
     return guarded(error, [&] {
         td_error reading = {};
-        caller_sentences iterator(sentences, &reading);
+        caller_sentences iterator(static_cast<training *>(context)->sentences, &reading);
         std::string serialized;
         if (iterator.outcome == TD_OK && iterator.count == 0)
             return td_fail(error, TD_ERROR_ARGUMENT, "no sentences to make a vocabulary from");
@@ -648,4 +652,13 @@ extern "C" td_status td_sentencepiece_train(const td_sentencepiece_options *opti
         td_buffer_append(model, serialized.data(), serialized.size());
         return td_buffer_ok(model) ? TD_OK : td_fail_memory(error, serialized.size());
     });
+}
+
+} // namespace
+
+extern "C" td_status td_sentencepiece_train(const td_sentencepiece_options *options, const td_sentences *sentences, td_buffer *model, td_error *error)
+{
+    TD_TRY(check_options(options, error));
+    training work = {options, sentences};
+    return td_child_run(train, &work, options->stop, model, error);
 }

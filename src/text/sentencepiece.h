@@ -6,6 +6,8 @@
 #include "base/buffer.h"
 #include "base/random.h"
 
+#include <signal.h>
+
 typedef struct td_sentencepiece td_sentencepiece; /* immutable: threads may share it */
 
 td_status td_sentencepiece_open(const char *path, td_sentencepiece **ret_model, td_error *error);
@@ -43,9 +45,10 @@ typedef struct td_sentencepiece_options {
     const char *const *user_symbols; /* pieces that are never cut */
     size_t user_symbol_count;
     bool exact_size;           /* fail when the text does not give `size` pieces; else take what it gives */
+    const volatile sig_atomic_t *stop; /* ends the training once it is set; NULL: nothing does */
 } td_sentencepiece_options;
 
-#define TD_SENTENCEPIECE_OPTIONS_INIT {"unigram", 8000, 1.0, false, "nmt_nfkc", NULL, 0, false}
+#define TD_SENTENCEPIECE_OPTIONS_INIT {"unigram", 8000, 1.0, false, "nmt_nfkc", NULL, 0, false, NULL}
 
 /* Gives the next sentence; *ret_text = NULL at the end. The text must stay valid until the next call. */
 typedef struct td_sentences {
@@ -54,7 +57,7 @@ typedef struct td_sentences {
 } td_sentences;
 
 /* Appends the serialized model to *model. The only special piece in it is <unk>, id 0. Equal sentences and options give equal
- * bytes on any number of processors. */
+ * bytes on any number of processors. The library cannot be interrupted: with `stop`, a child process reads and trains. */
 td_status td_sentencepiece_train(const td_sentencepiece_options *options, const td_sentences *sentences, td_buffer *model, td_error *error);
 
 #endif

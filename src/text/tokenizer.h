@@ -72,9 +72,10 @@ typedef struct td_vocabulary_options {
     bool byte_fallback;
     const char *const *languages; /* "de", ...: target languages, each gets a token ">>de<<" */
     size_t language_count;
+    const volatile sig_atomic_t *stop; /* as td_sentencepiece_options */
 } td_vocabulary_options;
 
-#define TD_VOCABULARY_OPTIONS_INIT {"unigram", 8000, true, "nmt_nfkc", 1.0, false, NULL, 0}
+#define TD_VOCABULARY_OPTIONS_INIT {"unigram", 8000, true, "nmt_nfkc", 1.0, false, NULL, 0, NULL}
 
 /* Writes source.spm, target.spm, vocab.json, special_tokens_map.json and tokenizer_config.json into `directory` (created when absent),
  * in the layout of Marian models: </s> is 0, <unk> 1, then the pieces, the languages, and <pad> last. */

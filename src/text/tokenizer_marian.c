@@ -204,6 +204,7 @@ static td_status train_models(const td_vocabulary_options *options, const td_sen
     model.character_coverage = options->character_coverage;
     model.byte_fallback = options->byte_fallback;
     model.normalization = options->normalization;
+    model.stop = options->stop;
     if (!options->shared) {
         TD_TRY(td_sentencepiece_train(&model, source, &models[TD_SOURCE], error));
         return td_sentencepiece_train(&model, target, &models[TD_TARGET], error);

@@ -305,7 +305,10 @@ static td_status train_vocabulary(const preparation *work, td_error *error)
     if (status == TD_OK) {
         td_sentences source_text = td_corpus_text_sentences(source), target_text = td_corpus_text_sentences(target);
         say(work, "training the vocabulary");
+        options.stop = work->report.stop;
         status = td_tokenizer_train_marian(recipe->output, &options, &source_text, &target_text, error);
+        if (status == TD_ERROR_CANCELLED)
+            td_fail(error, status, "stopped while training the vocabulary; the same command begins it again");
     }
     td_corpus_text_close(source);
     td_corpus_text_close(target);

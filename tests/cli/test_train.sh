@@ -55,6 +55,17 @@ step=$(tail -n 1 messages | sed 's/.*step \([0-9]*\);.*/\1/')
 train --set output=stopped --set training.max_steps=$((step + 1)) 2> messages || fail "after SIGINT: $(cat messages)"
 grep -qx "continuing from step $step" messages || fail "after SIGINT: does not go on from step $step"
 
+# ---- interrupted while the vocabulary is made, which takes long with many unlike words ----
+seq 400000 | awk '{ print $1 * 7919 % 1000003, $1 * 104729 % 1000003, $1 * 31337 % 999983 }' > many
+"$tandem" train recipe.yaml --progress off --set output=early --set data.train.source=many --set data.train.target=many \
+    --set data.vocabulary.kind=unigram --set data.vocabulary.size=20000 2> messages & process=$!
+for i in $(seq 600); do grep -qx 'training the vocabulary' messages && break; sleep 0.1; done
+sleep 0.5; before=$(date +%s); kill -INT $process; code=0; wait $process || code=$?
+[ $code = 1 ] || fail "SIGINT while the vocabulary is made: exit status $code, not 1: $(cat messages)"
+[ "$(tail -n 1 messages)" = 'tandem train: stopped while training the vocabulary; the same command begins it again' ] ||
+    fail "SIGINT while the vocabulary is made: $(tail -n 1 messages)"
+[ $(($(date +%s) - before)) -lt 10 ] || fail "SIGINT while the vocabulary is made: it took $(($(date +%s) - before)) seconds"
+
 # ---- what is wrong ----
 refuse() { # MESSAGE ARGUMENTS...
     message=$1; shift; code=0
