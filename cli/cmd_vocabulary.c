@@ -1,5 +1,6 @@
 /* tandem vocabulary: learns how to cut text into tokens. */
 #include "command.h"
+#include "spool.h"
 
 #include <stdint.h>
 #include <tandem/tools.h>
@@ -20,8 +21,8 @@ static const char *const normalizations[] = {"nmt_nfkc", "nfkc", "nfkc_cf", "nmt
 
 const cli_option vocabulary_options[] = {
     {"output", 'o', CLI_TEXT, AT(output), "DIR", "where to write source.spm, target.spm and vocab.json", 0, 0},
-    {"source", 0, CLI_LIST, AT(sources), "FILE", "text of the source side, a sentence a line, .gz too (repeatable)", 0,
-     0},
+    {"source", 0, CLI_LIST, AT(sources), "FILE",
+     "text of the source side, a sentence a line, .gz too; -: standard input (repeatable)", 0, 0},
     {"target", 0, CLI_LIST, AT(targets), "FILE", "text of the target side (repeatable; default: that of the source)", 0,
      0},
     {"kind", 0, CLI_CHOICE, AT(kind), "unigram|bpe|char|word", "how text is cut (default: unigram)", 0, 0},
@@ -62,8 +63,13 @@ int cmd_vocabulary(const cli_command *command, int argc, char **argv)
     int code = cli_parse(command, argc, argv, &values, &positional);
     if (code < 0 && (positional || !values.output || !values.sources.count))
         code = cli_complain(command, CLI_USAGE, "--source FILE and --output DIR are wanted");
+    cli_list *lists[] = {&values.sources, &values.targets};
+    cli_spool spool = {"", ""};
+    if (code < 0)
+        code = cli_spool_lists(command, lists, 2, &spool);
     if (code < 0)
         code = train(command, &values);
+    cli_spool_remove(&spool);
     cli_release(command->options, &values);
     return code;
 }

@@ -2,6 +2,7 @@
 #include "decoding/generate.h"
 
 #include "base/memory.h"
+#include "base/spelling.h"
 
 #include <math.h>
 #include <string.h>
@@ -407,38 +408,19 @@ json_t *td_generation_save(const td_generation *generation)
     return object;
 }
 
-/* Levenshtein's distance; names are at most 63 characters. */
-static size_t distance(const char *a, size_t a_length, const char *b)
-{
-    size_t row[64], b_length = strlen(b);
-    if (b_length > 63)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t corner = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t change = corner + (a[i - 1] != b[j - 1]), shorter = row[j] < row[j - 1] ? row[j] : row[j - 1];
-            corner = row[j];
-            row[j] = change < shorter + 1 ? change : shorter + 1;
-        }
-    }
-    return row[b_length];
-}
-
 static td_status fail_unknown(const char *name, size_t length, td_error *error)
 {
     size_t best = 0, least = SIZE_MAX;
     for (size_t i = 0; i < FIELD_COUNT; i++) {
-        size_t far = distance(name, length, fields[i].name);
+        size_t far = td_edit_distance(name, length, fields[i].name);
         if (far < least) {
             least = far;
             best = i;
         }
     }
-    return td_fail(error, TD_ERROR_ARGUMENT, "generation: there is no field \"%.*s\"; did you mean \"%s\"?",
-                   (int)length, name, fields[best].name);
+    bool near = least <= length / 2;
+    return td_fail(error, TD_ERROR_ARGUMENT, "generation: there is no field \"%.*s\"%s%s%s", (int)length, name,
+                   near ? "; did you mean \"" : "", near ? fields[best].name : "", near ? "\"?" : "");
 }
 
 td_status td_generation_set(td_generation *generation, const char *assignment, td_error *error)

@@ -1,6 +1,8 @@
 /* The table of recipe keys and look-ups in it. */
 #include "training/recipe_table.h"
 
+#include "base/spelling.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,24 +191,6 @@ bool td_recipe_is_section(const char *name)
 }
 
 /* Levenshtein distance; names longer than the row are compared by their first characters. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t row[65], columns = strnlen(b, 64);
-    for (size_t j = 0; j <= columns; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] && i < 64; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < columns; j++) {
-            size_t change = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            size_t shorter = row[j] < row[j + 1] ? row[j] : row[j + 1];
-            row[j + 1] = change < shorter + 1 ? change : shorter + 1;
-        }
-    }
-    return row[columns];
-}
-
 static const char *last_part(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -216,7 +200,7 @@ static const char *last_part(const char *name)
 /* A right name in the wrong section is one step away, whatever the section. */
 static size_t key_distance(const char *a, const char *b)
 {
-    size_t whole = edit_distance(a, b), last = edit_distance(last_part(a), last_part(b)) + 1;
+    size_t whole = td_edit_distance(a, strlen(a), b), last = td_edit_distance(last_part(a), strlen(last_part(a)), last_part(b)) + 1;
     return whole < last ? whole : last;
 }
 
@@ -243,7 +227,7 @@ const char *td_recipe_nearest_choice(const char *const *choices, const char *tex
 {
     const char *nearest = choices[0];
     for (int i = 1; choices[i]; i++)
-        if (edit_distance(text, choices[i]) < edit_distance(text, nearest))
+        if (td_edit_distance(text, strlen(text), choices[i]) < td_edit_distance(text, strlen(text), nearest))
             nearest = choices[i];
     return nearest;
 }

@@ -21,6 +21,12 @@ check 'vocabulary: files' 'source.spm special_tokens_map.json target.spm tokeniz
 check 'vocabulary: language' 1 "$(grep -c '>>de<<' two/vocab.json)"
 check 'vocabulary: the same text, the same model' "$(cksum <one/source.spm)" "$(cksum <two/source.spm)"
 fails 2 'tandem vocabulary: --source FILE and --output DIR are wanted' "$tandem" vocabulary text
+mkdir scratch
+TMPDIR=scratch "$tandem" vocabulary --source - -o piped --size 48 <text.gz
+check 'vocabulary: from standard input' "$(cksum <one/source.spm)" "$(cksum <piped/source.spm)"
+check 'vocabulary: nothing left of standard input' '' "$(ls scratch)"
+check 'vocabulary: standard input twice' '2 tandem vocabulary: standard input can be one file only; name the others' \
+    "$("$tandem" vocabulary --source - --target - -o three 2>err <text; echo "$?" "$(cat err)")"
 fails 1 'tandem vocabulary: nofile: cannot open: No such file or directory' "$tandem" vocabulary --source nofile -o three
 
 # average: of one model itself; of two, what lies between
@@ -36,6 +42,11 @@ cp "$source"/tests/golden/tiny-marian/model.safetensors other/
 check 'average of unlike models: exit code' 1 $?
 check 'average of unlike models: nothing written' no "$([ -e mixed/model.safetensors ] && echo yes || echo no)"
 fails 2 'tandem average: directories to average and an --output DIR are wanted' "$tandem" average model
+
+# convert says when a directory holds something else than expected
+fails 1 'tandem convert: model: holds no model.bin, which is where a CTranslate2 model is' "$tandem" convert model none --from ct2
+"$tandem" convert model whole --from safetensors
+check 'convert: the form expected' "$(cksum <model/config.json)" "$(cksum <whole/config.json)"
 
 # convert to int8: the file gives what rounding while loading gives, and is not rounded twice
 "$tandem" convert model small --precision int8
