@@ -1,6 +1,6 @@
-/* tokenizer.json, the one file of the tokenizers library: added tokens cut out of the text, then a normalizer, a pre-tokenizer, a subword
- * model, special tokens around; and a decoder for the way back. BERT's vocab.txt is read as such a file that says what BERT does. */
-#include "text/tokenizer_kind.h"
+/* tokenizer.json, the one file of the tokenizers library: added tokens cut out of the text, then a normalizer, a
+ * pre-tokenizer, a subword model, special tokens around; and a decoder for the way back. */
+#include "text/tokenizer_json.h"
 
 #include "base/utf8.h"
 #include "io/json.h"
@@ -33,7 +33,7 @@ typedef struct json_state {
     bool has_decoder, cleans;
 } json_state;
 
-static void free_state(void *pointer)
+void td_tokenizer_json_free(void *pointer)
 {
     json_state *state = pointer;
     if (!state)
@@ -53,7 +53,8 @@ static void free_state(void *pointer)
 /* ---- reading ---- */
 
 /* A token that is found in normalized text is looked for, and written, as the normalizer leaves it. */
-static td_status spell_added(const json_state *state, bool normalized, const char *content, td_strings *ret_text, td_error *error)
+static td_status spell_added(const json_state *state, bool normalized, const char *content, td_strings *ret_text,
+                             td_error *error)
 {
     td_strings_add(ret_text, content, strlen(content), true);
     if (!td_strings_ok(ret_text))
@@ -61,14 +62,16 @@ static td_status spell_added(const json_state *state, bool normalized, const cha
     return normalized ? td_step_apply(&state->normalizer, ret_text, error) : TD_OK;
 }
 
-static td_status put_added(td_tokenizer *tokenizer, bool normalized, added_token token, const char *content, td_error *error)
+static td_status put_added(td_tokenizer *tokenizer, bool normalized, added_token token, const char *content,
+                           td_error *error)
 {
     json_state *state = tokenizer->state;
     added_set *set = &state->sets[normalized];
     td_strings text = {0};
     td_status status = spell_added(state, normalized, content, &text, error);
     if (status == TD_OK && text.items[0].length)
-        status = td_vocabulary_set(&tokenizer->vocabulary, td_strings_at(&text, 0), text.items[0].length, token.id, error);
+        status =
+            td_vocabulary_set(&tokenizer->vocabulary, td_strings_at(&text, 0), text.items[0].length, token.id, error);
     if (status == TD_OK && text.items[0].length) {
         added_token *tokens = td_resize_array(set->tokens, set->count + 1, sizeof *tokens);
         set->tokens = tokens ? tokens : set->tokens;
@@ -101,12 +104,15 @@ static td_status read_added(td_tokenizer *tokenizer, const json_t *list, const c
         TD_TRY(td_json_get_bool(item, file, "lstrip", false, &token.strip_left, error));
         TD_TRY(td_json_get_bool(item, file, "rstrip", false, &token.strip_right, error));
         if (!content || id < 0 || (size_t)id >= TD_VOCABULARY_LIMIT)
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"added_tokens\" %zu must have a \"content\" and an \"id\" from 0 to %zu", file, i, TD_VOCABULARY_LIMIT - 1);
+            return td_fail(error, TD_ERROR_FORMAT,
+                           "%s: \"added_tokens\" %zu must have a \"content\" and an \"id\" from 0 to %zu", file, i,
+                           TD_VOCABULARY_LIMIT - 1);
         token.id = (int32_t)id;
         TD_TRY(td_vocabulary_set(&tokenizer->vocabulary, content, strlen(content), token.id, error));
         TD_TRY(put_added(tokenizer, normalized, token, content, error));
         if (special)
-            TD_TRY(td_tokenizer_add_special(tokenizer, "", token.id, false, false, true, error)); /* hidden; found by us */
+            TD_TRY(
+                td_tokenizer_add_special(tokenizer, "", token.id, false, false, true, error)); /* hidden; found by us */
     }
     return TD_OK;
 }
@@ -134,7 +140,8 @@ static void index_added(added_set *set)
 static td_status append_id(td_tokenizer *tokenizer, bool after, json_int_t id, const char *file, td_error *error)
 {
     if (id < 0 || id >= (json_int_t)TD_VOCABULARY_LIMIT)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"post_processor\": a special token must have an id from 0 to %zu", file, TD_VOCABULARY_LIMIT - 1);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"post_processor\": a special token must have an id from 0 to %zu",
+                       file, TD_VOCABULARY_LIMIT - 1);
     for (int side = 0; side < 2; side++) {
         td_ids *list = after ? &tokenizer->suffix[side] : &tokenizer->prefix[side];
         td_ids_append(list, (int32_t)id);
@@ -158,11 +165,17 @@ static td_status read_template(td_tokenizer *tokenizer, const json_t *object, co
             continue;
         }
         if (!name || !json_array_size(ids))
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"post_processor\": \"single\" %zu must be one text or a token of \"special_tokens\"", file, i);
+            return td_fail(error, TD_ERROR_FORMAT,
+                           "%s: \"post_processor\": \"single\" %zu must be one text or a token of \"special_tokens\"",
+                           file, i);
         for (size_t k = 0; k < json_array_size(ids); k++)
-            TD_TRY(append_id(tokenizer, after, json_is_integer(json_array_get(ids, k)) ? json_integer_value(json_array_get(ids, k)) : -1, file, error));
+            TD_TRY(append_id(tokenizer, after,
+                             json_is_integer(json_array_get(ids, k)) ? json_integer_value(json_array_get(ids, k)) : -1,
+                             file, error));
     }
-    return after ? TD_OK : td_fail(error, TD_ERROR_FORMAT, "%s: \"post_processor\": \"single\" must be an array with a place for the text", file);
+    return after ? TD_OK
+                 : td_fail(error, TD_ERROR_FORMAT,
+                           "%s: \"post_processor\": \"single\" must be an array with a place for the text", file);
 }
 
 static td_status read_pair(td_tokenizer *tokenizer, const json_t *object, const char *file, td_error *error)
@@ -175,7 +188,8 @@ static td_status read_pair(td_tokenizer *tokenizer, const json_t *object, const 
     return TD_OK;
 }
 
-static td_status read_post_processor(td_tokenizer *tokenizer, const json_t *object, const char *file, int depth, td_error *error)
+static td_status read_post_processor(td_tokenizer *tokenizer, const json_t *object, const char *file, int depth,
+                                     td_error *error)
 {
     enum { DEEPEST = 8 };
     if (!object || json_is_null(object))
@@ -189,7 +203,8 @@ static td_status read_post_processor(td_tokenizer *tokenizer, const json_t *obje
     if (type && strcmp(type, "ByteLevel") == 0)
         return TD_OK; /* moves offsets only */
     if (!type || strcmp(type, "Sequence") != 0 || !json_is_array(list) || depth == DEEPEST)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"post_processor\": type \"%s\" is not supported", file, type ? type : "");
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"post_processor\": type \"%s\" is not supported", file,
+                       type ? type : "");
     for (size_t i = 0; i < json_array_size(list); i++)
         TD_TRY(read_post_processor(tokenizer, json_array_get(list, i), file, depth + 1, error));
     return TD_OK;
@@ -232,14 +247,16 @@ static td_status declare_listed(td_tokenizer *tokenizer, const char *directory, 
     for (size_t i = 0; status == TD_OK && i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
         int32_t id;
-        status = declare(tokenizer, json_string_value(json_is_object(item) ? json_object_get(item, "content") : item), &id, error);
+        status = declare(tokenizer, json_string_value(json_is_object(item) ? json_object_get(item, "content") : item),
+                         &id, error);
     }
     json_decref(root);
     td_release(path);
     return status;
 }
 
-static td_status name_special(td_tokenizer *tokenizer, const char *directory, const char *name, int32_t *ret_id, td_error *error)
+static td_status name_special(td_tokenizer *tokenizer, const char *directory, const char *name, int32_t *ret_id,
+                              td_error *error)
 {
     char *text = NULL;
     TD_TRY(td_tokenizer_special_text(directory, name, &text, error));
@@ -277,13 +294,16 @@ static td_status read_clean_up(json_state *state, const char *directory, td_erro
     return status;
 }
 
-static td_status open_root(td_tokenizer *tokenizer, const char *directory, const json_t *root, const char *file, td_error *error)
+td_status td_tokenizer_json_open_root(td_tokenizer *tokenizer, const char *directory, const json_t *root,
+                                      const char *file, td_error *error)
 {
     json_state *state = tokenizer->state = td_allocate_array(1, sizeof *state);
     if (!state)
         return td_fail_memory(error, sizeof *state);
-    TD_TRY(td_step_read(TD_NORMALIZER, json_object_get(root, "normalizer"), file, "normalizer", &state->normalizer, error));
-    TD_TRY(td_step_read(TD_PRE_TOKENIZER, json_object_get(root, "pre_tokenizer"), file, "pre_tokenizer", &state->pre_tokenizer, error));
+    TD_TRY(td_step_read(TD_NORMALIZER, json_object_get(root, "normalizer"), file, "normalizer", &state->normalizer,
+                        error));
+    TD_TRY(td_step_read(TD_PRE_TOKENIZER, json_object_get(root, "pre_tokenizer"), file, "pre_tokenizer",
+                        &state->pre_tokenizer, error));
     TD_TRY(td_step_read(TD_DECODER, json_object_get(root, "decoder"), file, "decoder", &state->decoder, error));
     state->has_decoder = json_is_object(json_object_get(root, "decoder"));
     TD_TRY(td_subword_read(json_object_get(root, "model"), file, &state->model, error));
@@ -303,18 +323,18 @@ static td_status open_root(td_tokenizer *tokenizer, const char *directory, const
     return TD_OK;
 }
 
-static bool recognize(const char *directory)
+bool td_tokenizer_json_recognize(const char *directory)
 {
     return td_directory_holds(directory, "tokenizer.json");
 }
 
-static td_status open(td_tokenizer *tokenizer, const char *directory, td_error *error)
+td_status td_tokenizer_json_open(td_tokenizer *tokenizer, const char *directory, td_error *error)
 {
     char *path = td_path_join(directory, "tokenizer.json");
     json_t *root = NULL;
     td_status status = path ? td_json_load_file(path, &root, error) : td_fail_memory(error, strlen(directory));
     if (status == TD_OK)
-        status = open_root(tokenizer, directory, root, path, error);
+        status = td_tokenizer_json_open_root(tokenizer, directory, root, path, error);
     json_decref(root);
     td_release(path);
     return status;
@@ -346,7 +366,8 @@ static bool starts_with_word(const char *text, size_t length)
 static size_t skip_spaces(const char *text, size_t length, size_t at)
 {
     uint32_t code;
-    for (size_t used; at < length && (used = td_utf8_decode(text + at, length - at, &code)) && td_unicode_is_space(code);)
+    for (size_t used;
+         at < length && (used = td_utf8_decode(text + at, length - at, &code)) && td_unicode_is_space(code);)
         at += used;
     return at;
 }
@@ -377,7 +398,8 @@ static const added_token *match_added(const added_set *set, const char *text, si
 typedef td_status take_stretch(encoding *e, const char *text, size_t length, bool first, td_error *error);
 
 /* Cuts the text at the set's tokens; `take` gets what is between them. */
-static td_status cut(encoding *e, const added_set *set, const char *text, size_t length, bool first, take_stretch *take, td_error *error)
+static td_status cut(encoding *e, const added_set *set, const char *text, size_t length, bool first, take_stretch *take,
+                     td_error *error)
 {
     size_t begin = 0;
     for (size_t at = 0; at < length;) {
@@ -406,9 +428,11 @@ static td_status encode_plain(encoding *e, const char *text, size_t length, bool
 {
     td_strings words = {0};
     td_strings_add(&words, text, length, first);
-    td_status status = td_strings_ok(&words) ? td_step_apply(&e->state->pre_tokenizer, &words, error) : td_fail_memory(error, length);
+    td_status status =
+        td_strings_ok(&words) ? td_step_apply(&e->state->pre_tokenizer, &words, error) : td_fail_memory(error, length);
     for (size_t i = 0; status == TD_OK && i < words.count; i++)
-        status = td_subword_encode(&e->state->model, td_strings_at(&words, i), words.items[i].length, e->sampling->dropout, e->sampling->random, e->ids, error);
+        status = td_subword_encode(&e->state->model, td_strings_at(&words, i), words.items[i].length,
+                                   e->sampling->dropout, e->sampling->random, e->ids, error);
     td_strings_free(&words);
     return status;
 }
@@ -417,15 +441,17 @@ static td_status encode_raw(encoding *e, const char *text, size_t length, bool f
 {
     td_strings normal = {0};
     td_strings_add(&normal, text, length, first);
-    td_status status = td_strings_ok(&normal) ? td_step_apply(&e->state->normalizer, &normal, error) : td_fail_memory(error, length);
+    td_status status =
+        td_strings_ok(&normal) ? td_step_apply(&e->state->normalizer, &normal, error) : td_fail_memory(error, length);
     if (status == TD_OK)
-        status = cut(e, &e->state->sets[1], td_strings_at(&normal, 0), normal.items[0].length, normal.items[0].first, encode_plain, error);
+        status = cut(e, &e->state->sets[1], td_strings_at(&normal, 0), normal.items[0].length, normal.items[0].first,
+                     encode_plain, error);
     td_strings_free(&normal);
     return status;
 }
 
-static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
-                        td_error *error)
+td_status td_tokenizer_json_encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length,
+                                   bool first, const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     (void)side;
     encoding e = {tokenizer->state, sampling, ids};
@@ -442,7 +468,8 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
 
 /* ---- ids to text ---- */
 
-static td_status decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, td_buffer *text, td_error *error)
+td_status td_tokenizer_json_decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, td_buffer *text,
+                                   td_error *error)
 {
     const json_state *state = tokenizer->state;
     td_strings tokens = {0};
@@ -450,7 +477,8 @@ static td_status decode(const td_tokenizer *tokenizer, const int32_t *ids, size_
         const char *piece = td_tokenizer_piece_here(tokenizer, ids[i]);
         td_strings_add(&tokens, piece, strlen(piece), i == 0);
     }
-    td_status status = td_strings_ok(&tokens) ? td_step_apply(&state->decoder, &tokens, error) : td_fail_memory(error, count);
+    td_status status =
+        td_strings_ok(&tokens) ? td_step_apply(&state->decoder, &tokens, error) : td_fail_memory(error, count);
     size_t start = text->length;
     for (size_t i = 0; status == TD_OK && i < tokens.count; i++) {
         td_buffer_append(text, " ", !state->has_decoder && i > 0);
@@ -465,251 +493,9 @@ static td_status decode(const td_tokenizer *tokenizer, const int32_t *ids, size_
 const td_tokenizer_kind td_tokenizer_json = {
     .name = "tokenizer.json",
     .files = "tokenizer.json",
-    .recognize = recognize,
-    .open = open,
-    .encode = encode,
-    .decode = decode,
-    .free_state = free_state,
-};
-
-/* ---- the same file with languages ---- */
-
-/* "de_DE", "deu_Latn" */
-static bool is_language(const char *piece)
-{
-    size_t letters = strspn(piece, "abcdefghijklmnopqrstuvwxyz");
-    return (letters == 2 || letters == 3) && piece[letters] == '_' && piece[letters + 1] >= 'A' && piece[letters + 1] <= 'Z';
-}
-
-static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, td_error *error)
-{
-    TD_TRY(open(tokenizer, directory, error));
-    if (tokenizer->eos < 0)
-        tokenizer->eos = td_tokenizer_id(tokenizer, "</s>");
-    if (tokenizer->eos < 0)
-        return td_fail(error, TD_ERROR_FORMAT, "%s/tokenizer.json: there must be a token \"</s>\"", directory);
-    for (int32_t id = 0; (size_t)id < tokenizer->vocabulary.size; id++) {
-        const char *piece = td_vocabulary_piece(&tokenizer->vocabulary, id);
-        if (!piece || !td_tokenizer_is_special(tokenizer, id) || !is_language(piece))
-            continue;
-        if (tokenizer->language_end != id)
-            tokenizer->language_begin = id;
-        tokenizer->language_end = id + 1;
-    }
-    char *source = NULL, *target = NULL;
-    td_status status = td_tokenizer_setting(directory, "src_lang", &source, error);
-    if (status == TD_OK)
-        status = td_tokenizer_setting(directory, "tgt_lang", &target, error);
-    if (status == TD_OK)
-        status = tokenizer->kind->set_languages(tokenizer, source, target, error);
-    td_release(source);
-    td_release(target);
-    return status;
-}
-
-static bool recognize_mbart(const char *directory)
-{
-    return recognize(directory) && td_directory_is(directory, "MBartTokenizer", "mbart");
-}
-
-static bool recognize_nllb(const char *directory)
-{
-    return recognize(directory) && td_directory_is(directory, "NllbTokenizer MBart50Tokenizer", "");
-}
-
-const td_tokenizer_kind td_tokenizer_json_mbart = {
-    .name = "mbart",
-    .files = "tokenizer.json",
-    .recognize = recognize_mbart,
-    .open = open_multilingual,
-    .encode = encode,
-    .decode = decode,
-    .set_languages = td_languages_after,
-    .free_state = free_state,
-    .language_use = TD_LANGUAGE_STARTS,
-};
-
-const td_tokenizer_kind td_tokenizer_json_nllb = {
-    .name = "nllb",
-    .files = "tokenizer.json",
-    .recognize = recognize_nllb,
-    .open = open_multilingual,
-    .encode = encode,
-    .decode = decode,
-    .set_languages = td_languages_before,
-    .free_state = free_state,
-    .language_use = TD_LANGUAGE_FORCED_FIRST,
-};
-
-/* ---- the same file with prompts and ends of labels ---- */
-
-static td_status put(td_ids *list, int32_t id, td_error *error)
-{
-    if (id >= 0)
-        td_ids_append(list, id);
-    return td_ids_ok(list) ? TD_OK : td_fail_memory(error, sizeof id);
-}
-
-static td_status end_by(td_tokenizer *tokenizer, const char *directory, const char *token, td_error *error)
-{
-    if (tokenizer->eos < 0)
-        tokenizer->eos = td_tokenizer_id(tokenizer, token);
-    if (tokenizer->eos < 0)
-        return td_fail(error, TD_ERROR_FORMAT, "%s/tokenizer.json: there must be a token \"%s\"", directory, token);
-    tokenizer->bos = tokenizer->pad = tokenizer->eos;
-    return TD_OK;
-}
-
-static bool recognize_whisper(const char *directory)
-{
-    return recognize(directory) && td_directory_is(directory, "WhisperTokenizer", "whisper");
-}
-
-/* The prompt without language and task, which speech models set; time stamps (<|0.00|>) are hidden with the special tokens. */
-static td_status open_whisper(td_tokenizer *tokenizer, const char *directory, td_error *error)
-{
-    TD_TRY(open(tokenizer, directory, error));
-    TD_TRY(end_by(tokenizer, directory, "<|endoftext|>", error));
-    for (int32_t id = 0; (size_t)id < td_tokenizer_size(tokenizer); id++) {
-        const char *piece = td_tokenizer_piece(tokenizer, id);
-        size_t length = piece ? strlen(piece) : 0;
-        if (length > 4 && strncmp(piece, "<|", 2) == 0 && strcmp(piece + length - 2, "|>") == 0)
-            TD_TRY(td_tokenizer_add_special(tokenizer, "", id, false, false, true, error));
-    }
-    for (int side = 0; side < 2; side++) {
-        td_ids_clear(&tokenizer->prefix[side]);
-        td_ids_clear(&tokenizer->suffix[side]);
-        TD_TRY(put(&tokenizer->prefix[side], td_tokenizer_id(tokenizer, "<|startoftranscript|>"), error));
-        TD_TRY(put(&tokenizer->prefix[side], td_tokenizer_id(tokenizer, "<|notimestamps|>"), error));
-        TD_TRY(put(&tokenizer->suffix[side], tokenizer->eos, error));
-    }
-    return TD_OK;
-}
-
-static bool recognize_gpt2(const char *directory)
-{
-    return recognize(directory) && td_directory_is(directory, "GPT2Tokenizer", "gpt2 vision-encoder-decoder");
-}
-
-/* GPT-2 puts nothing around a text; a caption that a model learns ends. */
-static td_status open_gpt2(td_tokenizer *tokenizer, const char *directory, td_error *error)
-{
-    TD_TRY(open(tokenizer, directory, error));
-    if (tokenizer->suffix[TD_TARGET].length)
-        return TD_OK;
-    TD_TRY(end_by(tokenizer, directory, "<|endoftext|>", error));
-    return put(&tokenizer->suffix[TD_TARGET], tokenizer->eos, error);
-}
-
-const td_tokenizer_kind td_tokenizer_json_whisper = {
-    .name = "whisper",
-    .files = "tokenizer.json",
-    .recognize = recognize_whisper,
-    .open = open_whisper,
-    .encode = encode,
-    .decode = decode,
-    .free_state = free_state,
-};
-
-const td_tokenizer_kind td_tokenizer_json_gpt2 = {
-    .name = "gpt2",
-    .files = "tokenizer.json",
-    .recognize = recognize_gpt2,
-    .open = open_gpt2,
-    .encode = encode,
-    .decode = decode,
-    .free_state = free_state,
-};
-
-/* ---- BERT's vocab.txt ---- */
-
-static bool recognize_bert(const char *directory)
-{
-    return td_directory_holds(directory, "vocab.txt") && td_directory_is(directory, "BertTokenizer ElectraTokenizer DistilBertTokenizer", "bert encoder-decoder blip");
-}
-
-/* A token a line, numbered from 0. New reference. */
-static td_status read_lines(const char *path, json_t **ret_vocabulary, td_error *error)
-{
-    td_buffer text = TD_BUFFER_INIT;
-    td_status status = td_file_read(path, TD_JSON_LIMIT, &text, error);
-    json_t *vocabulary = json_object();
-    json_int_t id = 0;
-    bool good = vocabulary != NULL;
-    for (const char *at = td_buffer_text(&text); status == TD_OK && good && *at; id++) {
-        size_t length = strcspn(at, "\n"), used = length && at[length - 1] == '\r' ? length - 1 : length;
-        char *line = td_copy_bytes(at, used);
-        good = line != NULL;
-        if (good && json_object_set_new(vocabulary, line, json_integer(id)) != 0)
-            status = td_fail(error, TD_ERROR_FORMAT, "%s:%lld: a token must be UTF-8", path, id + 1);
-        td_release(line);
-        at += length + (at[length] == '\n');
-    }
-    td_buffer_free(&text);
-    if (status == TD_OK && !good)
-        status = td_fail_memory(error, 0);
-    if (status == TD_OK)
-        *ret_vocabulary = vocabulary;
-    else
-        json_decref(vocabulary);
-    return status;
-}
-
-/* The tokenizer.json that transformers would make of the vocabulary and tokenizer_config.json. New reference, or NULL without memory. */
-static json_t *make_root(json_t *vocabulary, const json_t *config)
-{
-    static const char *const specials[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
-    const json_t *accents = json_object_get(config, "strip_accents"), *lower = json_object_get(config, "do_lower_case");
-    const json_t *chinese = json_object_get(config, "tokenize_chinese_chars");
-    json_t *added = json_array(), *cls = json_object_get(vocabulary, "[CLS]"), *sep = json_object_get(vocabulary, "[SEP]");
-    for (size_t i = 0; i < sizeof specials / sizeof *specials; i++)
-        if (json_object_get(vocabulary, specials[i]))
-            json_array_append_new(added, json_pack("{sOsssbsb}", "id", json_object_get(vocabulary, specials[i]), "content", specials[i], "special", 1,
-                                                   "normalized", 0));
-    json_t *normalizer = json_pack("{sssbsbsb}", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars", !json_is_false(chinese), "lowercase",
-                                   !json_is_false(lower));
-    if (json_is_boolean(accents))
-        json_object_set(normalizer, "strip_accents", (json_t *)(uintptr_t)accents);
-    json_t *around = json_pack("{sss[sO]s[sO]}", "type", "BertProcessing", "sep", "[SEP]", sep, "cls", "[CLS]", cls);
-    return json_pack("{sosos{ss}s{ssssss sO}s{ss}so}", "added_tokens", added, "normalizer", normalizer, "pre_tokenizer", "type", "BertPreTokenizer", "model",
-                     "type", "WordPiece", "unk_token", "[UNK]", "continuing_subword_prefix", "##", "vocab", vocabulary, "decoder", "type", "WordPiece",
-                     "post_processor", around);
-}
-
-static td_status open_bert(td_tokenizer *tokenizer, const char *directory, td_error *error)
-{
-    char *path = td_path_join(directory, "vocab.txt"), *config_path = td_path_join(directory, "tokenizer_config.json");
-    json_t *vocabulary = NULL, *config = NULL, *root = NULL;
-    td_status status = path && config_path ? read_lines(path, &vocabulary, error) : td_fail_memory(error, strlen(directory));
-    if (status == TD_OK && td_file_exists(config_path))
-        status = td_json_load_file(config_path, &config, error);
-    static const char *const wanted[] = {"[UNK]", "[CLS]", "[SEP]"};
-    for (size_t i = 0; status == TD_OK && i < sizeof wanted / sizeof *wanted; i++)
-        if (!json_object_get(vocabulary, wanted[i]))
-            status = td_fail(error, TD_ERROR_FORMAT, "%s: there must be a token %s", path, wanted[i]);
-    if (status == TD_OK && !(root = make_root(vocabulary, config)))
-        status = td_fail_memory(error, 0);
-    if (status == TD_OK)
-        status = open_root(tokenizer, directory, root, path, error);
-    if (status == TD_OK) {
-        tokenizer->bos = tokenizer->bos >= 0 ? tokenizer->bos : td_tokenizer_id(tokenizer, "[CLS]");
-        tokenizer->eos = tokenizer->eos >= 0 ? tokenizer->eos : td_tokenizer_id(tokenizer, "[SEP]");
-        tokenizer->pad = tokenizer->pad >= 0 ? tokenizer->pad : td_tokenizer_id(tokenizer, "[PAD]");
-    }
-    json_decref(root);
-    json_decref(vocabulary);
-    json_decref(config);
-    td_release(path);
-    td_release(config_path);
-    return status;
-}
-
-const td_tokenizer_kind td_tokenizer_bert = {
-    .name = "bert",
-    .files = "vocab.txt",
-    .recognize = recognize_bert,
-    .open = open_bert,
-    .encode = encode,
-    .decode = decode,
-    .free_state = free_state,
+    .recognize = td_tokenizer_json_recognize,
+    .open = td_tokenizer_json_open,
+    .encode = td_tokenizer_json_encode,
+    .decode = td_tokenizer_json_decode,
+    .free_state = td_tokenizer_json_free,
 };

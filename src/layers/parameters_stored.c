@@ -1,0 +1,353 @@
+/* Weights in files: found under their names, read, packed while they are read, and written. */
+#include "layers/parameters.h"
+
+#include "base/buffer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a file calls the tensor that holds the weight. */
+static const char *stored_name(const td_parameter_entry *entry)
+{
+    return entry->whole ? entry->whole : entry->parameter.name;
+}
+
+static bool is_stored_as_declared(const td_parameter_entry *entry)
+{
+    return !entry->transposed && !entry->whole;
+}
+
+/* As a file has it: [4], of which the parameter's rank counts. */
+static void stored_shape(const td_parameter_entry *entry, size_t *shape)
+{
+    memcpy(shape, entry->parameter.shape, sizeof entry->parameter.shape);
+    if (entry->whole)
+        shape[0] = entry->whole_rows;
+    if (entry->transposed && entry->parameter.rank == 2) {
+        size_t rows = shape[0];
+        shape[0] = shape[1];
+        shape[1] = rows;
+    }
+}
+
+static const td_stored_tensor *find_stored(const td_parameter_entry *entry, const td_safetensors *file)
+{
+    const char *name = stored_name(entry);
+    const td_stored_tensor *stored = td_safetensors_find(file, name);
+    for (size_t i = 0; !stored && entry->aliases && entry->aliases[i]; i++)
+        stored = td_safetensors_find(file, entry->aliases[i]);
+    if (!stored && strncmp(name, "model.", 6) == 0) /* saved from the bare model class */
+        stored = td_safetensors_find(file, name + 6);
+    return stored;
+}
+
+static void describe_shape(td_buffer *text, const size_t *shape, size_t rank)
+{
+    td_buffer_text_append(text, "[");
+    for (size_t i = 0; i < rank; i++)
+        td_buffer_format(text, "%s%zu", i ? ", " : "", shape[i]);
+    td_buffer_text_append(text, "]");
+}
+
+static td_status fail_shape(const td_parameter_entry *entry, const td_stored_tensor *stored, const size_t *shape,
+                            td_error *error)
+{
+    td_buffer text = TD_BUFFER_INIT;
+    describe_shape(&text, stored->shape, stored->rank);
+    td_buffer_text_append(&text, ", expected ");
+    describe_shape(&text, shape, entry->parameter.rank);
+    td_status status =
+        td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" has shape %s", stored_name(entry), td_buffer_text(&text));
+    td_buffer_free(&text);
+    return status;
+}
+
+/* The tensor of a weight and, when it holds integers, the scale of each of its rows; *ret_stored is NULL when it may be
+ * absent. */
+static td_status find_checked(const td_parameter_entry *entry, const td_safetensors *file,
+                              const td_stored_tensor **ret_stored, const td_stored_tensor **ret_scales, td_error *error)
+{
+    const td_parameter *parameter = &entry->parameter;
+    const td_stored_tensor *stored = find_stored(entry, file), *scales = NULL;
+    size_t shape[4];
+    stored_shape(entry, shape);
+    if (!stored && !entry->optional)
+        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" is missing", stored_name(entry));
+    bool same = !stored || stored->rank == parameter->rank;
+    for (size_t i = 0; stored && same && i < parameter->rank; i++)
+        same = stored->shape[i] == shape[i];
+    if (!same)
+        return fail_shape(entry, stored, shape, error);
+    if (stored && stored->dtype == TD_I8 && !is_stored_as_declared(entry))
+        return td_fail(error, TD_ERROR_UNSUPPORTED,
+                       "tensor \"%s\" holds int8, which is not supported for joined or transposed weights",
+                       stored->name);
+    if (stored && stored->dtype == TD_I8) {
+        char name[512];
+        snprintf(name, sizeof name, "%s_scale", stored->name);
+        scales = td_safetensors_find(file, name);
+        if (!scales || scales->rank != 1 || scales->shape[0] != stored->shape[0] || stored->rank != 2)
+            return td_fail(error, TD_ERROR_FORMAT,
+                           "tensor \"%s\" holds int8: it must be a matrix, and \"%s\" a scale for each row",
+                           stored->name, name);
+    }
+    *ret_stored = stored;
+    *ret_scales = scales;
+    return TD_OK;
+}
+
+/* Rows first .. first + count of a stored matrix as if they were stored alone. */
+static td_stored_tensor rows_of(const td_stored_tensor *stored, size_t first, size_t count)
+{
+    td_stored_tensor part = *stored;
+    size_t row = stored->shape[0] ? stored->bytes / stored->shape[0] : 0;
+    part.data = (const char *)stored->data + first * row;
+    part.bytes = count * row;
+    part.shape[0] = count;
+    return part;
+}
+
+static td_status read_real(const td_stored_tensor *stored, td_real *data, size_t count, td_error *error)
+{
+#ifdef TD_DOUBLE
+    return td_safetensors_read_double(stored, data, count, error);
+#else
+    return td_safetensors_read_float(stored, data, count, error);
+#endif
+}
+
+static td_status read_int8(const td_stored_tensor *stored, const td_stored_tensor *scales, td_real *data,
+                           td_error *error)
+{
+    const int8_t *values = stored->data;
+    for (size_t row = 0; row < stored->shape[0]; row++) {
+        td_stored_tensor one = rows_of(scales, row, 1);
+        td_real scale;
+        TD_TRY(read_real(&one, &scale, 1, error));
+        for (size_t i = 0; i < stored->shape[1]; i++)
+            *data++ = (td_real)*values++ * scale;
+    }
+    return TD_OK;
+}
+
+/* The weight's elements between their place and their place in the file's tensor. */
+static void move_part(const td_parameter_entry *entry, td_real *own, td_real *whole, bool to_whole)
+{
+    const td_parameter *parameter = &entry->parameter;
+    bool vector = parameter->rank == 1;
+    size_t rows = vector ? parameter->columns : parameter->rows, columns = vector ? 1 : parameter->columns;
+    size_t total = entry->whole ? entry->whole_rows : rows;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t column = 0; column < columns; column++) {
+            size_t at = entry->first_row + row;
+            td_real *mine = own + row * columns + column,
+                    *theirs = whole + (entry->transposed ? column * total + at : at * columns + column);
+            if (to_whole)
+                *theirs = *mine;
+            else
+                *mine = *theirs;
+        }
+}
+
+/* The weight as if the file held it as declared; its data is to be released. */
+static td_status extract(const td_parameter_entry *entry, const td_stored_tensor *stored, td_stored_tensor *ret_own,
+                         td_error *error)
+{
+    const td_parameter *parameter = &entry->parameter;
+    size_t count = td_stored_count(stored), own_count = parameter->rows * parameter->columns;
+    td_real *whole = td_allocate_array(count, sizeof *whole), *own = td_allocate_array(own_count, sizeof *own);
+    td_status status =
+        whole && own ? read_real(stored, whole, count, error) : td_fail_memory(error, count * sizeof *whole);
+    if (status == TD_OK) {
+        move_part(entry, own, whole, false);
+        *ret_own = *stored;
+        memcpy(ret_own->shape, parameter->shape, sizeof ret_own->shape);
+        ret_own->dtype = sizeof(td_real) == 8 ? TD_F64 : TD_F32;
+        ret_own->data = own;
+        ret_own->bytes = own_count * sizeof *own;
+    } else {
+        td_release(own);
+    }
+    td_release(whole);
+    return status;
+}
+
+static td_status load_one(td_parameter_entry *entry, const td_safetensors *file, td_error *error)
+{
+    td_parameter *parameter = &entry->parameter;
+    const td_stored_tensor *stored, *scales;
+    TD_TRY(find_checked(entry, file, &stored, &scales, error));
+    if (!stored)
+        return TD_OK;
+    if (!is_stored_as_declared(entry)) {
+        td_stored_tensor own;
+        TD_TRY(extract(entry, stored, &own, error));
+        memcpy(parameter->data, own.data, own.bytes);
+        td_release((void *)(uintptr_t)own.data);
+    } else if (scales) {
+        TD_TRY(read_int8(stored, scales, parameter->data, error));
+    } else {
+        TD_TRY(read_real(stored, parameter->data, parameter->rows * parameter->columns, error));
+    }
+    td_safetensors_forget(file, stored->data, stored->bytes);
+    return TD_OK;
+}
+
+/* A panel at a time, so that nothing is held twice. */
+static td_status pack_panel(td_packed *packed, const td_stored_tensor *stored, const td_stored_tensor *scales,
+                            size_t first, float *values, td_error *error)
+{
+    size_t count = packed->outputs - first < TD_PANEL ? packed->outputs - first : TD_PANEL;
+    float panel_scales[TD_PANEL];
+    td_stored_tensor part = rows_of(stored, first, count), part_scales;
+    if (scales) {
+        part_scales = rows_of(scales, first, count);
+        TD_TRY(td_safetensors_read_float(&part_scales, panel_scales, count, error));
+    }
+    if (scales && packed->precision == TD_INT8) {
+        td_packed_fill_int8(packed, first, count, part.data, panel_scales);
+        return TD_OK;
+    }
+    if (!scales)
+        TD_TRY(td_safetensors_read_float(&part, values, count * packed->inputs, error));
+    for (size_t row = 0; scales && row < count; row++)
+        for (size_t i = 0; i < packed->inputs; i++)
+            values[row * packed->inputs + i] =
+                (float)((const int8_t *)part.data)[row * packed->inputs + i] * panel_scales[row];
+    td_packed_fill(packed, first, count, values);
+    return TD_OK;
+}
+
+/* The pages of the file up to the end of a panel, so that a large weight is never held as it was stored. */
+static void forget_panel(const td_safetensors *file, const td_stored_tensor *stored, size_t first)
+{
+    size_t left = stored->shape[0] - first;
+    td_stored_tensor part = rows_of(stored, first, left < TD_PANEL ? left : TD_PANEL);
+    td_safetensors_forget(file, part.data, part.bytes);
+}
+
+static td_status load_packed(td_parameter_entry *entry, const td_safetensors *file, td_precision precision,
+                             td_error *error)
+{
+    td_parameter *parameter = &entry->parameter;
+    const td_stored_tensor *stored, *scales;
+    td_stored_tensor own = {0};
+    size_t count;
+    TD_TRY(find_checked(entry, file, &stored, &scales, error));
+    if (!stored)
+        return TD_OK;
+    if (td_multiply_overflows(parameter->columns, TD_PANEL, &count))
+        return td_fail_memory(error, SIZE_MAX);
+    float *values = td_resize_array(NULL, count, sizeof *values);
+    if (!values)
+        return td_fail_memory(error, count * sizeof *values);
+    td_packed_free(parameter->packed);
+    parameter->packed = NULL;
+    td_status status = is_stored_as_declared(entry) ? TD_OK : extract(entry, stored, &own, error);
+    if (own.data) {
+        td_safetensors_forget(file, stored->data, stored->bytes);
+        stored = &own;
+    }
+    if (status == TD_OK)
+        status = td_packed_new(precision, parameter->rows, parameter->columns, &parameter->packed, error);
+    for (size_t first = 0; status == TD_OK && first < parameter->rows; first += TD_PANEL) {
+        status = pack_panel(parameter->packed, stored, scales, first, values, error);
+        forget_panel(file, stored, first);
+    }
+    td_release((void *)(uintptr_t)own.data);
+    td_release(values);
+    return status;
+}
+
+td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision,
+                                    td_error *error)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        td_parameter_entry *entry = parameters->entries[i];
+        if (entry->product)
+            TD_TRY(load_packed(entry, file, precision, error));
+        else if (!entry->parameter.constant || entry->kept || find_stored(entry, file))
+            TD_TRY(load_one(entry, file, error));
+    }
+    return TD_OK;
+}
+
+bool td_parameters_is_product(const td_parameters *parameters, const char *stored_name)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_parameter_entry *entry = parameters->entries[i];
+        const char *name = entry->parameter.name;
+        bool same =
+            strcmp(name, stored_name) == 0 || (strncmp(name, "model.", 6) == 0 && strcmp(name + 6, stored_name) == 0);
+        for (size_t k = 0; !same && entry->aliases && entry->aliases[k]; k++)
+            same = strcmp(entry->aliases[k], stored_name) == 0;
+        if (same)
+            return entry->product;
+    }
+    return false;
+}
+
+td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        td_parameter_entry *entry = parameters->entries[i];
+        if (!entry->parameter.constant || entry->kept || find_stored(entry, file))
+            TD_TRY(load_one(entry, file, error));
+    }
+    return TD_OK;
+}
+
+/* The file's tensor put together from all weights that are part of it; NULL when memory is out. */
+static td_real *assemble(const td_parameters *parameters, td_real *data, const td_parameter_entry *entry,
+                         const size_t *shape)
+{
+    size_t count = entry->parameter.rank == 2 ? shape[0] * shape[1] : shape[0];
+    td_real *whole = td_allocate_array(count, sizeof *whole);
+    for (size_t i = 0; whole && i < parameters->count; i++) {
+        const td_parameter_entry *part = parameters->entries[i];
+        if (part == entry || (entry->whole && part->whole && strcmp(entry->whole, part->whole) == 0))
+            move_part(part, data + part->parameter.offset, whole, true);
+    }
+    return whole;
+}
+
+static bool was_assembled(const td_stored_tensor *tensors, size_t count, const td_parameter_entry *entry)
+{
+    for (size_t i = 0; entry->whole && i < count; i++)
+        if (strcmp(tensors[i].name, entry->whole) == 0)
+            return true;
+    return false;
+}
+
+td_status td_parameters_save(const td_parameters *parameters, const td_real *data, const char *path, td_error *error)
+{
+    td_stored_tensor *tensors = td_allocate_array(parameters->count, sizeof *tensors);
+    td_real **assembled = td_allocate_array(parameters->count, sizeof *assembled);
+    td_real *from = data ? (td_real *)(uintptr_t)data : parameters->data;
+    size_t count = 0;
+    bool room = tensors && assembled;
+    for (size_t i = 0; room && i < parameters->count; i++) {
+        const td_parameter_entry *entry = parameters->entries[i];
+        const td_parameter *parameter = &entry->parameter;
+        if ((parameter->constant && !entry->kept) || was_assembled(tensors, count, entry))
+            continue;
+        td_stored_tensor *tensor = &tensors[count];
+        *tensor = (td_stored_tensor){.name = stored_name(entry), .dtype = TD_F32, .rank = parameter->rank};
+        stored_shape(entry, tensor->shape);
+        if (!is_stored_as_declared(entry))
+            room = (assembled[count] = assemble(parameters, from, entry, tensor->shape)) != NULL;
+        tensor->data =
+            assembled[count] ? assembled[count] : (parameter->constant ? parameters->data : from) + parameter->offset;
+        tensor->bytes = sizeof(float);
+        for (size_t k = 0; k < tensor->rank; k++)
+            tensor->bytes *= tensor->shape[k];
+        count++;
+    }
+    static const char *const metadata[] = {"format", "pt"};
+    td_status status = room ? td_safetensors_write(path, tensors, count, metadata, 1, error) : td_fail_memory(error, 0);
+    for (size_t i = 0; assembled && i < parameters->count; i++)
+        td_release(assembled[i]);
+    td_release(assembled);
+    td_release(tensors);
+    return status;
+}
