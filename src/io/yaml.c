@@ -50,6 +50,11 @@ static td_status expect_end(yaml_parser_t *parser, const char *name, td_error *e
 td_status td_yaml_parse(const char *text, size_t length, const char *name, yaml_document_t *ret_document,
                         td_error *error)
 {
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
+    if (length >= 3 && memcmp(text, byte_order_mark, 3) == 0) {
+        text += 3;
+        length -= 3;
+    }
     size_t valid = td_utf8_valid_prefix(text, length);
     if (valid != length)
         return fail_at(name, line_of_offset(text, length, valid), "not UTF-8", error);

@@ -3,6 +3,7 @@
 
 #include "training/manifest.h"
 #include "training/pairs.h"
+#include "training/recipe_table.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -69,7 +70,7 @@ static td_status forget_run(const char *output, td_error *error)
     return status == TD_OK ? remove_file(output, "model.safetensors", error) : status;
 }
 
-/* ---- an earlier run's vocabulary ---- */
+/* ---- an earlier run ---- */
 
 /* vocab.json is written last, so its presence says that the vocabulary is whole. */
 static bool has_vocabulary(const char *output)
@@ -80,28 +81,22 @@ static bool has_vocabulary(const char *output)
     return found;
 }
 
-/* The vocabulary's key in which two recipes differ; NULL: none. Paths count only as given or not, for projects are moved. */
-static const char *changed_key(const td_recipe *before, const td_recipe *now)
+/* The key in which two recipes' vocabularies differ; NULL: none. */
+static const char *changed_vocabulary(const td_recipe *before, const td_recipe *now)
 {
     if (!*before->model.from != !*now->model.from)
         return "model.from";
-    if (!*before->data.vocabulary.from != !*now->data.vocabulary.from)
-        return "data.vocabulary.from";
-    if (*now->model.from || *now->data.vocabulary.from)
+    if (*now->model.from)
         return NULL;
-    if (before->data.vocabulary.kind != now->data.vocabulary.kind)
-        return "data.vocabulary.kind";
-    if (before->data.vocabulary.size != now->data.vocabulary.size)
-        return "data.vocabulary.size";
-    if (before->data.vocabulary.shared != now->data.vocabulary.shared)
-        return "data.vocabulary.shared";
-    if (before->data.vocabulary.normalization != now->data.vocabulary.normalization)
-        return "data.vocabulary.normalization";
-    if (before->data.vocabulary.character_coverage != now->data.vocabulary.character_coverage)
-        return "data.vocabulary.character_coverage";
-    if (before->data.vocabulary.byte_fallback != now->data.vocabulary.byte_fallback)
-        return "data.vocabulary.byte_fallback";
-    return before->data.vocabulary.max_sentences != now->data.vocabulary.max_sentences ? "data.vocabulary.max_sentences" : NULL;
+    const char *key = td_recipe_difference(before, now, "data.vocabulary.from");
+    return key || *now->data.vocabulary.from ? key : td_recipe_difference(before, now, "data.vocabulary.");
+}
+
+/* The key in which two recipes' models differ; the shape of one that another model starts is in no recipe. */
+static const char *changed_model(const td_recipe *before, const td_recipe *now)
+{
+    const char *key = td_recipe_difference(before, now, "task");
+    return key || *now->model.from ? key : td_recipe_difference(before, now, "model.");
 }
 
 static bool holds_weights(const char *output)
@@ -120,31 +115,40 @@ static bool holds_weights(const char *output)
 
 static td_status drop_changed_vocabulary(const preparation *work, const td_recipe *before, td_error *error)
 {
-    const char *output = work->recipe->output, *key = changed_key(before, work->recipe);
+    const char *key = changed_vocabulary(before, work->recipe);
     char line[256];
     if (!key)
         return TD_OK;
-    if (holds_weights(output))
-        return td_fail(error, TD_ERROR_ARGUMENT, "%s: the model in %s was begun with another value; --restart begins again with this one", key, output);
     snprintf(line, sizeof line, "%s has changed: the vocabulary is made anew", key);
     say(work, line);
     td_status status = TD_OK;
     for (size_t i = VOCABULARY_FILES; status == TD_OK && i-- > 0;)
-        status = remove_file(output, vocabulary_files[i], error);
+        status = remove_file(work->recipe->output, vocabulary_files[i], error);
     return status;
 }
 
-/* recipe.yaml in the output directory says what the vocabulary there was made from. It is left as it is when that must not change. */
-static td_status check_vocabulary(const preparation *work, const char *recipe_copy, td_error *error)
+/* What weights were begun with must not change; before there are any, only the vocabulary is lost. */
+static td_status compare_recipes(const preparation *work, const td_recipe *before, td_error *error)
+{
+    const char *output = work->recipe->output, *key = changed_vocabulary(before, work->recipe);
+    if (!key)
+        key = changed_model(before, work->recipe);
+    if (key && holds_weights(output))
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: the model in %s was begun with another value; --restart begins again with this one", key, output);
+    return has_vocabulary(output) ? drop_changed_vocabulary(work, before, error) : TD_OK;
+}
+
+/* recipe.yaml in the output directory says what an earlier run was begun with. It is left as it is when that must not change. */
+static td_status check_earlier_run(const preparation *work, const char *recipe_copy, td_error *error)
 {
     td_recipe *before;
     td_error ignored;
-    if (!has_vocabulary(work->recipe->output) || !td_file_exists(recipe_copy))
+    if (!td_file_exists(recipe_copy))
         return TD_OK;
     td_status status = td_recipe_load(recipe_copy, &before, &ignored);
     if (status != TD_OK) /* of another version, or not ours */
         return status == TD_ERROR_MEMORY ? td_fail_memory(error, 0) : TD_OK;
-    status = drop_changed_vocabulary(work, before, error);
+    status = compare_recipes(work, before, error);
     td_recipe_free(before);
     return status;
 }
@@ -447,7 +451,7 @@ td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepar
     if (status == TD_OK && !copy)
         status = td_fail_memory(error, 0);
     if (status == TD_OK)
-        status = check_vocabulary(&work, copy, error);
+        status = check_earlier_run(&work, copy, error);
     if (status == TD_OK)
         status = td_recipe_write(recipe, copy, error);
     td_release(copy);

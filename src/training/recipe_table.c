@@ -232,6 +232,45 @@ const char *td_recipe_nearest_choice(const char *const *choices, const char *tex
     return nearest;
 }
 
+static bool lists_equal(const td_string_list *a, const td_string_list *b)
+{
+    bool equal = a->count == b->count;
+    for (size_t i = 0; equal && i < a->count; i++)
+        equal = strcmp(a->items[i], b->items[i]) == 0;
+    return equal;
+}
+
+static bool values_equal(const td_recipe_key *key, const td_recipe *a, const td_recipe *b)
+{
+    const void *first = td_recipe_field(a, key), *second = td_recipe_field(b, key);
+    switch (key->type) {
+    case TD_RECIPE_INTEGER:
+        return *(const int64_t *)first == *(const int64_t *)second;
+    case TD_RECIPE_REAL:
+        return *(const double *)first == *(const double *)second;
+    case TD_RECIPE_BOOL:
+        return *(const bool *)first == *(const bool *)second;
+    case TD_RECIPE_CHOICE:
+        return *(const int *)first == *(const int *)second;
+    case TD_RECIPE_LIST:
+        return lists_equal(first, second);
+    case TD_RECIPE_STRING:
+        break;
+    }
+    const char *text = *(char *const *)first, *other = *(char *const *)second;
+    return key->path == TD_RECIPE_NO_PATH ? strcmp(text, other) == 0 : !*text == !*other;
+}
+
+const char *td_recipe_difference(const td_recipe *a, const td_recipe *b, const char *prefix)
+{
+    for (size_t row = 0; row < td_recipe_key_count; row++) {
+        const td_recipe_key *key = &td_recipe_keys[row];
+        if (strncmp(key->name, prefix, strlen(prefix)) == 0 && !values_equal(key, a, b))
+            return key->name;
+    }
+    return NULL;
+}
+
 void td_recipe_format_real(double value, char *ret_text, size_t size)
 {
     for (int digits = 1; digits <= 17; digits++) {

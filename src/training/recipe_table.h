@@ -49,6 +49,10 @@ bool td_recipe_is_section(const char *name);
 /* The shortest decimal text that reads back as `value`; call under the C locale. */
 void td_recipe_format_real(double value, char *ret_text, size_t size);
 
+/* The first key that begins with `prefix` and has another value in `b` than in `a`; NULL: none. Paths count only as given or not, for
+ * projects are moved. */
+const char *td_recipe_difference(const td_recipe *a, const td_recipe *b, const char *prefix);
+
 static inline void *td_recipe_field(const td_recipe *recipe, const td_recipe_key *key)
 {
     return (char *)recipe + key->offset;

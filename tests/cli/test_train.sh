@@ -78,6 +78,9 @@ refuse "$directory/bad.a:2: line is not UTF-8 (byte 3)" --set data.train.source=
 refuse "$directory/train.a has 60 lines and $directory/two.b has 2: parallel files need the same number" --set data.train.target=two.b
 refuse "$directory/none: cannot open: No such file or directory" --set data.train.source=none
 refuse "recipe.yaml:3: data.train.source: sound and pictures are listed in .tsv files (name, tab, text) or .jsonl" --set task=caption
+printf '\357\273\277output: marked\r\ndata: 3\r\n' > marked.yaml
+code=0; "$tandem" train marked.yaml 2> messages || code=$?
+[ "$code $(cat messages)" = '1 tandem train: marked.yaml:2: data: is a section; write its keys below it, indented' ] || fail "byte order mark: $(cat messages)"
 code=0; train --set training.learning_rat=1 2> messages || code=$?
 [ $code = 1 ] && grep -q 'learning_rat: unknown key; the nearest is training.learning_rate' messages || fail "unknown key: $(cat messages)"
 
@@ -86,6 +89,9 @@ same=$(cat run/vocab.json)
 code=0; train --set data.vocabulary.kind=bpe 2> messages || code=$?
 [ $code = 1 ] && grep -qx "tandem train: data.vocabulary.kind: the model in $directory/run was begun with another value; --restart begins again with this one" messages ||
     fail "another vocabulary: $(cat messages)"
+configuration=$(cat run/config.json); code=0; train --set model.encoder.width=32 2> messages || code=$?
+[ $code = 1 ] && grep -qx "tandem train: model.encoder.width: the model in $directory/run was begun with another value; --restart begins again with this one" messages &&
+    [ "$configuration" = "$(cat run/config.json)" ] || fail "another model: $(cat messages)"
 [ "$same" = "$(cat run/vocab.json)" ] && grep -q 'kind: "*char' run/recipe.yaml || fail "another vocabulary: the directory has changed"
 rm -rf run/checkpoints run/model.safetensors
 train --set data.vocabulary.kind=word --set training.max_steps=1 2> messages || fail "another vocabulary without a model: $(cat messages)"
