@@ -1,6 +1,8 @@
-/* bfloat16 matrix products: oneDNN's matmul primitives (API 2 and 3), kept in a hash table by shape. */
+/* bfloat16 matrix products: our own in panels where they are ahead, else oneDNN's matmul primitives (API 2 and 3), kept
+ * in a hash table by shape. */
 #include "base/memory.h"
 #include "kernels/gemm.h"
+#include "kernels/panels.h"
 #include "platform/cpu.h"
 
 #include <string.h>
@@ -21,6 +23,12 @@ td_status td_gemm_cache_create(td_gemm_cache **ret_cache, td_error *error)
 void td_gemm_cache_free(td_gemm_cache *cache)
 {
     (void)cache;
+}
+
+const td_panel_kernels *td_gemm_cache_panels(const td_gemm_cache *cache)
+{
+    (void)cache;
+    return NULL;
 }
 
 td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
@@ -52,6 +60,7 @@ typedef struct product {
 enum { FIRST_SLOTS = 64, MOST_PRODUCTS = 4096 };
 
 struct td_gemm_cache {
+    const td_panel_kernels *panels; /* NULL: all products are the library's */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     product *slots; /* open addressing; a power of two, at most half full */
@@ -85,6 +94,7 @@ td_status td_gemm_cache_create(td_gemm_cache **ret_cache, td_error *error)
         return td_fail_memory(error, sizeof *cache);
     cache->slots = td_allocate_array(FIRST_SLOTS, sizeof *cache->slots);
     cache->slot_count = FIRST_SLOTS;
+    cache->panels = td_panels_bfloat16();
     td_status status = cache->slots ? TD_OK : td_fail_memory(error, FIRST_SLOTS * sizeof *cache->slots);
     if (status == TD_OK)
         status = check(dnnl_engine_create(&cache->engine, dnnl_cpu, 0), "engine", error);
@@ -126,6 +136,24 @@ void td_gemm_cache_free(td_gemm_cache *cache)
     td_release(cache->slots);
     td_release_aligned(cache->scratchpad);
     td_release(cache);
+}
+
+const td_panel_kernels *td_gemm_cache_panels(const td_gemm_cache *cache)
+{
+    return cache ? cache->panels : NULL;
+}
+
+static td_status grow_scratchpad(td_gemm_cache *cache, size_t bytes, td_error *error)
+{
+    if (bytes <= cache->scratchpad_bytes)
+        return TD_OK;
+    void *block = td_allocate_aligned(bytes);
+    if (!block)
+        return td_fail_memory(error, bytes);
+    td_release_aligned(cache->scratchpad);
+    cache->scratchpad = block;
+    cache->scratchpad_bytes = bytes;
+    return TD_OK;
 }
 
 /* ---- the two APIs of oneDNN ---- */
@@ -251,7 +279,7 @@ static dnnl_status_t create_memory(product *p, const description *d, const_dnnl_
     return status;
 }
 
-static td_status grow_scratchpad(td_gemm_cache *cache, const product *p, td_error *error)
+static td_status reserve_scratchpad(td_gemm_cache *cache, const product *p, td_error *error)
 {
 #if DNNL_VERSION_MAJOR >= 3
     const_dnnl_memory_desc_t d = NULL;
@@ -259,16 +287,7 @@ static td_status grow_scratchpad(td_gemm_cache *cache, const product *p, td_erro
     const dnnl_memory_desc_t *d = NULL;
 #endif
     TD_TRY(check(dnnl_memory_get_memory_desc(p->memory[SCRATCHPAD], &d), "scratchpad", error));
-    size_t bytes = dnnl_memory_desc_get_size(d);
-    if (bytes <= cache->scratchpad_bytes)
-        return TD_OK;
-    void *block = td_allocate_aligned(bytes);
-    if (!block)
-        return td_fail_memory(error, bytes);
-    td_release_aligned(cache->scratchpad);
-    cache->scratchpad = block;
-    cache->scratchpad_bytes = bytes;
-    return TD_OK;
+    return grow_scratchpad(cache, dnnl_memory_desc_get_size(d), error);
 }
 
 static td_status product_create(td_gemm_cache *cache, const product_key *key, product *ret_product, td_error *error)
@@ -295,7 +314,7 @@ static td_status product_create(td_gemm_cache *cache, const product_key *key, pr
         describe_end(&d[i]);
     td_status result = check(status, "creation", error);
     if (result == TD_OK)
-        result = grow_scratchpad(cache, &p, error);
+        result = reserve_scratchpad(cache, &p, error);
     if (result == TD_OK)
         *ret_product = p;
     else
@@ -383,6 +402,13 @@ static size_t next_block(size_t left)
     return block >= 16 ? block : left;
 }
 
+/* The panels' products take pairs along the inner dimension; two rows of a pair may lie apart only where both operands
+ * have rows. */
+static bool fits_panels(const td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t k)
+{
+    return cache->panels && (transpose_a ? !transpose_b : k % cache->panels->group == 0);
+}
+
 td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
                            const uint16_t *a, size_t lda, const uint16_t *b, size_t ldb, bool accumulate, td_real *c,
                            size_t ldc, td_error *error)
@@ -392,6 +418,12 @@ td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpos
     if (k == 0) {
         for (size_t i = 0; i < m && !accumulate; i++)
             memset(c + i * ldc, 0, n * sizeof *c);
+        return TD_OK;
+    }
+    if (fits_panels(cache, transpose_a, transpose_b, k)) {
+        TD_TRY(grow_scratchpad(cache, cache->panels->room(transpose_a, n, k), error));
+        cache->panels->product((td_panel_matrix){a, lda, transpose_a}, (td_panel_matrix){b, ldb, transpose_b}, m, n, k,
+                               cache->scratchpad, accumulate, c, ldc);
         return TD_OK;
     }
     product_key key = {

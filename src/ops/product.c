@@ -12,13 +12,13 @@ enum { WORTH_ROUNDING = 1 << 16 };
 td_operand td_operand_in(td_graph *graph, uint16_t *storage, const td_real *data, size_t rows, size_t columns, size_t stride)
 {
     if (!storage)
-        return (td_operand){data, NULL, stride};
+        return (td_operand){.data = data, .stride = stride};
     if (stride == columns)
         graph->kernels->to_bfloat16(storage, data, rows * columns);
     else
         for (size_t row = 0; row < rows; row++)
             graph->kernels->to_bfloat16(storage + row * columns, data + row * stride, columns);
-    return (td_operand){data, storage, columns};
+    return (td_operand){.data = data, .rounded = storage, .stride = columns};
 }
 
 /* The copy of a weight that was rounded ahead, or NULL. */
@@ -33,9 +33,28 @@ td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size
 {
     const uint16_t *rounded = graph->products ? rounded_ahead(graph, data) : NULL;
     if (rounded)
-        return (td_operand){data, rounded, stride};
+        return (td_operand){.data = data, .rounded = rounded, .stride = stride};
     uint16_t *storage = graph->products ? td_graph_allocate(graph, rows * columns, sizeof *storage) : NULL;
     return td_operand_in(graph, storage, data, rows, columns, stride);
+}
+
+/* The products in panels of the form in use. */
+static const td_panel_kernels *panels_of(const td_graph *graph, bool rounded)
+{
+    return rounded ? td_gemm_cache_panels(graph->products) : td_panels_float32(graph->kernels->isa);
+}
+
+td_operand td_right_operand(td_graph *graph, bool transpose, const td_real *data, size_t k, size_t n, size_t stride)
+{
+    td_operand operand = td_operand_of(graph, data, transpose ? n : k, transpose ? k : n, stride);
+    const td_panel_kernels *kernels = panels_of(graph, operand.rounded);
+    if (!td_graph_ok(graph) || !kernels || !graph->recording || k % kernels->group != 0)
+        return operand;
+    void *panels = td_graph_allocate(graph, kernels->bytes(k, n), 1);
+    if (panels)
+        kernels->pack(panels, (td_panel_matrix){operand.rounded ? (const void *)operand.rounded : data, operand.stride, transpose}, k, n);
+    operand.panels = panels;
+    return operand;
 }
 
 /* In float32. While nothing is recorded, x w^T gives a row the same result, to the bit, whichever rows are beside it, so that what a
@@ -49,13 +68,25 @@ static void multiply(td_graph *graph, bool transpose_a, bool transpose_b, size_t
         td_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
 }
 
+static void multiply_panels(const td_panel_kernels *kernels, size_t m, size_t n, size_t k, td_operand a, td_operand b, bool accumulate,
+                            td_real *c, size_t ldc)
+{
+#ifdef TD_DOUBLE
+    (void)kernels, (void)m, (void)n, (void)k, (void)a, (void)b, (void)accumulate, (void)c, (void)ldc;
+#else
+    kernels->multiply(m, n, k, a.rounded ? (const void *)a.rounded : a.data, a.stride, b.panels, accumulate, c, ldc);
+#endif
+}
+
 void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a,
                          td_operand b, bool accumulate, td_real *c, size_t ldc)
 {
     if (!td_graph_ok(graph))
         return;
     TD_PROFILE_PRODUCT(graph->recorder, a.rounded && b.rounded ? "bfloat16" : TD_REAL_NAME, m, n, k, transpose_a);
-    if (a.rounded && b.rounded)
+    if (b.panels && !transpose_a && !a.rounded == !b.rounded)
+        multiply_panels(panels_of(graph, b.rounded), m, n, k, a, b, accumulate, c, ldc);
+    else if (a.rounded && b.rounded)
         td_gemm_bfloat16(graph->products, transpose_a, transpose_b, m, n, k, a.rounded, a.stride, b.rounded, b.stride, accumulate,
                          c, ldc, &graph->error);
     else

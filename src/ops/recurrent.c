@@ -12,7 +12,7 @@ typedef struct layer_pass {
     td_recurrent_weights weights;
     td_packing packing;
     const td_gate_kernels *kernels;
-    td_operand w_hh;   /* in the form of the steps' products */
+    td_operand w_hh;   /* in the form of the steps' products, forward or backward */
     size_t width;      /* G * H */
     td_real *x;        /* [T, I], packed like all that follow */
     td_real *gates;    /* [T, G * H] */
@@ -202,8 +202,11 @@ static void backward(td_graph *graph, void *operation)
     td_real *dc = running_gradient(graph, &pass->packing, pass->final_c, hidden);
     if (!dh || !dc)
         return;
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    pass->w_hh = td_right_operand(graph, false, pass->weights.w_hh->data, pass->width, hidden, pass->weights.w_hh->stride);
     for (size_t t = pass->packing.steps; t-- > 0;)
         backward_step(graph, pass, t, dh, dc);
+    td_arena_release_to(graph->arena, mark);
     const td_real *sums = pass->hidden ? pass->hidden : pass->gates;
     if (pass->packing.total) {
         state_weight_gradient(graph, pass, sums);
@@ -271,9 +274,11 @@ static void forward(td_graph *graph, layer_pass *pass, td_ragged ragged)
     if (total)
         td_product(graph, false, true, total, pass->width, inputs, pass->x, inputs, weights->w_ih->data, weights->w_ih->stride, true,
                    pass->gates, pass->width);
-    pass->w_hh = td_operand_of(graph, weights->w_hh->data, pass->width, hidden, weights->w_hh->stride);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    pass->w_hh = td_right_operand(graph, true, weights->w_hh->data, hidden, pass->width, weights->w_hh->stride);
     for (size_t t = 0; t < packing->steps; t++)
         forward_step(graph, pass, t);
+    td_arena_release_to(graph->arena, mark);
     for (size_t i = 0; i < total; i++)
         memcpy(pass->output->data + (size_t)packing->rows[i] * hidden, pass->h + i * hidden, hidden * sizeof(td_real));
     final_states(pass, ragged, pass->h, pass->h0, pass->final_h);

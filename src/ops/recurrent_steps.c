@@ -65,7 +65,7 @@ td_tensor *td_stack_rows(td_graph *graph, td_tensor *const *parts, size_t count)
 
 struct td_step_linear {
     td_tensor *weight, *bias;
-    td_operand operand; /* the weight in the form of the steps' products */
+    td_operand forward, backward; /* the weight in the form of the steps' products; the second from the first step back */
     size_t rows, used; /* of the two below */
     td_real *x, *dy;   /* [rows, I], [rows, O]: from backward of the steps */
 };
@@ -106,7 +106,7 @@ td_step_linear *td_step_linear_begin(td_graph *graph, td_tensor *weight, td_tens
     if (!linear)
         return NULL;
     *linear = (td_step_linear){.weight = weight, .bias = bias, .rows = rows};
-    linear->operand = td_operand_of(graph, weight->data, weight->rows, weight->columns, weight->stride);
+    linear->forward = td_right_operand(graph, true, weight->data, weight->columns, weight->rows, weight->stride);
     if (graph->recording && weight_trains(linear)) {
         linear->x = td_graph_allocate(graph, rows * weight->columns, sizeof(td_real));
         linear->dy = td_graph_allocate(graph, rows * weight->rows, sizeof(td_real));
@@ -118,14 +118,17 @@ td_step_linear *td_step_linear_begin(td_graph *graph, td_tensor *weight, td_tens
 }
 
 /* out [rows, ...] (+)= x op(weight) */
-static void step_product(td_graph *graph, const td_step_linear *linear, bool transpose, const td_real *x, size_t rows, size_t stride,
+static void step_product(td_graph *graph, td_step_linear *linear, bool transpose, const td_real *x, size_t rows, size_t stride,
                          bool accumulate, td_real *out, size_t out_stride)
 {
     size_t inputs = linear->weight->columns, outputs = linear->weight->rows, n = transpose ? outputs : inputs,
            k = transpose ? inputs : outputs;
+    if (!transpose && !linear->backward.data)
+        linear->backward = td_right_operand(graph, false, linear->weight->data, k, n, linear->weight->stride);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_operand left = td_operand_of(graph, x, rows, k, stride);
-    td_product_operands(graph, false, transpose, rows, n, k, left, linear->operand, accumulate, out, out_stride);
+    td_product_operands(graph, false, transpose, rows, n, k, left, transpose ? linear->forward : linear->backward, accumulate, out,
+                        out_stride);
     td_arena_release_to(graph->arena, mark);
 }
 

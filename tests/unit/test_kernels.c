@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -694,12 +695,8 @@ static float *coarse_array(size_t n)
     return x;
 }
 
-static void products_in_bfloat16(void **state)
+static void check_products_in_bfloat16(void)
 {
-    (void)state;
-    if (!td_gemm_bfloat16_supported())
-        skip();
-    td_gemm_thread_setup();
     td_gemm_cache *cache = NULL;
     td_error error = {TD_OK, ""};
     assert_int_equal(td_gemm_cache_create(&cache, &error), TD_OK);
@@ -723,6 +720,92 @@ static void products_in_bfloat16(void **state)
             }
     td_gemm_cache_free(cache);
     td_gemm_cache_free(NULL);
+}
+
+static void products_in_bfloat16(void **state)
+{
+    (void)state;
+    if (!td_gemm_bfloat16_supported())
+        skip();
+    td_gemm_thread_setup();
+    check_products_in_bfloat16();
+    char *before = getenv("TANDEM_ISA") ? strdup(getenv("TANDEM_ISA")) : NULL;
+    setenv("TANDEM_ISA", "avx512", 1); /* no panels: the product library's */
+    assert_null(td_panels_bfloat16());
+    check_products_in_bfloat16();
+    if (before)
+        setenv("TANDEM_ISA", before, 1);
+    else
+        unsetenv("TANDEM_ISA");
+    free(before);
+}
+
+/* More rows, columns and depth than one tile, panel and block of panels have, and all kinds of rests. */
+static const size_t panel_cases[][3] = {
+    {1, 1, 2},     {5, 64, 64}, {6, 65, 2},   {7, 127, 34},  {64, 48, 1026}, {13, 200, 2100},
+    {193, 70, 66}, {50, 3, 8},  {195, 65, 7}, {48, 16, 513}, {385, 64, 33},  {2, 80, 1025},
+};
+
+/* Multiplies by what was put in panels before (prepared) or in the call. */
+static void check_panels(const td_panel_kernels *kernels, const product *p, bool prepared)
+{
+    size_t na = (p->transpose_a ? p->k : p->m) * p->lda, nb = (p->transpose_b ? p->n : p->k) * p->ldb;
+    float *a = coarse_array(na), *b = coarse_array(nb), *c = random_array(p->m * p->ldc, -1, 1);
+    double *exact = multiply(p, a, b, c);
+    bool pairs = kernels->group == 2;
+    td_panel_matrix left = {pairs ? (void *)to_bfloat16(a, na) : a, p->lda, p->transpose_a};
+    td_panel_matrix right = {pairs ? (void *)to_bfloat16(b, nb) : b, p->ldb, p->transpose_b};
+    size_t size = prepared ? kernels->bytes(p->k, p->n) : kernels->room(p->transpose_a, p->n, p->k);
+    void *room = td_allocate_aligned(size);
+    assert_non_null(room);
+    if (prepared) {
+        kernels->pack(room, right, p->k, p->n);
+        kernels->multiply(p->m, p->n, p->k, left.data, p->lda, room, p->accumulate, c, p->ldc);
+    } else {
+        kernels->product(left, right, p->m, p->n, p->k, room, p->accumulate, c, p->ldc);
+    }
+    assert_row(c, exact, p->m * p->ldc, 1e-6, 1e-6 * sqrt((double)p->k + 1));
+    td_release_aligned(room);
+    forget();
+}
+
+static void products_in_panels(void **state)
+{
+    (void)state;
+    const td_panel_kernels *all[] = {td_panels_float32(td_cpu_isa()), td_panels_bfloat16()};
+    if (!all[0] && !all[1])
+        skip();
+    for (size_t kind = 0; kind < 2; kind++)
+        for (size_t i = 0; all[kind] && i < sizeof panel_cases / sizeof *panel_cases; i++)
+            for (int way = 0; way < 8; way++) {
+                product p = product_of(panel_cases[i], way);
+                bool whole = p.k % all[kind]->group == 0;
+                if (p.k && (whole || (p.transpose_a && !p.transpose_b)))
+                    check_panels(all[kind], &p, false);
+                if (p.k && whole && !p.transpose_a)
+                    check_panels(all[kind], &p, true);
+            }
+}
+
+/* A row of the result does not depend on the rows beside it. */
+static void panels_give_a_row_the_same_bits_in_any_company(void **state)
+{
+    (void)state;
+    enum { ROWS = 13, INNER = 1300, COLUMNS = 70 };
+    const td_panel_kernels *kernels = td_panels_float32(td_cpu_isa());
+    if (!kernels)
+        skip();
+    float *a = random_array(ROWS * INNER, -1, 1), *b = random_array(INNER * COLUMNS, -1, 1);
+    float *all = array(ROWS * COLUMNS), *alone = array(COLUMNS);
+    void *panels = td_allocate_aligned(kernels->bytes(INNER, COLUMNS));
+    kernels->pack(panels, (td_panel_matrix){b, INNER, true}, INNER, COLUMNS);
+    kernels->multiply(ROWS, COLUMNS, INNER, a, INNER, panels, false, all, COLUMNS);
+    for (size_t row = 0; row < ROWS; row++) {
+        kernels->multiply(1, COLUMNS, INNER, a + row * INNER, INNER, panels, false, alone, COLUMNS);
+        assert_memory_equal(alone, all + row * COLUMNS, COLUMNS * sizeof *alone);
+    }
+    td_release_aligned(panels);
+    forget();
 }
 
 static void the_table_fits_the_processor(void **state)
@@ -758,6 +841,8 @@ int main(void)
         cmocka_unit_test(bfloat16_rounds_to_even),
         cmocka_unit_test(products_in_float32),
         cmocka_unit_test(products_in_bfloat16),
+        cmocka_unit_test(products_in_panels),
+        cmocka_unit_test(panels_give_a_row_the_same_bits_in_any_company),
         cmocka_unit_test(relu6_and_its_slope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
