@@ -10,17 +10,14 @@ extern const td_gate_kernels td_gates_neon;
 
 const td_gate_kernels *td_gate_kernels_for(td_isa isa)
 {
-    switch (isa) {
+    static const td_gate_kernels *const tables[TD_ISA_COUNT] = {
+        [TD_ISA_PLAIN] = &td_gates_plain,
 #if defined(__x86_64__) && !defined(TD_DOUBLE)
-    case TD_ISA_AVX2:
-        return &td_gates_avx2;
-    case TD_ISA_AVX512:
-        return &td_gates_avx512;
+        [TD_ISA_AVX2] = &td_gates_avx2,
+        [TD_ISA_AVX512] = &td_gates_avx512,
 #elif defined(__aarch64__) && !defined(TD_DOUBLE)
-    case TD_ISA_NEON:
-        return &td_gates_neon;
+        [TD_ISA_NEON] = &td_gates_neon,
 #endif
-    default:
-        return isa == TD_ISA_PLAIN ? &td_gates_plain : NULL;
-    }
+    };
+    return tables[isa];
 }

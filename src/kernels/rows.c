@@ -3,23 +3,16 @@
 
 const td_kernels *td_kernels_for(td_isa isa)
 {
-    if (!td_cpu_supports(isa))
-        return NULL;
-    switch (isa) {
+    static const td_kernels *const tables[TD_ISA_COUNT] = {
+        [TD_ISA_PLAIN] = &td_kernels_plain,
 #if defined(__x86_64__) && !defined(TD_DOUBLE)
-    case TD_ISA_AVX512:
-        return &td_kernels_avx512;
-    case TD_ISA_AVX2:
-        return &td_kernels_avx2;
+        [TD_ISA_AVX2] = &td_kernels_avx2,
+        [TD_ISA_AVX512] = &td_kernels_avx512,
 #elif defined(__aarch64__) && !defined(TD_DOUBLE)
-    case TD_ISA_NEON:
-        return &td_kernels_neon;
+        [TD_ISA_NEON] = &td_kernels_neon,
 #endif
-    case TD_ISA_PLAIN:
-        return &td_kernels_plain;
-    default:
-        return NULL;
-    }
+    };
+    return td_cpu_supports(isa) ? tables[isa] : NULL;
 }
 
 const td_kernels *td_kernels_get(void)

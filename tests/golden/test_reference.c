@@ -17,16 +17,16 @@
 #include "io/json.h"
 #include "tandem/tandem.h"
 
+#include "tally.h"
+
 static const double tolerance = 2e-4;
 enum { BEAM = 4, MAX_SETTINGS = 32 };
 
 typedef struct subject {
-    const char *name;
+    tally tally;
     td_model *model;
     td_session *session;
     size_t longest; /* ids that the reference cut its texts to */
-    size_t cases, searches, failures;
-    double worst_logprob, worst_score;
 } subject;
 
 /* A case's languages and settings as options. */
@@ -35,18 +35,6 @@ typedef struct case_options {
     char settings[MAX_SETTINGS][512];
     const char *pointers[MAX_SETTINGS];
 } case_options;
-
-static void complain(subject *s, const json_t *one, const char *format, ...) TD_PRINTF(3, 4);
-static void complain(subject *s, const json_t *one, const char *format, ...)
-{
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    print_error("%s, %s: %s\n", s->name, json_string_value(json_object_get(one, "name")), text);
-    s->failures++;
-}
 
 static const char *text_of(const json_t *one, const char *key)
 {
@@ -98,7 +86,7 @@ static void check_ids(subject *s, const json_t *one, const char *what, const int
     char got[512] = "", *right = json_dumps(expected, JSON_COMPACT | JSON_ENCODE_ANY);
     for (size_t i = 0, at = 0; i < count && at + 16 < sizeof got; i++)
         at += (size_t)snprintf(got + at, sizeof got - at, "%d,", ids[i]);
-    complain(s, one, "%s are %s expected %.400s", what, got, right);
+    complain(&s->tally, one, "%s are %s expected %.400s", what, got, right);
     free(right);
 }
 
@@ -107,7 +95,7 @@ static void check_number(subject *s, const json_t *one, const char *what, size_t
     double distance = fabs(got - json_number_value(expected));
     *worst = fmax(*worst, distance);
     if (!json_is_number(expected) || !(distance <= tolerance))
-        complain(s, one, "%s %zu is %.7g, expected %.7g", what, index, got, json_number_value(expected));
+        complain(&s->tally, one, "%s %zu is %.7g, expected %.7g", what, index, got, json_number_value(expected));
 }
 
 /* "5 17 2": what TD_INPUT_IDS takes. */
@@ -153,7 +141,7 @@ static void check_scoring(subject *s, const json_t *one)
     td_result *result = NULL;
     size_t count;
     if (score(s, one, &result, &error) != TD_OK) {
-        complain(s, one, "score: %s", error.message);
+        complain(&s->tally, one, "score: %s", error.message);
         return;
     }
     const int32_t *ids = td_result_source_ids(result, 0, &count);
@@ -163,16 +151,16 @@ static void check_scoring(subject *s, const json_t *one)
     const json_t *expected = json_object_get(one, "logprobs");
     const float *logprobs = td_result_token_logprobs(result, 0, 0, &count);
     if (count != json_array_size(expected))
-        complain(s, one, "%zu log-probabilities, expected %zu", count, json_array_size(expected));
+        complain(&s->tally, one, "%zu log-probabilities, expected %zu", count, json_array_size(expected));
     for (size_t i = 0; i < count && count == json_array_size(expected); i++)
-        check_number(s, one, "log-probability", i, (double)logprobs[i], json_array_get(expected, i), &s->worst_logprob);
+        check_number(s, one, "log-probability", i, (double)logprobs[i], json_array_get(expected, i), &s->tally.worst_logprob);
     td_result_free(result);
 }
 
 static void check_text(subject *s, const json_t *one, const char *key, const char *got)
 {
     if (strcmp(got, text_of(one, key)) != 0)
-        complain(s, one, "%s is \"%s\", expected \"%s\"", key, got, text_of(one, key));
+        complain(&s->tally, one, "%s is \"%s\", expected \"%s\"", key, got, text_of(one, key));
 }
 
 static void check_greedy(subject *s, const json_t *one)
@@ -185,7 +173,7 @@ static void check_greedy(subject *s, const json_t *one)
     set_options(one, &c);
     c.options.beam = 1;
     if (td_generate_text(s->session, source_of(s, one, &c, ids_of_source, sizeof ids_of_source), &c.options, &result, &error) != TD_OK) {
-        complain(s, one, "greedy: %s", error.message);
+        complain(&s->tally, one, "greedy: %s", error.message);
         return;
     }
     const int32_t *ids = td_result_ids(result, 0, 0, &count);
@@ -204,21 +192,21 @@ static void check_beam(subject *s, const json_t *one)
     set_options(one, &c);
     c.options.beam = c.options.nbest = BEAM;
     if (td_generate_text(s->session, source_of(s, one, &c, ids_of_source, sizeof ids_of_source), &c.options, &result, &error) != TD_OK) {
-        complain(s, one, "beam: %s", error.message);
+        complain(&s->tally, one, "beam: %s", error.message);
         return;
     }
     if (td_result_outputs(result, 0) != json_array_size(nbest))
-        complain(s, one, "%zu outputs, expected %zu", td_result_outputs(result, 0), json_array_size(nbest));
+        complain(&s->tally, one, "%zu outputs, expected %zu", td_result_outputs(result, 0), json_array_size(nbest));
     for (size_t i = 0; i < td_result_outputs(result, 0) && i < json_array_size(nbest); i++) {
         size_t count;
         const int32_t *ids = td_result_ids(result, 0, i, &count);
         const json_t *expected = json_array_get(nbest, i);
         check_ids(s, one, "beam ids", ids, count, json_object_get(expected, "ids"), 1);
-        check_number(s, one, "score", i, td_result_score(result, 0, i), json_object_get(expected, "score"), &s->worst_score);
+        check_number(s, one, "score", i, td_result_score(result, 0, i), json_object_get(expected, "score"), &s->tally.worst_score);
     }
     check_text(s, one, "beam4_text", td_result_text(result, 0, 0));
     td_result_free(result);
-    s->searches++;
+    s->tally.searches++;
 }
 
 /* The model's own limit, else what its tokenizer was told to cut at. */
@@ -229,7 +217,7 @@ static size_t longest_text(const char *root, const subject *s)
     json_t *config = NULL;
     if (td_model_max_source(s->model))
         return td_model_max_source(s->model);
-    snprintf(path, sizeof path, "%s/%s/tokenizer_config.json", root, s->name);
+    snprintf(path, sizeof path, "%s/%s/tokenizer_config.json", root, s->tally.name);
     if (td_json_load_file(path, &config, &error) != TD_OK)
         fail_msg("%s", error.message);
     size_t longest = (size_t)json_integer_value(json_object_get(config, "model_max_length"));
@@ -243,7 +231,7 @@ static void check_checkpoint(const char *root, const char *name)
     char path[4096];
     td_error error;
     json_t *expected = NULL;
-    subject s = {.name = name};
+    subject s = {.tally.name = name};
     snprintf(path, sizeof path, "%s/%s/expected.json", root, name);
     if (td_json_load_file(path, &expected, &error) != TD_OK)
         fail_msg("%s", error.message);
@@ -256,19 +244,19 @@ static void check_checkpoint(const char *root, const char *name)
     json_array_foreach(json_object_get(expected, "cases"), index, one)
     {
         check_scoring(&s, one);
-        s.cases++;
+        s.tally.cases++;
         if (json_object_get(one, "greedy_ids"))
             check_greedy(&s, one);
         if (json_object_get(one, "beam4_nbest"))
             check_beam(&s, one);
     }
-    print_message("%s: %zu cases, %zu searches, log-probabilities within %.1e, scores within %.1e, %zu differences\n", name, s.cases,
-                  s.searches, s.worst_logprob, s.worst_score, s.failures);
+    print_message("%s: %zu cases, %zu searches, log-probabilities within %.1e, scores within %.1e, %zu differences\n", name, s.tally.cases,
+                  s.tally.searches, s.tally.worst_logprob, s.tally.worst_score, s.tally.failures);
     td_session_free(s.session);
     td_model_close(s.model);
     json_decref(expected);
-    assert_true(s.cases > 0 && s.searches > 0);
-    assert_int_equal(s.failures, 0);
+    assert_true(s.tally.cases > 0 && s.tally.searches > 0);
+    assert_int_equal(s.tally.failures, 0);
 }
 
 static void checkpoint(void **state)

@@ -19,18 +19,18 @@
 #include "models/architecture.h"
 #include "text/tokenizer.h"
 
+#include "tally.h"
+
 static const double tolerance = 2e-4;
 enum { BEAM = 4, TOKENS = 512 };
 
 typedef struct subject {
-    const char *name;
+    tally tally;
     char directory[4096];
     td_network network;
     td_frontend frontend;
     td_tokenizer *tokenizer;
     td_search *search;
-    size_t cases, searches, failures;
-    double worst_encoder, worst_logprob, worst_score;
 } subject;
 
 /* One source and where its result goes. */
@@ -41,18 +41,6 @@ typedef struct run {
     bool given;
     size_t beams;
 } run;
-
-static void complain(subject *s, const json_t *one, const char *format, ...) TD_PRINTF(3, 4);
-static void complain(subject *s, const json_t *one, const char *format, ...)
-{
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    print_error("%s, %s: %s\n", s->name, json_string_value(json_object_get(one, "name")), text);
-    s->failures++;
-}
 
 static json_t *read_json(const subject *s, const char *name)
 {
@@ -86,7 +74,7 @@ static void number(subject *s, const json_t *one, const char *what, size_t index
     double distance = fabs(got - json_number_value(wanted)) / size;
     *worst = fmax(*worst, distance);
     if (!json_is_number(wanted) || !(distance <= tolerance))
-        complain(s, one, "%s %zu is %.7g, expected %.7g", what, index, got, json_number_value(wanted));
+        complain(&s->tally, one, "%s %zu is %.7g, expected %.7g", what, index, got, json_number_value(wanted));
 }
 
 static void check_ids(subject *s, const json_t *one, const char *what, const td_hypothesis *got, const json_t *wanted)
@@ -99,7 +87,7 @@ static void check_ids(subject *s, const json_t *one, const char *what, const td_
     char text[512] = "", *right = json_dumps(wanted, JSON_COMPACT | JSON_ENCODE_ANY);
     for (size_t i = 0, at = 0; i < got->count && at + 16 < sizeof text; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%d,", got->ids[i]);
-    complain(s, one, "%s are %s expected %.400s", what, text, right);
+    complain(&s->tally, one, "%s are %s expected %.400s", what, text, right);
     free(right);
 }
 
@@ -109,9 +97,9 @@ static void check_text(subject *s, const json_t *one, const char *key, const td_
     td_buffer text = TD_BUFFER_INIT;
     const char *wanted = json_string_value(json_object_get(one, key));
     if (td_tokenizer_decode(s->tokenizer, got->ids, got->count, true, &text, &error) != TD_OK)
-        complain(s, one, "%s: %s", key, error.message);
+        complain(&s->tally, one, "%s: %s", key, error.message);
     else if (strcmp(td_buffer_text(&text), wanted) != 0)
-        complain(s, one, "%s is \"%s\", expected \"%s\"", key, td_buffer_text(&text), wanted);
+        complain(&s->tally, one, "%s is \"%s\", expected \"%s\"", key, td_buffer_text(&text), wanted);
     td_buffer_free(&text);
 }
 
@@ -139,14 +127,14 @@ static td_status finished(void *context, size_t index, const td_output *output, 
     }
     const json_t *nbest = json_object_get(it->one, "beam4_nbest");
     if (output->count != json_array_size(nbest))
-        complain(s, it->one, "%zu outputs, expected %zu", output->count, json_array_size(nbest));
+        complain(&s->tally, it->one, "%zu outputs, expected %zu", output->count, json_array_size(nbest));
     for (size_t i = 0; i < output->count && i < json_array_size(nbest); i++) {
         const json_t *wanted = json_array_get(nbest, i);
         check_ids(s, it->one, "beam ids", &output->hypotheses[i], json_object_get(wanted, "ids"));
-        number(s, it->one, "score", i, output->hypotheses[i].score, json_object_get(wanted, "score"), 1, &s->worst_score);
+        number(s, it->one, "score", i, output->hypotheses[i].score, json_object_get(wanted, "score"), 1, &s->tally.worst_score);
     }
     check_text(s, it->one, "beam4_text", &output->hypotheses[0]);
-    s->searches++;
+    s->tally.searches++;
     return TD_OK;
 }
 
@@ -182,7 +170,7 @@ static void check_search(subject *s, const json_t *one, const td_features *featu
     run it = {s, one, {.features = features->data, .length = features->rows, .width = features->width}, false, beams};
     td_generate_callbacks callbacks = {.context = &it, .next = next, .finished = finished};
     if (td_generate(s->search, &generation, &callbacks, &error) != TD_OK)
-        complain(s, one, "search: %s", error.message);
+        complain(&s->tally, one, "search: %s", error.message);
     td_generation_free(&generation);
 }
 
@@ -198,11 +186,11 @@ static void check_score(subject *s, const json_t *one, const td_features *featur
         target[i] = (int32_t)json_integer_value(json_array_get(ids, i));
     td_score_request request = {{.features = features->data, .length = features->rows, .width = features->width}, target, count, got};
     if (td_score(s->search, NULL, &request, 1, &error) != TD_OK) {
-        complain(s, one, "score: %s", error.message);
+        complain(&s->tally, one, "score: %s", error.message);
         return;
     }
     for (size_t i = 0; i < count; i++)
-        number(s, one, "log-probability", i, (double)got[i], json_array_get(logprobs, i), 1, &s->worst_logprob);
+        number(s, one, "log-probability", i, (double)got[i], json_array_get(logprobs, i), 1, &s->tally.worst_logprob);
 }
 
 static void check_encoder(subject *s, const json_t *one, const td_features *features)
@@ -215,7 +203,7 @@ static void check_encoder(subject *s, const json_t *one, const td_features *feat
     td_arena_init(&arena);
     td_graph_begin(&graph, &arena, false);
     if (s->network.architecture->encode(&s->network, &graph, &batch, &memory) != TD_OK) {
-        complain(s, one, "encode: %s", graph.error.message);
+        complain(&s->tally, one, "encode: %s", graph.error.message);
         td_arena_free(&arena);
         return;
     }
@@ -227,13 +215,13 @@ static void check_encoder(subject *s, const json_t *one, const td_features *feat
         squares += (double)states->data[i] * (double)states->data[i];
     }
     if (states->rows != (size_t)json_integer_value(json_array_get(shape, 0)))
-        complain(s, one, "%zu rows of memory", states->rows);
+        complain(&s->tally, one, "%zu rows of memory", states->rows);
     double l2 = json_number_value(json_object_get(one, "encoder_l2"));
-    number(s, one, "encoder mean", 0, sum / count, json_object_get(one, "encoder_mean"), 1, &s->worst_encoder);
-    number(s, one, "encoder norm", 0, sqrt(squares), json_object_get(one, "encoder_l2"), l2, &s->worst_encoder);
+    number(s, one, "encoder mean", 0, sum / count, json_object_get(one, "encoder_mean"), 1, &s->tally.worst_encoder);
+    number(s, one, "encoder norm", 0, sqrt(squares), json_object_get(one, "encoder_l2"), l2, &s->tally.worst_encoder);
     for (size_t i = 0; i < 8; i++)
         number(s, one, "encoder state", i, (double)states->data[i], json_array_get(json_object_get(one, "encoder_first8"), i), 1,
-               &s->worst_encoder);
+               &s->tally.worst_encoder);
     td_arena_free(&arena);
 }
 
@@ -244,7 +232,7 @@ static void check_case(subject *s, const json_t *one)
     td_features features = {0};
     snprintf(path, sizeof path, "%s/%s", s->directory, json_string_value(json_object_get(one, "file")));
     if (s->frontend.kind->read(s->frontend.state, path, NULL, 0, &features, &error) != TD_OK) {
-        complain(s, one, "features: %s", error.message);
+        complain(&s->tally, one, "features: %s", error.message);
         return;
     }
     check_encoder(s, one, &features);
@@ -254,7 +242,7 @@ static void check_case(subject *s, const json_t *one)
     if (json_object_get(one, "beam4_nbest"))
         check_search(s, one, &features, BEAM);
     td_features_free(&features);
-    s->cases++;
+    s->tally.cases++;
 }
 
 static void checkpoint(void **state)
@@ -264,8 +252,8 @@ static void checkpoint(void **state)
         print_message("set TANDEM_REFERENCE to a directory of reference checkpoints to compare with them\n");
         skip();
     }
-    subject s = {.name = *state};
-    snprintf(s.directory, sizeof s.directory, "%s/%s", root, s.name);
+    subject s = {.tally.name = *state};
+    snprintf(s.directory, sizeof s.directory, "%s/%s", root, s.tally.name);
     load(&s);
     json_t *expected = read_json(&s, "expected.json");
     size_t index;
@@ -273,14 +261,14 @@ static void checkpoint(void **state)
     json_array_foreach(json_object_get(expected, "cases"), index, one)
         check_case(&s, one);
     print_message("%s: %zu cases, %zu searches, encoder within %.1e, log-probabilities within %.1e, scores within %.1e, %zu differences\n",
-                  s.name, s.cases, s.searches, s.worst_encoder, s.worst_logprob, s.worst_score, s.failures);
+                  s.tally.name, s.tally.cases, s.tally.searches, s.tally.worst_encoder, s.tally.worst_logprob, s.tally.worst_score, s.tally.failures);
     json_decref(expected);
     td_tokenizer_free(s.tokenizer);
     td_frontend_close(&s.frontend);
     td_search_free(s.search);
     td_network_free(&s.network);
-    assert_true(s.cases > 0 && s.searches > 0);
-    assert_int_equal(s.failures, 0);
+    assert_true(s.tally.cases > 0 && s.tally.searches > 0);
+    assert_int_equal(s.tally.failures, 0);
 }
 
 int main(int argc, char **argv)
