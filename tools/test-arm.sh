@@ -79,7 +79,7 @@ for tool in aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-aarch64; do
 done
 [ -e "$build/sysroot.complete" ] || fetch_libraries || leave_out "this system's package sources have no ARM libraries ($build/packages/log)"
 
-tests="test_kernels test_product test_gates test_packed test_operation_gradients test_ctc_gradients test_recurrent"
+tests="test_pool test_kernels test_product test_gates test_packed test_operation_gradients test_ctc_gradients test_recurrent"
 # shellcheck disable=SC2086
 if cmake -S . -B "$build" -DCMAKE_TOOLCHAIN_FILE=tools/arm64.cmake "-DTANDEM_SYSROOT=$root" -DCMAKE_BUILD_TYPE=Release &&
     cmake --build "$build" --parallel "$jobs" --target tandem $tests; then

@@ -543,6 +543,9 @@ extern "C" bool td_sentencepiece_is_byte(const td_sentencepiece *model, int32_t 
 
 namespace {
 
+/* The trainer takes no longer sentences. */
+constexpr size_t SENTENCE_LIMIT = 1000000;
+
 /* Feeds the caller's sentences to the trainer and keeps the caller's own error. */
 class caller_sentences : public sentencepiece::SentenceIterator {
   public:
@@ -560,13 +563,15 @@ class caller_sentences : public sentencepiece::SentenceIterator {
         size_t length = 0;
         outcome = sentences->next(sentences->context, &text, &length, error);
         finished = outcome != TD_OK || !text;
-        if (!finished)
-            current.assign(text, length);
-        count += !finished;
+        if (finished)
+            return;
+        current.assign(text, length);
+        count++;
+        usable += length <= SENTENCE_LIMIT && current.find_first_not_of(" \t\r") != std::string::npos;
     }
 
     td_status outcome = TD_OK;
-    size_t count = 0;
+    size_t count = 0, usable = 0;
 
   private:
     const td_sentences *sentences;
@@ -610,7 +615,7 @@ std::unordered_map<std::string, std::string> trainer_arguments(const td_sentence
         {"byte_fallback", options->byte_fallback ? "true" : "false"},
         {"normalization_rule_name", options->normalization},
         {"hard_vocab_limit", options->exact_size ? "true" : "false"},
-        {"max_sentence_length", "1000000"},
+        {"max_sentence_length", std::to_string(SENTENCE_LIMIT)},
         {"unk_id", "0"},
         {"bos_id", "-1"},
         {"eos_id", "-1"},
@@ -647,6 +652,9 @@ td_status train(void *context, td_buffer *model, td_error *error)
         auto status = sentencepiece::SentencePieceTrainer::Train(trainer_arguments(options), &iterator, &serialized);
         if (iterator.outcome != TD_OK)
             return td_fail(error, iterator.outcome, "%s", reading.message);
+        if (!status.ok() && iterator.usable == 0)
+            return td_fail(error, TD_ERROR_ARGUMENT, "no sentences to make a vocabulary from: all %zu lines are empty or longer than %zu bytes",
+                           iterator.count, SENTENCE_LIMIT);
         if (!status.ok())
             return td_fail(error, TD_ERROR_ARGUMENT, "%s vocabulary of %zu pieces: %s", options->kind, options->size, plain_message(status));
         td_buffer_append(model, serialized.data(), serialized.size());

@@ -248,6 +248,8 @@ static td_status copy_configuration(const char *from, const char *to, td_error *
 
 static td_status copy_vocabulary(const char *from, const char *to, td_error *error)
 {
+    if (!td_file_exists(from))
+        return td_fail(error, TD_ERROR_IO, "%s: there is no such model directory", from);
     td_status status = copy_configuration(from, to, error);
     for (size_t i = 0; status == TD_OK && i < VOCABULARY_FILES; i++)
         status = copy_file(from, to, vocabulary_files[i], error);
