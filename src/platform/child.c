@@ -67,9 +67,11 @@ static td_status take(const td_buffer *received, int outcome, td_buffer *output,
     td_error theirs;
     if (!td_buffer_ok(received))
         return td_fail_memory(error, received->length);
-    if (!WIFEXITED(outcome) || WEXITSTATUS(outcome) != 0 || received->length < sizeof theirs)
-        return td_fail(error, TD_ERROR_INTERNAL, "the process that did the work ended by signal %d",
-                       WIFSIGNALED(outcome) ? WTERMSIG(outcome) : 0);
+    if (WIFSIGNALED(outcome))
+        return td_fail(error, TD_ERROR_INTERNAL, "the process that did the work was ended by signal %d",
+                       WTERMSIG(outcome));
+    if (WEXITSTATUS(outcome) != 0 || received->length < sizeof theirs)
+        return td_fail(error, TD_ERROR_INTERNAL, "the process that did the work gave up");
     memcpy(&theirs, received->data, sizeof theirs);
     if (theirs.status != TD_OK)
         return td_fail(error, theirs.status, "%s", theirs.message);

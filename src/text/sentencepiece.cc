@@ -7,6 +7,7 @@ extern "C" {
 #include "base/utf8.h"
 #include "platform/child.h"
 #include "platform/file.h"
+#include "text/unicode.h"
 }
 
 #include <sentencepiece_processor.h>
@@ -546,7 +547,20 @@ namespace {
 /* The trainer takes no longer sentences. */
 constexpr size_t SENTENCE_LIMIT = 1000000;
 
-/* Feeds the caller's sentences to the trainer and keeps the caller's own error. */
+/* A line that gives the trainer a character: where no line does, it ends the process. */
+bool is_usable(const char *text, size_t length)
+{
+    bool blank = true;
+    for (size_t at = 0; blank && at < length;) {
+        uint32_t code = 0;
+        size_t used = td_utf8_decode(text + at, length - at, &code);
+        blank = used > 0 && (td_unicode_is_space(code) || td_unicode_is_other(code));
+        at += used;
+    }
+    return !blank && length <= SENTENCE_LIMIT;
+}
+
+/* Feeds the caller's usable sentences to the trainer and keeps the caller's own error. */
 class caller_sentences : public sentencepiece::SentenceIterator {
   public:
     explicit caller_sentences(const td_sentences *sentences, td_error *error) : sentences(sentences), error(error) { Next(); }
@@ -559,19 +573,23 @@ class caller_sentences : public sentencepiece::SentenceIterator {
     }
     void Next() override
     {
-        const char *text = nullptr;
-        size_t length = 0;
-        outcome = sentences->next(sentences->context, &text, &length, error);
-        finished = outcome != TD_OK || !text;
-        if (finished)
+        for (;;) {
+            const char *text = nullptr;
+            size_t length = 0;
+            outcome = sentences->next(sentences->context, &text, &length, error);
+            finished = outcome != TD_OK || !text;
+            if (finished)
+                return;
+            lines++;
+            if (!is_usable(text, length))
+                continue;
+            current.assign(text, length);
             return;
-        current.assign(text, length);
-        count++;
-        usable += length <= SENTENCE_LIMIT && current.find_first_not_of(" \t\r") != std::string::npos;
+        }
     }
 
     td_status outcome = TD_OK;
-    size_t count = 0, usable = 0;
+    size_t lines = 0;
 
   private:
     const td_sentences *sentences;
@@ -647,14 +665,14 @@ td_status train(void *context, td_buffer *model, td_error *error)
         td_error reading = {};
         caller_sentences iterator(static_cast<training *>(context)->sentences, &reading);
         std::string serialized;
-        if (iterator.outcome == TD_OK && iterator.count == 0)
-            return td_fail(error, TD_ERROR_ARGUMENT, "no sentences to make a vocabulary from");
+        if (iterator.outcome == TD_OK && iterator.done())
+            return iterator.lines == 0 ? td_fail(error, TD_ERROR_ARGUMENT, "no sentences to make a vocabulary from")
+                                       : td_fail(error, TD_ERROR_ARGUMENT,
+                                                 "no sentences to make a vocabulary from: all %zu lines are blank or longer than %zu bytes",
+                                                 iterator.lines, SENTENCE_LIMIT);
         auto status = sentencepiece::SentencePieceTrainer::Train(trainer_arguments(options), &iterator, &serialized);
         if (iterator.outcome != TD_OK)
             return td_fail(error, iterator.outcome, "%s", reading.message);
-        if (!status.ok() && iterator.usable == 0)
-            return td_fail(error, TD_ERROR_ARGUMENT, "no sentences to make a vocabulary from: all %zu lines are empty or longer than %zu bytes",
-                           iterator.count, SENTENCE_LIMIT);
         if (!status.ok())
             return td_fail(error, TD_ERROR_ARGUMENT, "%s vocabulary of %zu pieces: %s", options->kind, options->size, plain_message(status));
         td_buffer_append(model, serialized.data(), serialized.size());

@@ -79,7 +79,7 @@ refuse "$directory/train.a has 60 lines and $directory/two.b has 2: parallel fil
 refuse "$directory/none: cannot open: No such file or directory" --set data.train.source=none
 refuse "recipe.yaml:3: data.train.source: sound and pictures are listed in .tsv files (name, tab, text) or .jsonl" --set task=caption
 printf '\n \n\n' > blank
-refuse 'no sentences to make a vocabulary from: all 6 lines are empty or longer than 1000000 bytes' --set output=blanked --set data.vocabulary.kind=unigram --set data.train.source=blank --set data.train.target=blank
+refuse 'no sentences to make a vocabulary from: all 6 lines are blank or longer than 1000000 bytes' --set output=blanked --set data.vocabulary.kind=unigram --set data.train.source=blank --set data.train.target=blank
 refuse "$directory/none: there is no such model directory" --set output=blanked --set model.from=none
 printf '\357\273\277output: marked\r\ndata: 3\r\n' > marked.yaml
 code=0; "$tandem" train marked.yaml 2> messages || code=$?
