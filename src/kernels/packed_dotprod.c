@@ -5,6 +5,8 @@
 #define VECTOR_NEON
 #define TD_PACKED_TABLE td_packed_dotprod
 #define TD_PACKED_ISA TD_MATRIX_DOTPROD
-#include "kernels/packed.inc.h"
+/* First, and apart so that sorting leaves it there: the tile that the body below takes. */
 #include "kernels/packed_dotprod.inc.h"
+
+#include "kernels/packed.inc.h"
 #endif

@@ -4,6 +4,8 @@
 #if defined(__AVX512VNNI__) && !defined(TD_DOUBLE)
 #define TD_PACKED_TABLE td_packed_vnni
 #define TD_PACKED_ISA TD_MATRIX_VNNI
+/* First, and apart so that sorting leaves it there: the tile that the body below takes. */
 #include "kernels/packed_vnni.inc.h"
+
 #include "kernels/packed.inc.h"
 #endif
