@@ -213,7 +213,7 @@ void bench_open(const bench_settings *settings, const char *shape, bench_result 
     double start = bench_seconds(), cpu = cpu_seconds();
     td_status status = prepare(settings, shape, "int8", 1, run, &error);
     if (status == TD_OK)
-        status = decode(run, run->search, 0, 1, &error);
+        status = decode(run, run->shared ? run->shared : run->search, 0, 1, &error);
     bench_add(result, "ms", 1e3 * (bench_seconds() - start), "opening and the first sentence");
     bench_add(result, "ms", 1e3 * (cpu_seconds() - cpu), "the same, processor time");
     if (status != TD_OK)

@@ -4,6 +4,7 @@
 #include "platform/cpu.h"
 #include "platform/thread.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void fail_queue(td_queue *queue, const td_error *error)
@@ -25,9 +26,40 @@ bool td_queue_take(td_queue *queue, size_t *ret_index)
     pthread_mutex_lock(&queue->mutex);
     bool given = !cancelled(queue) && queue->taken < queue->count;
     if (given)
-        *ret_index = queue->taken++;
+        *ret_index = queue->order[queue->taken++];
     pthread_mutex_unlock(&queue->mutex);
     return given;
+}
+
+typedef struct queued_input {
+    size_t index, length;
+} queued_input;
+
+static int compare_lengths(const void *a, const void *b)
+{
+    const queued_input *x = a, *y = b;
+    if (x->length != y->length)
+        return x->length > y->length ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* Answers wait for those before them, so that no more than TOGETHER are put in another order. */
+static td_status make_order(td_queue *queue, td_error *error)
+{
+    enum { TOGETHER = 256 };
+    queued_input inputs[TOGETHER];
+    queue->order = td_allocate_array(queue->count, sizeof *queue->order);
+    if (!queue->order)
+        return td_fail_memory(error, queue->count * sizeof *queue->order);
+    for (size_t first = 0; first < queue->count; first += TOGETHER) {
+        size_t count = queue->count - first < TOGETHER ? queue->count - first : TOGETHER;
+        for (size_t i = 0; i < count; i++)
+            inputs[i] = (queued_input){first + i, queue->sources[first + i] ? strlen(queue->sources[first + i]) : 0};
+        qsort(inputs, count, sizeof *inputs, compare_lengths);
+        for (size_t i = 0; i < count; i++)
+            queue->order[first + i] = inputs[i].index;
+    }
+    return TD_OK;
 }
 
 static void release_slot(td_slot *slot)
@@ -109,11 +141,14 @@ td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_erro
     queue->threads_each = threads / searches;
     queue->first_index = given.first_index;
     pthread_mutex_init(&queue->mutex, NULL);
-    td_status status = td_threads_run(searches, run_thread, queue, error);
+    td_status status = make_order(queue, error);
+    if (status == TD_OK)
+        status = td_threads_run(searches, run_thread, queue, error);
     pthread_mutex_destroy(&queue->mutex);
     for (size_t i = 0; i < queue->count; i++)
         release_slot(&queue->slots[i]);
     td_release(queue->slots);
+    td_release(queue->order);
     if (status == TD_OK && queue->error.status != TD_OK)
         status = td_fail(error, queue->error.status, "%s", queue->error.message);
     return status;

@@ -27,27 +27,42 @@ static const struct {
     size_t size, group, step; /* bytes an element, inputs side by side, inputs a product takes at once */
 } layouts[TD_PRECISIONS] = {{4, 1, 1}, {2, 2, 32}, {1, 4, 64}};
 
+static size_t depth_of(td_precision precision, size_t inputs)
+{
+    size_t step = layouts[precision].step;
+    return (inputs + step - 1) / step * step;
+}
+
+size_t td_packed_size(td_precision precision, size_t outputs, size_t inputs)
+{
+    size_t width = (outputs + TD_PANEL - 1) / TD_PANEL * TD_PANEL, depth = depth_of(precision, inputs), bytes;
+    size_t sums = precision == TD_INT8 ? sizeof(float) + sizeof(int32_t) : 0; /* of an output */
+    if (width < outputs || depth < inputs || td_multiply_overflows(depth, layouts[precision].size, &bytes) ||
+        td_add_overflows(bytes, sums, &bytes) || td_multiply_overflows(bytes, width, &bytes))
+        return SIZE_MAX;
+    return bytes;
+}
+
 td_status td_packed_new(td_precision precision, size_t outputs, size_t inputs, td_packed **ret_packed, td_error *error)
 {
-    size_t step = layouts[precision].step, depth, width, bytes;
-    if (td_add_overflows(inputs, step - 1, &depth) || td_add_overflows(outputs, TD_PANEL - 1, &width))
-        return td_fail_memory(error, SIZE_MAX);
-    depth = depth / step * step;
-    width = width / TD_PANEL * TD_PANEL;
-    if (td_multiply_overflows(depth, width, &bytes) || td_multiply_overflows(bytes, layouts[precision].size, &bytes))
-        return td_fail_memory(error, SIZE_MAX);
-    td_packed *packed = td_allocate_array(1, sizeof *packed);
-    if (!packed)
-        return td_fail_memory(error, sizeof *packed);
-    *packed = (td_packed){.precision = precision, .outputs = outputs, .inputs = inputs, .depth = depth};
-    packed->data = td_allocate_aligned(bytes);
-    if (precision == TD_INT8) {
-        packed->scales = td_allocate_aligned(width * sizeof *packed->scales);
-        packed->offsets = td_allocate_aligned(width * sizeof *packed->offsets);
-    }
-    if (!packed->data || (precision == TD_INT8 && (!packed->scales || !packed->offsets))) {
-        td_packed_free(packed);
+    return td_packed_new_in(NULL, precision, outputs, inputs, ret_packed, error);
+}
+
+td_status td_packed_new_in(void *memory, td_precision precision, size_t outputs, size_t inputs, td_packed **ret_packed, td_error *error)
+{
+    size_t bytes = td_packed_size(precision, outputs, inputs);
+    void *owned = memory || bytes == SIZE_MAX ? NULL : td_allocate_aligned(bytes);
+    td_packed *packed = memory || owned ? td_allocate_array(1, sizeof *packed) : NULL;
+    if (!packed) {
+        td_release_aligned(owned);
         return td_fail_memory(error, bytes);
+    }
+    *packed = (td_packed){.precision = precision, .outputs = outputs, .inputs = inputs, .depth = depth_of(precision, inputs), .owned = owned};
+    packed->data = memory ? memory : owned;
+    if (precision == TD_INT8) {
+        size_t width = td_packed_panels(packed) * TD_PANEL;
+        packed->scales = (float *)(void *)((char *)packed->data + width * packed->depth);
+        packed->offsets = (int32_t *)(void *)(packed->scales + width);
     }
     *ret_packed = packed;
     return TD_OK;
@@ -55,18 +70,9 @@ td_status td_packed_new(td_precision precision, size_t outputs, size_t inputs, t
 
 void td_packed_free(td_packed *packed)
 {
-    if (!packed)
-        return;
-    td_release_aligned(packed->data);
-    td_release_aligned(packed->scales);
-    td_release_aligned(packed->offsets);
+    if (packed)
+        td_release_aligned(packed->owned);
     td_release(packed);
-}
-
-size_t td_packed_bytes(const td_packed *packed)
-{
-    size_t width = td_packed_panels(packed) * TD_PANEL;
-    return packed->depth * width * layouts[packed->precision].size + (packed->precision == TD_INT8 ? 8 * width : 0);
 }
 
 /* Where input `input` of output `output` lies. */
@@ -76,16 +82,21 @@ static size_t place(const td_packed *packed, size_t output, size_t input)
     return output / TD_PANEL * TD_PANEL * packed->depth + (input / group * TD_PANEL + output % TD_PANEL) * group + input % group;
 }
 
-static void fill_output_int8(td_packed *packed, size_t output, const int8_t *values, float scale)
+/* Groups of four inputs of `count` outputs to their places, a cache line of each output at a time. */
+static void move_groups(td_packed *packed, size_t first, size_t count, const int8_t *values)
 {
-    int8_t *data = packed->data;
-    int32_t sum = 0;
-    for (size_t i = 0; i < packed->inputs; i++) {
-        data[place(packed, output, i)] = values[i];
-        sum += values[i];
-    }
-    packed->scales[output] = scale;
-    packed->offsets[output] = -128 * sum;
+    enum { GROUP = 4, TOGETHER = 16 };
+    int8_t *panel = (int8_t *)packed->data + first * packed->depth;
+    size_t groups = packed->inputs / GROUP;
+    for (size_t start = 0; start < groups; start += TOGETHER)
+        for (size_t i = 0; i < count; i++) {
+            const int8_t *row = values + i * packed->inputs;
+            for (size_t group = start; group < groups && group < start + TOGETHER; group++)
+                memcpy(panel + (group * TD_PANEL + i) * GROUP, row + group * GROUP, GROUP);
+        }
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = groups * GROUP; k < packed->inputs; k++)
+            ((int8_t *)packed->data)[place(packed, first + i, k)] = values[i * packed->inputs + k];
 }
 
 /* What is not finite makes the scale NaN, so that it shows in the results. */
@@ -157,8 +168,14 @@ void td_packed_fill(td_packed *packed, size_t first, size_t count, const float *
 void td_packed_fill_int8(td_packed *packed, size_t first, size_t count, const int8_t *values, const float *scales)
 {
     clear_panel(packed, first, count);
-    for (size_t i = 0; i < count; i++)
-        fill_output_int8(packed, first + i, values + i * packed->inputs, scales[i]);
+    move_groups(packed, first, count, values);
+    for (size_t i = 0; i < count; i++) {
+        int32_t sum = 0;
+        for (size_t k = 0; k < packed->inputs; k++)
+            sum += values[i * packed->inputs + k];
+        packed->scales[first + i] = scales[i];
+        packed->offsets[first + i] = -128 * sum;
+    }
 }
 
 void td_packed_row(const td_packed *packed, size_t output, float factor, float *y)

@@ -24,6 +24,7 @@ typedef struct td_packed {
     void *data;                    /* panels, 64-byte aligned */
     float *scales;                 /* int8: [panels * TD_PANEL], value = integer * scale of its output */
     int32_t *offsets;              /* int8: [panels * TD_PANEL], -128 * sum of the output's integers: inputs are shifted by 128 */
+    void *owned;                   /* the memory of all three; NULL: somebody else's */
 } td_packed;
 
 static inline size_t td_packed_panels(const td_packed *packed)
@@ -33,6 +34,9 @@ static inline size_t td_packed_panels(const td_packed *packed)
 
 /* Room for weights [outputs, inputs], to be filled panel by panel. */
 td_status td_packed_new(td_precision precision, size_t outputs, size_t inputs, td_packed **ret_packed, td_error *error);
+/* The same in somebody's memory of td_packed_size bytes, 64-byte aligned; NULL: in its own. */
+td_status td_packed_new_in(void *memory, td_precision precision, size_t outputs, size_t inputs, td_packed **ret_packed, td_error *error);
+size_t td_packed_size(td_precision precision, size_t outputs, size_t inputs); /* SIZE_MAX: more than there can be */
 /* Fills outputs first .. first + count (first a multiple of TD_PANEL, count <= TD_PANEL) from values [count, inputs]; int8: each
  * output's scale is its largest magnitude / 127. */
 void td_packed_fill(td_packed *packed, size_t first, size_t count, const float *values);
@@ -42,7 +46,10 @@ void td_packed_fill_int8(td_packed *packed, size_t first, size_t count, const in
 float td_quantise_weights(const float *values, size_t count, int8_t *ret_integers);
 /* y [inputs] = factor * weights of one output: for embeddings. */
 void td_packed_row(const td_packed *packed, size_t output, float factor, float *y);
-size_t td_packed_bytes(const td_packed *packed);
+static inline size_t td_packed_bytes(const td_packed *packed)
+{
+    return td_packed_size(packed->precision, packed->outputs, packed->inputs);
+}
 void td_packed_free(td_packed *packed); /* NULL is fine */
 
 /* Inputs in the form that a precision multiplies. */

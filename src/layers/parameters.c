@@ -289,6 +289,7 @@ void td_parameters_free(td_parameters *parameters)
         td_release(entry);
     }
     td_release(parameters->entries);
+    td_release_aligned(parameters->packed);
     td_release_aligned(parameters->data);
     *parameters = (td_parameters){0};
 }

@@ -33,6 +33,7 @@ typedef struct td_parameters {
     size_t count, capacity;
     td_real *data; /* [size], 64-byte aligned; every parameter starts on a multiple of 16 elements; trained ones first,
                       * then statistics */
+    void *packed; /* the memory of all packed weights, or NULL */
     size_t size, trained_size, step_size; /* step_size: trained ones and statistics, what a step's gradient buffer covers */
     td_error error; /* sticky, as in a graph */
 } td_parameters;
@@ -67,7 +68,8 @@ void td_parameters_follow(td_parameters *parameters, const td_real *step);
 /* Fills from a file: a missing tensor or another shape is an error naming both; tensors not declared are ignored.
  * A constant keeps its computed values unless the file holds it: a model trained in half precision saw the rounded ones. */
 td_status td_parameters_load(td_parameters *parameters, const td_safetensors *file, td_error *error);
-/* As td_parameters_load, with the weights of products packed in `precision` as they are read and nowhere else: inference only. */
+/* As td_parameters_load, with the weights of products packed in `precision` as they are read and nowhere else: inference only, and
+ * once. All processors take part. */
 td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision, td_error *error);
 /* Whether a file's tensor of that name is the weight of a product. */
 bool td_parameters_is_product(const td_parameters *parameters, const char *stored_name);

@@ -2,6 +2,9 @@
 #include "layers/parameters.h"
 
 #include "base/buffer.h"
+#include "platform/cpu.h"
+#include "platform/pages.h"
+#include "platform/thread.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -193,83 +196,140 @@ static td_status load_one(td_parameter_entry *entry, const td_safetensors *file,
     return TD_OK;
 }
 
-/* A panel at a time, so that nothing is held twice. */
-static td_status pack_panel(td_packed *packed, const td_stored_tensor *stored, const td_stored_tensor *scales,
-                            size_t first, float *values, td_error *error)
+/* ---- packing while reading ---- */
+
+/* Panels that a thread packs before their pages of the file are given back, so that nothing large is held twice. */
+enum { PIECE = 16 * TD_PANEL };
+
+typedef struct packing {
+    td_parameters *parameters;
+    const td_safetensors *file;
+    td_precision precision;
+    td_pool *pool;
+    float **values;    /* [threads][most inputs of a panel] */
+    td_error *errors;  /* [threads] */
+    size_t used;       /* of parameters->packed */
+    td_packed *packed; /* the present weight */
+    const td_stored_tensor *stored, *scales;
+} packing;
+
+static td_status pack_panel(const packing *pack, size_t first, float *values, td_error *error)
 {
+    td_packed *packed = pack->packed;
     size_t count = packed->outputs - first < TD_PANEL ? packed->outputs - first : TD_PANEL;
     float panel_scales[TD_PANEL];
-    td_stored_tensor part = rows_of(stored, first, count), part_scales;
-    if (scales) {
-        part_scales = rows_of(scales, first, count);
+    td_stored_tensor part = rows_of(pack->stored, first, count), part_scales;
+    if (pack->scales) {
+        part_scales = rows_of(pack->scales, first, count);
         TD_TRY(td_safetensors_read_float(&part_scales, panel_scales, count, error));
     }
-    if (scales && packed->precision == TD_INT8) {
+    if (pack->scales && packed->precision == TD_INT8) {
         td_packed_fill_int8(packed, first, count, part.data, panel_scales);
         return TD_OK;
     }
-    if (!scales)
+    if (!pack->scales)
         TD_TRY(td_safetensors_read_float(&part, values, count * packed->inputs, error));
-    for (size_t row = 0; scales && row < count; row++)
+    for (size_t row = 0; pack->scales && row < count; row++)
         for (size_t i = 0; i < packed->inputs; i++)
-            values[row * packed->inputs + i] =
-                (float)((const int8_t *)part.data)[row * packed->inputs + i] * panel_scales[row];
+            values[row * packed->inputs + i] = (float)((const int8_t *)part.data)[row * packed->inputs + i] * panel_scales[row];
     td_packed_fill(packed, first, count, values);
     return TD_OK;
 }
 
-/* The pages of the file up to the end of a panel, so that a large weight is never held as it was stored. */
-static void forget_panel(const td_safetensors *file, const td_stored_tensor *stored, size_t first)
+static void pack_piece(void *context, size_t piece, size_t thread)
 {
-    size_t left = stored->shape[0] - first;
-    td_stored_tensor part = rows_of(stored, first, left < TD_PANEL ? left : TD_PANEL);
-    td_safetensors_forget(file, part.data, part.bytes);
+    const packing *pack = context;
+    size_t first = piece * PIECE, left = pack->packed->outputs - first, count = left < PIECE ? left : PIECE;
+    td_error *error = &pack->errors[thread];
+    for (size_t at = first; error->status == TD_OK && at < first + count; at += TD_PANEL)
+        pack_panel(pack, at, pack->values[thread], error);
+    td_stored_tensor part = rows_of(pack->stored, first, count);
+    td_safetensors_forget(pack->file, part.data, part.bytes);
 }
 
-static td_status load_packed(td_parameter_entry *entry, const td_safetensors *file, td_precision precision,
-                             td_error *error)
+static td_status load_packed(packing *pack, td_parameter_entry *entry, td_error *error)
 {
     td_parameter *parameter = &entry->parameter;
-    const td_stored_tensor *stored, *scales;
     td_stored_tensor own = {0};
-    size_t count;
-    TD_TRY(find_checked(entry, file, &stored, &scales, error));
-    if (!stored)
+    TD_TRY(find_checked(entry, pack->file, &pack->stored, &pack->scales, error));
+    if (!pack->stored)
         return TD_OK;
-    if (td_multiply_overflows(parameter->columns, TD_PANEL, &count))
-        return td_fail_memory(error, SIZE_MAX);
-    float *values = td_resize_array(NULL, count, sizeof *values);
-    if (!values)
-        return td_fail_memory(error, count * sizeof *values);
-    td_packed_free(parameter->packed);
-    parameter->packed = NULL;
-    td_status status = is_stored_as_declared(entry) ? TD_OK : extract(entry, stored, &own, error);
-    if (own.data) {
-        td_safetensors_forget(file, stored->data, stored->bytes);
-        stored = &own;
+    if (!is_stored_as_declared(entry)) {
+        TD_TRY(extract(entry, pack->stored, &own, error));
+        td_safetensors_forget(pack->file, pack->stored->data, pack->stored->bytes);
+        pack->stored = &own;
     }
-    if (status == TD_OK)
-        status = td_packed_new(precision, parameter->rows, parameter->columns, &parameter->packed, error);
-    for (size_t first = 0; status == TD_OK && first < parameter->rows; first += TD_PANEL) {
-        status = pack_panel(parameter->packed, stored, scales, first, values, error);
-        forget_panel(file, stored, first);
+    void *memory = (char *)pack->parameters->packed + pack->used;
+    pack->used += td_packed_size(pack->precision, parameter->rows, parameter->columns);
+    td_status status = td_packed_new_in(memory, pack->precision, parameter->rows, parameter->columns, &parameter->packed, error);
+    if (status == TD_OK) {
+        pack->packed = parameter->packed;
+        td_pool_run(pack->pool, (parameter->rows + PIECE - 1) / PIECE, pack_piece, pack);
     }
     td_release((void *)(uintptr_t)own.data);
-    td_release(values);
+    for (size_t i = 0; status == TD_OK && i < td_pool_threads(pack->pool); i++)
+        if (pack->errors[i].status != TD_OK)
+            status = td_fail(error, pack->errors[i].status, "%s", pack->errors[i].message);
     return status;
 }
 
-td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision,
-                                    td_error *error)
+static td_status load_all(packing *pack, td_error *error)
 {
-    for (size_t i = 0; i < parameters->count; i++) {
-        td_parameter_entry *entry = parameters->entries[i];
+    for (size_t i = 0; i < pack->parameters->count; i++) {
+        td_parameter_entry *entry = pack->parameters->entries[i];
         if (entry->product)
-            TD_TRY(load_packed(entry, file, precision, error));
-        else if (!entry->parameter.constant || entry->kept || find_stored(entry, file))
-            TD_TRY(load_one(entry, file, error));
+            TD_TRY(load_packed(pack, entry, error));
+        else if (!entry->parameter.constant || entry->kept || find_stored(entry, pack->file))
+            TD_TRY(load_one(entry, pack->file, error));
     }
     return TD_OK;
+}
+
+/* One block for all of them, in large pages if it may be: a step of a search reads it from one end to the other. Also the size of the
+ * largest panel, in numbers. */
+static td_status allocate_packed(td_parameters *parameters, td_precision precision, size_t *ret_bytes, size_t *ret_panel, td_error *error)
+{
+    size_t bytes = 0, panel = 0;
+    bool fits = true;
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_parameter *parameter = &parameters->entries[i]->parameter;
+        size_t own;
+        if (!parameters->entries[i]->product)
+            continue;
+        fits = fits && !td_add_overflows(bytes, td_packed_size(precision, parameter->rows, parameter->columns), &bytes) &&
+               !td_multiply_overflows(parameter->columns, TD_PANEL, &own);
+        panel = fits && own > panel ? own : panel;
+    }
+    parameters->packed = fits ? td_allocate_aligned(bytes) : NULL;
+    if (!parameters->packed)
+        return td_fail_memory(error, bytes);
+    td_pages_prefer_large(parameters->packed, bytes);
+    *ret_bytes = bytes;
+    *ret_panel = panel;
+    return TD_OK;
+}
+
+td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision, td_error *error)
+{
+    enum { FOR_ONE_THREAD = 4 << 20 }; /* bytes that are packed sooner than a thread is started */
+    size_t bytes = 0, panel = 0;
+    packing pack = {.parameters = parameters, .file = file, .precision = precision};
+    TD_TRY(allocate_packed(parameters, precision, &bytes, &panel, error));
+    size_t threads = bytes > FOR_ONE_THREAD ? (size_t)td_cpu_count() : 1;
+    pack.values = td_allocate_array(threads, sizeof *pack.values);
+    pack.errors = td_allocate_array(threads, sizeof *pack.errors);
+    bool room = pack.values && pack.errors;
+    for (size_t i = 0; room && i < threads; i++)
+        room = (pack.values[i] = td_resize_array(NULL, panel, sizeof **pack.values)) != NULL;
+    td_status status = room ? td_pool_new(threads, NULL, &pack.pool, error) : td_fail_memory(error, threads * panel * sizeof **pack.values);
+    if (status == TD_OK)
+        status = load_all(&pack, error);
+    td_pool_free(pack.pool);
+    for (size_t i = 0; pack.values && i < threads; i++)
+        td_release(pack.values[i]);
+    td_release(pack.values);
+    td_release(pack.errors);
+    return status;
 }
 
 bool td_parameters_is_product(const td_parameters *parameters, const char *stored_name)
