@@ -47,7 +47,7 @@ void bench_rows(const bench_settings *settings, const char *isa, bench_result *r
 /* translate.c: variant is the beam; "start" the first sentence of a fresh process */
 void bench_translate(const bench_settings *settings, const char *beam, bench_result *result);
 void bench_start(const bench_settings *settings, const char *variant, bench_result *result);
-/* random_model.c: writes the model on first use; shape: opus, tiny or whisper-base */
+/* random_model.c: writes the model on first use; shape: opus, tiny, whisper-base, or growth-N with N words */
 bool bench_random_model(const bench_settings *settings, const char *shape, bool int8, char *directory, size_t size);
 /* decode.c: variant is "SHAPE PRECISION BEAM", a precision, or a shape */
 void bench_decode(const bench_settings *settings, const char *variant, bench_result *result);
@@ -56,6 +56,9 @@ void bench_open(const bench_settings *settings, const char *shape, bench_result 
 bool bench_write_sources(const char *path);
 /* decode_peer.c: the same work by CTranslate2 */
 void bench_decode_peer(const bench_settings *settings, const char *variant, bench_result *result);
+/* growth.c: variant is "DIMENSION VALUE"; growth_picture.c: the cases of a report as a table and a picture, an exit status */
+void bench_growth(const bench_settings *settings, const char *variant, bench_result *result);
+int bench_draw_growth(const char *report_path, const char *svg_path);
 /* train.c: variant is the model */
 void bench_train(const bench_settings *settings, const char *model, bench_result *result);
 void bench_train_peer(const bench_settings *settings, const char *model, bench_result *result);

@@ -42,6 +42,12 @@ static const bench_case cases[] = {
     {"CTranslate2 tiny float32 beam 4", bench_decode_peer, "tiny float32 4", true, true},
     {"whisper-base int8", bench_whisper, "int8", false, true},
     {"whisper-base float32", bench_whisper, "float32", false, true},
+#define GROWTH(dimension) {"growth " dimension, bench_growth, dimension, false, true}
+    GROWTH("source 16"), GROWTH("source 64"), GROWTH("source 256"), GROWTH("source 1024"), GROWTH("source 4096"),
+    GROWTH("beam 1"), GROWTH("beam 2"), GROWTH("beam 4"), GROWTH("beam 8"), GROWTH("beam 16"),
+    GROWTH("batch 1"), GROWTH("batch 4"), GROWTH("batch 16"), GROWTH("batch 64"), GROWTH("batch 256"),
+    GROWTH("vocabulary 1000"), GROWTH("vocabulary 8000"), GROWTH("vocabulary 32000"), GROWTH("vocabulary 128000"),
+    GROWTH("threads 1"), GROWTH("threads 2"),
     {"train transformer", bench_train, "transformer", false, false},
     {"PyTorch train transformer", bench_train_peer, "transformer", true, false},
     {"train transformer bfloat16", bench_train, "transformer bfloat16", false, false},
@@ -211,7 +217,8 @@ static int run_turns(const bench_settings *settings, size_t first, const json_t 
 static int usage(void)
 {
     fputs("usage: tandem_bench [--model DIR] [--json FILE] [--peers VENV] [--only PART-OF-NAME] [--threads N]\n"
-          "                    [--rounds N] [--compare OLD.json] [--directory DIR-FOR-MODELS-TO-KEEP]\n",
+          "                    [--rounds N] [--compare OLD.json] [--directory DIR-FOR-MODELS-TO-KEEP]\n"
+          "       tandem_bench --draw-growth REPORT.json PICTURE.svg\n",
           stderr);
     return 2;
 }
@@ -221,6 +228,8 @@ int main(int argc, char **argv)
     char directory[] = "/tmp/tandem-bench-XXXXXX";
     bench_settings settings = {"pretrained/multi30k", NULL, NULL, td_cpu_count(), 3};
     const char *json = NULL, *only = "", *compare = NULL;
+    if (argc == 4 && strcmp(argv[1], "--draw-growth") == 0)
+        return bench_draw_growth(argv[2], argv[3]);
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc)
             return usage();

@@ -11,20 +11,24 @@
 #include <tandem/tools.h>
 #include <unistd.h>
 
-#define MARIAN(width, feed_forward, encoder, decoder, words, last)                                                     \
+#define MARIAN(width, feed_forward, encoder, decoder, positions, words, last)                                                     \
     "{\"model_type\": \"marian\", \"architectures\": [\"MarianMTModel\"], \"d_model\": " #width                        \
     ", \"encoder_layers\": " #encoder ", \"decoder_layers\": " #decoder ", \"encoder_ffn_dim\": " #feed_forward        \
     ", \"decoder_ffn_dim\": " #feed_forward ", \"encoder_attention_heads\": 8, \"decoder_attention_heads\": 8, "       \
     "\"activation_function\": \"swish\", \"static_position_embeddings\": true, \"scale_embedding\": true, "            \
-    "\"max_position_embeddings\": 512, \"share_encoder_decoder_embeddings\": true, \"vocab_size\": " #words            \
+    "\"max_position_embeddings\": " #positions ", \"share_encoder_decoder_embeddings\": true, \"vocab_size\": " #words            \
     ", \"decoder_vocab_size\": " #words ", \"pad_token_id\": " #last ", \"decoder_start_token_id\": " #last            \
     ", \"eos_token_id\": 0, \"bos_token_id\": 0, \"forced_eos_token_id\": 0}\n"
 
 static const struct {
     const char *name, *config;
 } shapes[] = {
-    {"opus", MARIAN(512, 2048, 6, 6, 58101, 58100)},
-    {"tiny", MARIAN(256, 1536, 6, 2, 32000, 31999)},
+    {"opus", MARIAN(512, 2048, 6, 6, 512, 58101, 58100)},
+    {"tiny", MARIAN(256, 1536, 6, 2, 512, 32000, 31999)},
+    {"growth-1000", MARIAN(128, 512, 2, 2, 4200, 1000, 999)},
+    {"growth-8000", MARIAN(128, 512, 2, 2, 4200, 8000, 7999)},
+    {"growth-32000", MARIAN(128, 512, 2, 2, 4200, 32000, 31999)},
+    {"growth-128000", MARIAN(128, 512, 2, 2, 4200, 128000, 127999)},
     {"whisper-base",
      "{\"model_type\": \"whisper\", \"architectures\": [\"WhisperForConditionalGeneration\"], \"d_model\": 512, "
      "\"encoder_layers\": 6, \"decoder_layers\": 6, \"encoder_ffn_dim\": 2048, \"decoder_ffn_dim\": 2048, "

@@ -230,7 +230,8 @@ TD_API size_t td_result_truncated(const td_result *result, size_t input);
 
 /* For a search of your own. td_encode_ids reads a source and starts `rows` hypotheses of it; td_decode_step feeds each
  * row its next token (the first is td_model_decoder_start) and gives the logits of the one after; td_decode_select
- * keeps, repeats and drops rows between steps. */
+ * keeps, repeats and drops rows between steps. After td_encode_ids or td_decode_step failed in its computation, no row is left: begin
+ * again with td_encode_ids. */
 TD_API td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, size_t rows, td_error *error);
 /* ids [rows] -> *ret_logits [rows, vocabulary], valid until the session is next used. */
 TD_API td_status td_decode_step(td_session *session, const int32_t *ids, const float **ret_logits, td_error *error);

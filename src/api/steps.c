@@ -35,9 +35,11 @@ static td_status repeat_row(td_session *session, size_t rows, td_error *error)
     return status;
 }
 
-/* Moves a graph's failure to the caller's error. */
-static td_status graph_status(const td_graph *graph, td_status status, td_error *error)
+/* Moves a graph's failure to the caller's error. The state may have gone half a step then: no row of it is left. */
+static td_status graph_status(td_session *session, const td_graph *graph, td_status status, td_error *error)
 {
+    if (graph->error.status != TD_OK || status != TD_OK)
+        session->model->network.architecture->reorder(session->state, NULL, 0, NULL);
     if (graph->error.status != TD_OK)
         return td_fail(error, graph->error.status, "%s", graph->error.message);
     return status == TD_OK ? TD_OK : td_fail(error, status, "%s", td_status_text(status));
@@ -65,7 +67,7 @@ td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, s
     td_status status = network->architecture->encode(network, &graph, &source, &memory);
     if (status == TD_OK && td_graph_ok(&graph))
         status = network->architecture->begin(network, &graph, &memory, session->state);
-    TD_TRY(graph_status(&graph, status, error));
+    TD_TRY(graph_status(session, &graph, status, error));
     td_ids_clear(&session->source);
     for (size_t i = 0; i < count; i++)
         td_ids_append(&session->source, ids[i]);
@@ -115,7 +117,7 @@ td_status td_decode_step(td_session *session, const int32_t *ids, const float **
         if (status == TD_OK)
             logits = next_scores(session, &graph, hidden, rows);
     }
-    TD_TRY(graph_status(&graph, status, error));
+    TD_TRY(graph_status(session, &graph, status, error));
     *ret_logits = (const float *)logits->data;
     return TD_OK;
 }

@@ -168,15 +168,17 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
     TD_PROFILE(graph->recorder, "attention");
     if (!kvq)
         return NULL;
-    size_t width = cache->width, head_width = width / heads, longest = 0;
+    size_t width = cache->width, head_width = width / heads, longest = 0, most = heads; /* most: rows of weights at once */
     td_tensor *mixed = td_tensor_new(graph, kvq->rows, width, false);
-    for (size_t row = 0; row < cache->rows; row++)
+    for (size_t row = 0; row < cache->rows; row++) {
         longest = (size_t)cache->row[row].length > longest ? (size_t)cache->row[row].length : longest;
+        most = td_ragged_length(tokens, row) > most ? td_ragged_length(tokens, row) : most;
+    }
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     size_t padded = (longest + 15) & ~(size_t)15;
     td_real *gathered = td_graph_allocate(graph, longest * 2 * width, sizeof *gathered);
     td_real *scratch = td_graph_allocate(graph, (head_width + 1) * padded, sizeof *scratch);
-    td_real *weights = td_graph_allocate(graph, longest * (longest > heads ? longest : heads) + 16, sizeof *weights);
+    td_real *weights = td_graph_allocate(graph, longest * most + 16, sizeof *weights);
     const td_real **places = td_graph_allocate(graph, longest, sizeof *places);
     td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
     for (size_t row = 0; mixed && gathered && scratch && places && row < cache->rows; row++) {

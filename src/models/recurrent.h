@@ -75,6 +75,7 @@ struct td_decoder_state {
     size_t memory_count;
     td_copying copying; /* of the last decode */
     /* While recording. */
+    td_rnn_row *recorded_row; /* in the step's arena */
     td_tensor *recorded, *recorded_coverage, *keys, *memory_values;
 };
 
@@ -94,6 +95,7 @@ void td_rnn_release(td_network *network);
 td_status td_rnn_state_new(const td_network *network, td_decoder_state **ret_state, td_error *error);
 void td_rnn_state_free(td_decoder_state *state);
 /* Appends rows with these starting values [count, state] and memories (keys may be `values`; both NULL without attention). */
+td_rnn_row *td_rnn_state_row(td_decoder_state *state); /* those in use */
 td_status td_rnn_state_append(td_decoder_state *state, td_graph *graph, td_ragged memory, td_tensor *start, td_tensor *keys,
                               td_tensor *values);
 /* The present rows as tensors, and back. coverage: NULL without. */

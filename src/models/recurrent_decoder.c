@@ -90,7 +90,7 @@ static td_tensor *attend_whole(decoder_pass *pass, td_tensor *y)
         return NULL;
     for (size_t row = 0; row < pass->targets.count; row++)
         for (int32_t i = pass->targets.offsets[row]; i < pass->targets.offsets[row + 1]; i++)
-            segments[i] = pass->state->row[row].segment;
+            segments[i] = td_rnn_state_row(pass->state)[row].segment;
     td_step_linear *projection = query_projection(pass, pass->total);
     td_tensor *query = projection ? td_step_linear_apply(graph, projection, y, NULL) : y, *weights = NULL;
     td_tensor *parts[2] = {y, attend(pass, query, segments, NULL, &weights)};
@@ -209,7 +209,7 @@ static void begin_state(decoder_pass *pass, step_loop *loop)
     loop->fed = state_fed(pass, values);
     loop->coverage = coverage ? td_gather_rows(graph, coverage, loop->packing.order, loop->packing.count) : NULL;
     for (size_t r = 0; r < loop->packing.count; r++)
-        loop->segments[r] = pass->state->row[loop->packing.order[r]].segment;
+        loop->segments[r] = td_rnn_state_row(pass->state)[loop->packing.order[r]].segment;
 }
 
 static td_tensor *step_attention(decoder_pass *pass, step_loop *loop, size_t t, td_tensor *top)
@@ -360,10 +360,10 @@ static const td_real *join_weights(decoder_pass *pass)
 {
     size_t count = 0;
     for (size_t row = 0; row < pass->targets.count; row++)
-        count += td_ragged_length(pass->targets, row) * pass->state->row[row].segment.length;
+        count += td_ragged_length(pass->targets, row) * td_rnn_state_row(pass->state)[row].segment.length;
     td_real *joined = td_graph_allocate(pass->graph, count, sizeof *joined), *to = joined;
     for (size_t row = 0; joined && row < pass->targets.count; row++) {
-        size_t length = pass->state->row[row].segment.length;
+        size_t length = td_rnn_state_row(pass->state)[row].segment.length;
         for (int32_t i = pass->targets.offsets[row]; i < pass->targets.offsets[row + 1]; i++, to += length)
             memcpy(to, pass->weights[i], length * sizeof *to);
     }

@@ -78,12 +78,13 @@ static bool reserve(td_decoder_state *state, size_t rows, size_t longest)
 
 static void drop_rows(td_decoder_state *state)
 {
-    for (size_t i = 0; i < state->rows; i++)
+    for (size_t i = 0; !state->recorded_row && i < state->rows; i++)
         if (state->row[i].memory != SIZE_MAX)
             state->memories[state->row[i].memory].references--;
     state->rows = 0;
     state->longest = 0;
     state->recorded = state->recorded_coverage = state->keys = state->memory_values = NULL;
+    state->recorded_row = NULL;
 }
 
 /* A free memory, or one more; SIZE_MAX when memory is out. */
@@ -131,19 +132,43 @@ static bool keep_memory(td_decoder_state *state, td_ragged ragged, const td_tens
     return true;
 }
 
-static void refer_to_memory(td_decoder_state *state, td_ragged ragged, td_tensor *keys, td_tensor *values)
+/* Rows without a memory of their own. */
+static void fill_rows(td_rnn_row *row, td_ragged ragged, const td_tensor *keys, const td_tensor *values)
 {
     for (size_t i = 0; i < ragged.count; i++) {
         size_t first = (size_t)ragged.offsets[i];
-        td_rnn_row row = {{NULL, NULL, td_ragged_length(ragged, i)}, SIZE_MAX};
+        row[i] = (td_rnn_row){{NULL, NULL, td_ragged_length(ragged, i)}, SIZE_MAX};
         if (values) {
-            row.segment.keys = keys->data + first * keys->stride;
-            row.segment.values = values->data + first * values->stride;
+            row[i].segment.keys = keys->data + first * keys->stride;
+            row[i].segment.values = values->data + first * values->stride;
         }
-        state->row[state->rows + i] = row;
     }
+}
+
+static size_t longest_of(td_ragged ragged, size_t longest)
+{
+    for (size_t i = 0; i < ragged.count; i++)
+        longest = td_ragged_length(ragged, i) > longest ? td_ragged_length(ragged, i) : longest;
+    return longest;
+}
+
+/* All in the step's arena, so that the state of a thread needs no memory when the thread meets its largest shard. */
+static td_status record_rows(td_decoder_state *state, td_graph *graph, td_ragged memory, td_tensor *start, td_tensor *keys, td_tensor *values)
+{
+    size_t longest = longest_of(memory, 0);
+    td_rnn_row *row = td_graph_allocate(graph, memory.count, sizeof *row);
+    td_tensor *coverage = row && state->model->coverage ? td_tensor_zeroed(graph, memory.count, longest, false) : NULL;
+    if (!td_graph_ok(graph))
+        return graph->error.status;
+    fill_rows(row, memory, keys, values);
+    state->recorded_row = row;
+    state->rows = memory.count;
+    state->longest = longest;
     state->keys = keys;
     state->memory_values = values;
+    state->recorded = start;
+    state->recorded_coverage = coverage;
+    return TD_OK;
 }
 
 td_status td_rnn_state_append(td_decoder_state *state, td_graph *graph, td_ragged memory, td_tensor *start, td_tensor *keys,
@@ -153,30 +178,30 @@ td_status td_rnn_state_append(td_decoder_state *state, td_graph *graph, td_ragge
         return graph->error.status;
     if (graph->recording || state->recorded)
         drop_rows(state);
-    size_t longest = state->longest, first = state->rows;
-    for (size_t i = 0; i < memory.count; i++)
-        longest = td_ragged_length(memory, i) > longest ? td_ragged_length(memory, i) : longest;
+    if (graph->recording)
+        return record_rows(state, graph, memory, start, keys, values);
+    size_t longest = longest_of(memory, state->longest), first = state->rows;
     bool fits = reserve(state, state->rows + memory.count, longest);
-    if (fits && !graph->recording && values)
+    if (fits && values)
         fits = keep_memory(state, memory, keys, values);
     else if (fits)
-        refer_to_memory(state, memory, graph->recording ? keys : NULL, graph->recording ? values : NULL);
+        fill_rows(state->row + first, memory, NULL, NULL);
     if (!fits) {
         td_graph_fail(graph, TD_ERROR_MEMORY, "out of memory for the state of %zu more sequences", memory.count);
         return graph->error.status;
     }
     state->longest = longest;
     state->rows += memory.count;
-    if (graph->recording) {
-        state->recorded = start;
-        state->recorded_coverage = state->model->coverage ? td_tensor_zeroed(graph, state->rows, longest, false) : NULL;
-        return graph->error.status;
-    }
     for (size_t i = 0; i < memory.count; i++)
         memcpy(state->values + (first + i) * start->columns, start->data + i * start->stride, start->columns * sizeof(td_real));
     if (state->model->coverage)
         memset(state->coverage + first * longest, 0, memory.count * longest * sizeof(td_real));
     return TD_OK;
+}
+
+td_rnn_row *td_rnn_state_row(td_decoder_state *state)
+{
+    return state->recorded_row ? state->recorded_row : state->row;
 }
 
 td_tensor *td_rnn_state_values(td_decoder_state *state, td_graph *graph)

@@ -1,9 +1,13 @@
 /* Multi-head attention over ragged batches (Vaswani 2017, 3.2). Each sequence and head is a small problem of its own; the kernel does
- * one, this file walks them. */
+ * one, this file walks them. Where weights are not kept for the way back, a problem is cut into blocks of queries: memory then grows
+ * with the number of keys, not with its square. */
 #include "ops/ops.h"
+#include "platform/thread.h"
 
 #include <math.h>
 #include <string.h>
+
+enum { QUERIES = 256 }; /* of a block */
 
 typedef struct attention_operation {
     td_tensor *query, *key, *value, *y;
@@ -23,27 +27,59 @@ static td_ragged keep_ragged(td_graph *graph, td_ragged ragged)
     return (td_ragged){ragged.count, offsets};
 }
 
-static td_real *new_scratch(td_graph *graph, const attention_operation *op)
+static size_t scratch_size(const attention_operation *op)
 {
     size_t width = op->query->columns / op->options.heads;
-    return td_graph_allocate(graph, (width + 1) * ((op->longest_key + 15) & ~(size_t)15), sizeof(td_real));
+    return (width + 1) * ((op->longest_key + 15) & ~(size_t)15);
 }
 
-static void attention_forward(const td_kernels *kernels, attention_operation *op, td_real *scratch)
+/* One sequence's heads, each cut into blocks of queries. Threads may share them. */
+typedef struct attention_blocks {
+    const td_kernels *kernels;
+    const attention_operation *op;
+    td_real *scratch;
+    size_t scratch_size, weights_size; /* of a thread */
+    size_t sequence, at;               /* at: attention weights before this sequence's */
+    size_t count, queries;             /* blocks of a head, queries of a block */
+} attention_blocks;
+
+static void attend_block(void *context, size_t task, size_t thread)
 {
-    size_t width = op->query->columns / op->options.heads, at = 0;
+    const attention_blocks *blocks = context;
+    const attention_operation *op = blocks->op;
     const td_attention_bias *bias = &op->options.bias;
-    for (size_t i = 0; i < op->query_ragged.count; i++) {
-        size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
-        size_t q = (size_t)op->query_ragged.offsets[i], k = (size_t)op->key_ragged.offsets[i];
-        for (size_t head = 0; head < op->options.heads; head++, at += queries * keys)
-            kernels->attention(op->query->data + q * op->query->stride + head * width, op->query->stride,
+    size_t i = blocks->sequence, width = op->query->columns / op->options.heads, head = task / blocks->count;
+    size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
+    size_t from = task % blocks->count * blocks->queries, to = from + blocks->queries < queries ? from + blocks->queries : queries;
+    size_t later = op->options.causal ? queries - to : 0; /* keys that no query of the block may see */
+    size_t q = (size_t)op->query_ragged.offsets[i] + from, k = (size_t)op->key_ragged.offsets[i], at = blocks->at + head * queries * keys;
+    blocks->kernels->attention(op->query->data + q * op->query->stride + head * width, op->query->stride,
                                op->key->data + k * op->key->stride + head * width, op->key->stride,
                                op->value->data + k * op->value->stride + head * width, op->value->stride,
                                op->y->data + q * op->y->stride + head * width, op->y->stride,
-                               op->probabilities + (op->kept ? at : 0), scratch, queries, keys, width, op->options.scale, op->options.causal,
-                               td_attention_bias_at(bias, bias->values ? bias->values->data : NULL, head, keys - queries),
+                               op->probabilities + (op->kept ? at : thread * blocks->weights_size),
+                               blocks->scratch + thread * blocks->scratch_size, to - from, keys - later, width, op->options.scale,
+                               op->options.causal,
+                               td_attention_bias_at(bias, bias->values ? bias->values->data : NULL, head, keys - queries + from),
                                bias->row_step, op->mask, (uint32_t)at);
+}
+
+static void attention_forward(td_graph *graph, attention_blocks *blocks)
+{
+    enum { LEAST_SHARED = 1 << 16 }; /* multiplications that are worth handing over */
+    const attention_operation *op = blocks->op;
+    for (size_t i = 0; i < op->query_ragged.count; i++) {
+        size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
+        blocks->sequence = i;
+        blocks->count = op->kept || queries == 0 ? 1 : (queries + QUERIES - 1) / QUERIES;
+        blocks->queries = op->kept ? queries : QUERIES;
+        size_t tasks = op->options.heads * blocks->count;
+        if (graph->pool && queries * keys * op->query->columns >= LEAST_SHARED)
+            td_pool_run(graph->pool, tasks, attend_block, blocks);
+        else
+            for (size_t task = 0; task < tasks; task++)
+                attend_block(blocks, task, 0);
+        blocks->at += op->options.heads * queries * keys;
     }
 }
 
@@ -56,7 +92,7 @@ static void attention_backward(td_graph *graph, void *operation)
     const td_attention_bias *bias = &op->options.bias;
     td_real *dbias = td_gradient(graph, bias->values);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
-    td_real *scratch = new_scratch(graph, op);
+    td_real *scratch = td_graph_allocate(graph, scratch_size(op), sizeof *scratch);
     size_t width = op->query->columns / op->options.heads, at = 0;
     for (size_t i = 0; scratch && i < op->query_ragged.count; i++) {
         size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
@@ -123,10 +159,10 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
         return NULL;
     if (op->options.scale == 0)
         op->options.scale = (td_real)(1 / sqrt((double)(query->columns / options->heads)));
-    size_t weights = 0;
+    size_t weights = 0, threads = graph->pool ? td_pool_threads(graph->pool) : 1;
     for (size_t i = 0; i < query_ragged.count; i++) {
-        size_t keys = td_ragged_length(key_ragged, i);
-        size_t own = td_ragged_length(query_ragged, i) * keys;
+        size_t keys = td_ragged_length(key_ragged, i), queries = td_ragged_length(query_ragged, i);
+        size_t own = (op->kept || queries < QUERIES ? queries : QUERIES) * keys;
         weights = op->kept ? weights + options->heads * own : own > weights ? own : weights;
         op->longest_key = keys > op->longest_key ? keys : op->longest_key;
     }
@@ -135,12 +171,13 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     op->y = td_tensor_new(graph, query->rows, query->columns,
                           td_needs_gradient(query) || td_needs_gradient(key) || td_needs_gradient(value) ||
                               td_needs_gradient(options->bias.values));
-    op->probabilities = td_graph_allocate(graph, weights, sizeof *op->probabilities);
+    op->probabilities = td_graph_allocate(graph, op->kept ? weights : weights * threads, sizeof *op->probabilities);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
-    td_real *scratch = new_scratch(graph, op);
-    if (!op->y || !op->probabilities || !scratch)
+    attention_blocks blocks = {.kernels = graph->kernels, .op = op, .weights_size = weights, .scratch_size = scratch_size(op)};
+    blocks.scratch = td_graph_allocate(graph, blocks.scratch_size * threads, sizeof *blocks.scratch);
+    if (!op->y || !op->probabilities || !blocks.scratch)
         return NULL;
-    attention_forward(graph->kernels, op, scratch);
+    attention_forward(graph, &blocks);
     td_arena_release_to(graph->arena, mark);
     if (ret_probabilities)
         *ret_probabilities = op->probabilities;

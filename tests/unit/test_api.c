@@ -387,12 +387,48 @@ static void memory_runs_out(void **state)
     assert_true(limit > 50);
 }
 
+/* A step whose memory runs out leaves no half-advanced rows to go on with. */
+static void failed_steps_leave_no_row(void **state)
+{
+    (void)state;
+    td_allocator allocator = {limited_allocate, limited_resize, limited_release, NULL};
+    td_status status = TD_ERROR_MEMORY;
+    long failed = 0;
+    td_set_allocator(&allocator);
+    for (long limit = 0; status != TD_OK && limit < 1000; limit++) {
+        td_model *model = NULL;
+        td_session *session = NULL;
+        const float *logits;
+        td_error error;
+        allocations_left = 100000;
+        assert_int_equal(td_model_open(directory, NULL, &model, &error), TD_OK);
+        assert_int_equal(td_session_new(model, NULL, &session, &error), TD_OK);
+        int32_t id = td_model_decoder_start(model), end = td_model_end(model);
+        assert_int_equal(td_encode_ids(session, &end, 1, 1, &error), TD_OK);
+        allocations_left = limit;
+        status = td_decode_step(session, &id, &logits, &error);
+        allocations_left = 100000;
+        if (status != TD_OK) {
+            failed++;
+            assert_int_equal(status, TD_ERROR_MEMORY);
+            assert_int_equal(td_decode_step(session, &id, &logits, &error), TD_ERROR_ARGUMENT);
+            assert_int_equal(td_encode_ids(session, &end, 1, 1, &error), TD_OK);
+            assert_int_equal(td_decode_step(session, &id, &logits, &error), TD_OK);
+        }
+        td_session_free(session);
+        td_model_close(model);
+    }
+    td_set_allocator(NULL);
+    assert_int_equal(status, TD_OK);
+    assert_true(failed > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_outputs),    cmocka_unit_test(callback_ends_batch), cmocka_unit_test(callback_is_wanted), cmocka_unit_test(steps_equal_search),
         cmocka_unit_test(streaming),       cmocka_unit_test(shorter_options),     cmocka_unit_test(mistakes),
-        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(memory_runs_out), cmocka_unit_test(failed_steps_leave_no_row),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
 }

@@ -41,7 +41,7 @@ static const td_allocator counting = {counted_allocate, counted_resize, counted_
 static char directory[] = "/dev/shm/tandem-steady-XXXXXX", elsewhere[] = "/tmp/tandem-steady-XXXXXX";
 static const char *place;
 
-/* One batch holds all pairs, so that all steps are alike. One thread: of several, chance says which meets the largest shard, and when. */
+/* One batch holds all pairs, so that all steps are alike. */
 static int enter(void **state)
 {
     (void)state;
@@ -51,7 +51,7 @@ static int enter(void **state)
                                  "  vocabulary: {kind: char, size: 60}\n"
                                  "model:\n"
                                  "  encoder: {layers: 2, width: 16, heads: 2, feed_forward: 16}\n"
-                                 "training: {max_steps: 60, threads: 1, batch_tokens: 100000, dropout: 0.1, report_every: 1000, checkpoint_every: 1000}\n";
+                                 "training: {max_steps: 60, batch_tokens: 100000, dropout: 0.1, report_every: 1000, checkpoint_every: 1000}\n";
     place = access("/dev/shm", W_OK) == 0 ? mkdtemp(directory) : mkdtemp(elsewhere);
     if (!place || chdir(place) != 0)
         return -1;
@@ -94,12 +94,13 @@ static void watch_step(void *context, const char *line, bool transient)
     watch->last = now;
 }
 
-static void assert_steps_are_free(const char *type, const char *more)
+static void assert_steps_are_free(const char *type, const char *more, int threads)
 {
-    char output[64], model[64];
+    char output[64], model[64], count[64];
+    snprintf(count, sizeof count, "training.threads=%d", threads);
     snprintf(output, sizeof output, "output=%s", type);
     snprintf(model, sizeof model, "model.type=%s", type);
-    const char *overrides[] = {output, model, more};
+    const char *overrides[] = {output, model, count, more};
     step_watch watch = {0};
     td_error error = {0};
     td_train_options options = TD_TRAIN_OPTIONS_INIT;
@@ -116,7 +117,7 @@ static void assert_steps_are_free(const char *type, const char *more)
     td_profile_free(profile);
     assert_true(watch.steps > 40);
     if (watch.most)
-        fail_msg("%s, %s: a step makes %ld allocations", type, more, watch.most);
+        fail_msg("%s, %s, %d threads: a step makes %ld allocations", type, more, threads, watch.most);
 }
 
 static void test_training_steps(void **state)
@@ -125,9 +126,11 @@ static void test_training_steps(void **state)
     static const char *const more[] = {"training.r_drop=0", "training.r_drop=1", "training.scheduled_sampling=0.5", "training.word_dropout=0.2",
                                        "training.precision=bfloat16"};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
-        assert_steps_are_free("transformer", more[i]);
-    assert_steps_are_free("gru", "model.attention=additive");
-    assert_steps_are_free("lstm", "model.attention=none");
+        assert_steps_are_free("transformer", more[i], 1 + (int)(i % 2));
+    for (int threads = 1; threads <= 3; threads++) {
+        assert_steps_are_free("gru", "model.attention=additive", threads);
+        assert_steps_are_free("lstm", "model.attention=none", threads);
+    }
 }
 
 /* ---- decoding ---- */
@@ -176,7 +179,7 @@ static void assert_step_interface_is_free(td_model *model, td_session *session)
     assert_int_equal(made, 0);
 }
 
-static void assert_decoding_is_free(const char *directory_name)
+static void assert_decoding_is_free(const char *directory_name, size_t threads)
 {
     td_model *model;
     td_session *session;
@@ -185,7 +188,9 @@ static void assert_decoding_is_free(const char *directory_name)
     assert_int_equal(td_profile_new(NULL, &profile, NULL), TD_OK);
     measured.profile = profile;
     assert_int_equal(td_model_open(directory_name, &measured, &model, NULL), TD_OK);
-    assert_int_equal(td_session_new(model, NULL, &session, NULL), TD_OK);
+    td_session_options shared = TD_SESSION_OPTIONS_INIT;
+    shared.threads = threads;
+    assert_int_equal(td_session_new(model, &shared, &session, NULL), TD_OK);
     td_generate_options options = TD_GENERATE_OPTIONS_INIT;
     options.beam = 1;
     assert_length_is_free(session, &options, "greedy");
@@ -208,9 +213,11 @@ static void assert_decoding_is_free(const char *directory_name)
 static void test_decoding_steps(void **state)
 {
     (void)state;
-    assert_decoding_is_free("transformer");
-    assert_decoding_is_free("gru");
-    assert_decoding_is_free("lstm");
+    for (size_t threads = 1; threads <= 2; threads++) {
+        assert_decoding_is_free("transformer", threads);
+        assert_decoding_is_free("gru", threads);
+        assert_decoding_is_free("lstm", threads);
+    }
 }
 
 int main(void)
