@@ -3,6 +3,7 @@
 #ifndef TANDEM_BENCH_H
 #define TANDEM_BENCH_H
 
+#include <kernels/packed.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -12,7 +13,7 @@ typedef struct bench_figure {
     double low, high; /* of the rounds */
 } bench_figure;
 
-enum { BENCH_FIGURES = 24, BENCH_ROUNDS = 25 };
+enum { BENCH_FIGURES = 72, BENCH_ROUNDS = 25 };
 
 typedef struct bench_result {
     bench_figure figures[BENCH_FIGURES];
@@ -40,10 +41,15 @@ void bench_add(bench_result *result, const char *unit, double value, const char 
     __attribute__((format(printf, 4, 5)));
 void bench_fail(bench_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double bench_seconds(void);
+double bench_thread_seconds(void); /* of processor time of this thread */
 
 /* kernels.c */
 void bench_products(const bench_settings *settings, const char *precision, bench_result *result);
 void bench_rows(const bench_settings *settings, const char *isa, bench_result *result);
+void bench_packed(const bench_settings *settings, const char *precision, bench_result *result);
+/* peak.c: Gop/s of one thread's multiply-and-add instructions for a precision, 0 where there is none to measure */
+double bench_peak(td_precision precision, td_matrix_isa isa, const char **ret_name);
+double bench_bandwidth(size_t bytes); /* GB/s of one thread that reads so many bytes in order, again and again */
 /* translate.c: variant is the beam; "start" the first sentence of a fresh process */
 void bench_translate(const bench_settings *settings, const char *beam, bench_result *result);
 void bench_start(const bench_settings *settings, const char *variant, bench_result *result);

@@ -4,6 +4,7 @@
 
 #include <base/memory.h>
 #include <kernels/gemm.h>
+#include <kernels/packed.h>
 #include <kernels/rows.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,6 +103,100 @@ void bench_products(const bench_settings *settings, const char *precision, bench
     for (size_t i = 0; i < SHAPES && !*result->failure; i++)
         bench_add(result, "Gflop/s", speeds[i], "%zu x %zu x %zu%s, %.0f %% of the best", shapes[i].m, shapes[i].n,
                   shapes[i].k, shapes[i].transpose_a ? " (a^T b)" : "", 100 * speeds[i] / peak);
+}
+
+/* ---- products with packed weights ---- */
+
+/* inputs, outputs: attention, feed-forward, the vocabularies of the opus, tiny and Multi30k shapes */
+static const size_t packed_shapes[][2] = {{512, 512}, {512, 2048},  {2048, 512}, {256, 1536},
+                                          {128, 256}, {128, 10000}, {512, 58101}};
+static const size_t packed_rows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256};
+enum { MOST_ROWS = 256, WIDEST = 2048, MOST_OUTPUTS = 58101, SECOND_CACHE = 1 << 19, MEMORY = 1 << 27 };
+
+typedef struct packed_operands {
+    float *x, *y, *scales;
+    uint16_t *rounded;
+    uint8_t *shifted;
+} packed_operands;
+
+/* Random weights, panel by panel. */
+static td_packed *random_packed(td_precision precision, size_t inputs, size_t outputs)
+{
+    td_packed *packed = NULL;
+    float *panel = td_allocate_array(TD_PANEL * inputs, sizeof *panel);
+    if (!panel || td_packed_new(precision, outputs, inputs, &packed, NULL) != TD_OK)
+        return NULL;
+    fill(panel, TD_PANEL * inputs);
+    for (size_t first = 0; first < outputs; first += TD_PANEL)
+        td_packed_fill(packed, first, outputs - first < TD_PANEL ? outputs - first : TD_PANEL, panel);
+    td_release(panel);
+    return packed;
+}
+
+/* Gop/s of the product alone, its inputs already in the form it takes; the best of some rounds. */
+static double packed_speed(const packed_operands *operands, const td_packed *packed, size_t rows)
+{
+    const td_packed_kernels *kernels = td_packed_kernels_get();
+    td_packed_job job = {
+        .weights = packed,
+        .input = {rows, packed->depth, operands->x, operands->rounded, operands->shifted, operands->scales},
+        .last = td_packed_panels(packed),
+        .y = operands->y,
+        .ldy = packed->outputs};
+    double best = 1e30, start = bench_seconds(), work = 2 * (double)(rows * packed->inputs * packed->outputs);
+    size_t inner = 1 + (size_t)(2e7 / work);
+    for (int round = 0; round < LEAST_REPEATS || bench_seconds() - start < LEAST_SECONDS / 4; round++) {
+        double before = bench_thread_seconds();
+        for (size_t i = 0; i < inner; i++)
+            kernels->product[packed->precision](&job);
+        double seconds = (bench_thread_seconds() - before) / (double)inner;
+        best = seconds < best ? seconds : best;
+    }
+    return 1e-9 * work / best;
+}
+
+static bool new_packed_operands(packed_operands *operands)
+{
+    enum { INPUTS = MOST_ROWS * WIDEST };
+    *operands =
+        (packed_operands){td_allocate_array(INPUTS, 4), td_allocate_array((size_t)MOST_ROWS * MOST_OUTPUTS, 4),
+                          td_allocate_array(MOST_ROWS, 4), td_allocate_array(INPUTS, 2), td_allocate_array(INPUTS, 1)};
+    if (!operands->x || !operands->y || !operands->scales || !operands->rounded || !operands->shifted)
+        return false;
+    fill(operands->x, INPUTS);
+    td_kernels_get()->to_bfloat16(operands->rounded, operands->x, INPUTS);
+    td_packed_kernels_get()->quantise(operands->x, WIDEST, MOST_ROWS, WIDEST, WIDEST, operands->shifted,
+                                      operands->scales);
+    return true;
+}
+
+void bench_packed(const bench_settings *settings, const char *precision, bench_result *result)
+{
+    (void)settings;
+    td_precision which = strcmp(precision, "int8") == 0       ? TD_INT8
+                         : strcmp(precision, "bfloat16") == 0 ? TD_BFLOAT16
+                                                              : TD_FLOAT32;
+    packed_operands operands;
+    const char *instruction = "";
+    if (!new_packed_operands(&operands))
+        return bench_fail(result, "out of memory");
+    double peak = bench_peak(which, td_packed_kernels_get()->isa, &instruction);
+    bench_add(result, "Gop/s", peak, "peak: %s", peak > 0 ? instruction : "not measured");
+    bench_add(result, "GB/s", bench_bandwidth(SECOND_CACHE), "read in order, second cache");
+    bench_add(result, "GB/s", bench_bandwidth(MEMORY), "read in order, memory");
+    for (size_t s = 0; s < sizeof packed_shapes / sizeof *packed_shapes; s++) {
+        td_packed *packed = random_packed(which, packed_shapes[s][0], packed_shapes[s][1]);
+        if (!packed)
+            return bench_fail(result, "out of memory");
+        for (size_t i = 0; i < sizeof packed_rows / sizeof *packed_rows; i++) {
+            double speed = packed_speed(&operands, packed, packed_rows[i]);
+            double read = speed / 2 / (double)(packed_rows[i] * packed->inputs * packed->outputs) *
+                          (double)td_packed_bytes(packed);
+            bench_add(result, "Gop/s", speed, "%zu x %zu x %zu, %.0f %%, %.0f GB/s", packed_rows[i], packed->inputs,
+                      packed->outputs, peak > 0 ? 100 * speed / peak : 0, read);
+        }
+        td_packed_free(packed);
+    }
 }
 
 /* ---- rows ---- */

@@ -16,6 +16,9 @@
 static const bench_case cases[] = {
     {"products float32", bench_products, "float32", false, false},
     {"products bfloat16", bench_products, "bfloat16", false, false},
+    {"packed float32", bench_packed, "float32", false, false},
+    {"packed bfloat16", bench_packed, "bfloat16", false, false},
+    {"packed int8", bench_packed, "int8", false, false},
     {"rows plain", bench_rows, "plain", false, false},
     {"rows avx2", bench_rows, "avx2", false, false},
     {"rows avx512", bench_rows, "avx512", false, false},
@@ -57,11 +60,21 @@ static const bench_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-double bench_seconds(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+double bench_seconds(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+double bench_thread_seconds(void)
+{
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void bench_add(bench_result *result, const char *unit, double value, const char *format, ...)

@@ -221,7 +221,13 @@ const td_packed_kernels *td_packed_kernels_for(td_matrix_isa isa)
         [TD_MATRIX_BF16] = &td_packed_bf16,
 #endif
     };
-    return td_cpu_supports_matrix(isa) ? tables[isa] : NULL;
+    if (!td_cpu_supports_matrix(isa))
+        return NULL;
+#if defined(__x86_64__)
+    if (isa == TD_MATRIX_VNNI && td_cpu_has_bfloat16())
+        return &td_packed_vnni_bfloat16;
+#endif
+    return tables[isa];
 }
 
 const td_packed_kernels *td_packed_kernels_get(void)

@@ -2,7 +2,8 @@
  *
  * Outputs come in panels of TD_PANEL; within a panel the numbers of G neighbouring inputs of one output lie together (G = 1 for
  * float32, 2 for bfloat16, 4 for int8), as the instructions take them: [panels][depth / G][TD_PANEL][G], zeros where there is
- * nothing. A product goes through all rows with one panel before the next, so weights are read from memory once.
+ * nothing. A product goes through all rows with one panel before the next, so weights are read from memory once, and while it
+ * computes it asks for the next panel.
  *
  * A row's result is the same, to the bit, whichever rows are beside it: float32 and bfloat16 add up the inputs in their order with
  * the same instruction for any number of rows, and sums of integers are exact. */
@@ -83,7 +84,7 @@ typedef struct td_packed_kernels {
 const td_packed_kernels *td_packed_kernels_get(void);                  /* the best for this processor */
 const td_packed_kernels *td_packed_kernels_for(td_matrix_isa isa); /* NULL when not compiled in or not supported here */
 
-extern const td_packed_kernels td_packed_plain, td_packed_avx2, td_packed_avx512, td_packed_vnni, td_packed_amx;
+extern const td_packed_kernels td_packed_plain, td_packed_avx2, td_packed_avx512, td_packed_vnni, td_packed_vnni_bfloat16, td_packed_amx;
 extern const td_packed_kernels td_packed_neon, td_packed_dotprod, td_packed_bf16;
 
 #endif

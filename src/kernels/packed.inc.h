@@ -1,6 +1,7 @@
 /* The one body of the products with packed weights. The including file defines TD_PACKED_TABLE and TD_PACKED_ISA, and before that
  * may define its own int8_tile or bfloat16_tile with TD_PACKED_INT8 and TD_PACKED_BFLOAT16 to say so. */
 #include "kernels/packed.h"
+#include "kernels/packed_ahead.h"
 #include "kernels/rows_vector.h"
 
 #include <math.h>
@@ -10,9 +11,11 @@ typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t loose_integers __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
 enum {
-    TILE_ROWS = VECTOR_REGISTERS == 32 ? 6 : 4,
+    TILE_ROWS = 6,
     TILE_VECTORS = VECTOR_REGISTERS == 32 ? 4 : 2,
     TILE_OUTPUTS = TILE_VECTORS * (int)WIDTH,
+    MOST_VECTORS = 8,
+    STEP_BYTES = 4 * TD_PANEL, /* of a panel, for one group of inputs */
 };
 
 /* Bias and activation while the sums are in the first cache. */
@@ -42,39 +45,57 @@ INLINE void finish(const td_packed_job *job, size_t panel, size_t row, size_t ro
 
 /* ---- float32 ---- */
 
-INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first, float (*y)[TD_PANEL])
+/* As many vectors side by side as keep the additions from waiting for each other, be there ever so few rows. */
+INLINE size_t vectors_for(size_t rows)
+{
+    size_t vectors = rows == 1 ? 8 : rows == 2 ? 4 : TILE_VECTORS, most = TD_PANEL / WIDTH;
+    return vectors < TILE_VECTORS ? TILE_VECTORS : vectors < most ? vectors : most;
+}
+
+INLINE void float_vectors(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first,
+                          size_t vectors, ahead next, float (*y)[TD_PANEL])
 {
     const float *x = job->input.values + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
-    vector sums[TILE_ROWS][TILE_VECTORS];
+    vector sums[TILE_ROWS][MOST_VECTORS];
     for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < TILE_VECTORS; v++)
+        for (size_t v = 0; v < vectors; v++)
             sums[r][v] = (vector){0};
     for (size_t k = 0; k < depth; k++) {
-        vector weights[TILE_VECTORS];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < TILE_VECTORS; v++)
+        vector weights[MOST_VECTORS];
+        look_ahead(&next);
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vectors; v++)
             weights[v] = load(w + k * TD_PANEL + first + v * WIDTH);
 #pragma GCC unroll 6
         for (size_t r = 0; r < rows; r++) {
             float value = x[r * stride + k];
-#pragma GCC unroll 4
-            for (size_t v = 0; v < TILE_VECTORS; v++)
+#pragma GCC unroll 8
+            for (size_t v = 0; v < vectors; v++)
                 sums[r][v] += value * weights[v];
         }
     }
 #pragma GCC unroll 6
     for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < TILE_VECTORS; v++)
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vectors; v++)
             store(y[r] + first + v * WIDTH, sums[r][v]);
+}
+
+INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first, ahead next,
+                       float (*y)[TD_PANEL])
+{
+    size_t vectors = vectors_for(rows);
+    if (first % (vectors * WIDTH) == 0)
+        float_vectors(job, w, row, rows, first, vectors, next, y);
 }
 
 /* ---- bfloat16 ---- */
 
 #ifndef TD_PACKED_BFLOAT16
 /* Widened to float32; the even input of a pair is added before the odd one. */
-INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, float (*y)[TD_PANEL])
+INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first,
+                          ahead next, float (*y)[TD_PANEL])
 {
     const uint16_t *x = job->input.rounded + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
@@ -83,6 +104,7 @@ INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t ro
         for (size_t v = 0; v < TILE_VECTORS; v++)
             sums[r][v] = (vector){0};
     for (size_t k = 0; k < depth; k += 2) {
+        look_ahead(&next);
 #pragma GCC unroll 4
         for (size_t v = 0; v < TILE_VECTORS; v++) {
             integers pairs = *(const loose_integers *)(w + k * TD_PANEL + 2 * (first + v * WIDTH));
@@ -103,37 +125,36 @@ INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t ro
 
 /* ---- int8 ---- */
 
-#ifndef TD_PACKED_SIGNED
-#define TD_PACKED_SIGNED 0 /* 1: the tile has taken the 128 from the inputs, and offsets have nothing to put right */
-#endif
-
 #ifndef TD_PACKED_INT8
 /* Exact in integers: |sum| <= inputs * 255 * 127, which 32 bits hold up to 66,000 inputs. */
-INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, int32_t (*y)[TD_PANEL])
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next,
+                      int32_t (*y)[TD_PANEL])
 {
     const uint8_t *x = job->input.shifted + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
+    (void)next;
 #if defined(__AVX2__)
-    /* Pairs of products side by side: bytes multiplied as bytes would saturate. Each vector holds two sums of 4 outputs. */
-    for (size_t at = first; at < first + TILE_OUTPUTS; at += 4) {
+    /* Bytes multiplied as bytes, two products added in 16 bits: |w| * 127 * 2 fits where 255 would not, so the 128 is
+     * taken off. */
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (size_t at = first; at < first + TILE_OUTPUTS; at += 8) {
         __m256i sums[TILE_ROWS];
         for (size_t r = 0; r < rows; r++)
             sums[r] = _mm256_setzero_si256();
         for (size_t k = 0; k < depth; k += 4) {
-            __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(w + k * TD_PANEL + 4 * at)));
+            __m256i weights = _mm256_load_si256((const __m256i *)(w + k * TD_PANEL + 4 * at)),
+                    sizes = _mm256_abs_epi8(weights);
+#pragma GCC unroll 6
             for (size_t r = 0; r < rows; r++) {
                 int32_t four;
                 memcpy(&four, x + r * stride + k, sizeof four);
-                __m256i values = _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
-                sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(values, weights));
+                __m256i values = _mm256_set1_epi32(four ^ (int32_t)0x80808080);
+                __m256i pairs = _mm256_maddubs_epi16(sizes, _mm256_sign_epi8(values, weights));
+                sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
             }
         }
-        for (size_t r = 0; r < rows; r++) {
-            int32_t pairs[8];
-            _mm256_storeu_si256((__m256i *)pairs, sums[r]);
-            for (size_t i = 0; i < 4; i++)
-                y[r][at + i] = pairs[2 * i] + pairs[2 * i + 1];
-        }
+        for (size_t r = 0; r < rows; r++)
+            _mm256_storeu_si256((__m256i *)(y[r] + at), sums[r]);
     }
 #else
     for (size_t r = 0; r < rows; r++)
@@ -145,6 +166,15 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
                     y[r][i] += x[r * stride + k + g] * w[k * TD_PANEL + 4 * i + g];
 #endif
 }
+#endif
+
+/* Whether the tile took the 128 from the inputs, so that offsets have nothing to put right. */
+#ifndef TD_PACKED_SIGNED
+#if defined(__AVX2__) && !defined(TD_PACKED_INT8)
+#define TD_PACKED_SIGNED 1
+#else
+#define TD_PACKED_SIGNED 0
+#endif
 #endif
 
 /* Integers to values with the bias added, in one pass: straight to y where nothing else is left to do. */
@@ -163,7 +193,8 @@ INLINE void finish_integers(const td_packed_job *job, size_t panel, size_t row, 
         vector scale = load(scales + i), shift = bias ? load(bias + i) : (vector){0};
         for (size_t r = 0; r < rows; r++) {
             integers sum = *(const loose_integers *)(sums[r] + i) + offset;
-            vector value = __builtin_convertvector(sum, vector) * (scale * job->input.scales[row + r]) + shift;
+            vector value =
+                multiply_add(__builtin_convertvector(sum, vector), scale * job->input.scales[row + r], shift);
             *(loose_vector *)(whole ? (void *)(y + r * job->ldy + i) : (void *)(sums[r] + i)) = value;
         }
     }
@@ -176,7 +207,7 @@ INLINE void finish_integers(const td_packed_job *job, size_t panel, size_t row, 
 
 /* ---- all rows with one panel after the other ---- */
 
-INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t rows)
+INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t rows, ahead next)
 {
     const td_packed *packed = job->weights;
     union {
@@ -184,13 +215,18 @@ INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t r
         int32_t integers[TILE_ROWS][TD_PANEL];
     } sums;
     size_t start = panel * TD_PANEL * packed->depth;
+    const float *y = job->y + row * job->ldy + (panel - job->first) * TD_PANEL;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < TD_PANEL; i += 16)
+            __builtin_prefetch(y + r * job->ldy + i, 1, 3);
     for (size_t first = 0; first < TD_PANEL; first += TILE_OUTPUTS) {
         if (packed->precision == TD_FLOAT32)
-            float_tile(job, (const float *)packed->data + start, row, rows, first, sums.values);
+            float_tile(job, (const float *)packed->data + start, row, rows, first, next, sums.values);
         else if (packed->precision == TD_BFLOAT16)
-            bfloat16_tile(job, (const uint16_t *)packed->data + start, row, rows, first, sums.values);
+            bfloat16_tile(job, (const uint16_t *)packed->data + start, row, rows, first, next, sums.values);
         else
-            int8_tile(job, (const int8_t *)packed->data + start, row, rows, first, sums.integers);
+            int8_tile(job, (const int8_t *)packed->data + start, row, rows, first, next, sums.integers);
+        next.at += next.part;
     }
     if (packed->precision == TD_INT8)
         finish_integers(job, panel, row, rows, sums.integers);
@@ -198,32 +234,50 @@ INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t r
         finish(job, panel, row, rows, sums.values);
 }
 
+INLINE void few_rows_of(const td_packed_job *job, size_t panel, size_t row, size_t rows, ahead next)
+{
+    switch (rows) {
+    case 6:
+        rows_of(job, panel, row, 6, next);
+        break;
+    case 5:
+        rows_of(job, panel, row, 5, next);
+        break;
+    case 4:
+        rows_of(job, panel, row, 4, next);
+        break;
+    case 3:
+        rows_of(job, panel, row, 3, next);
+        break;
+    case 2:
+        rows_of(job, panel, row, 2, next);
+        break;
+    default:
+        rows_of(job, panel, row, 1, next);
+        break;
+    }
+}
+
+/* Rows in tiles that are as full as each other: a tile of one or two rows reads the panel for little. Each tile asks
+ * for its part of the next panel, so that the whole of it is on its way when the last tile is done. */
 INLINE void product(const td_packed_job *job, td_precision precision)
 {
-    if (job->weights->precision != precision) /* tells the compiler which tile is meant */
+    const td_packed *packed = job->weights;
+    if (packed->precision != precision || job->input.rows == 0) /* tells the compiler which tile is meant */
         return;
+    size_t rows = job->input.rows, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, panels = td_packed_panels(packed);
+    size_t bytes = TD_PANEL * packed->depth * (precision == TD_FLOAT32 ? 4 : precision == TD_BFLOAT16 ? 2 : 1);
+    size_t parts = tiles * (TD_PANEL / TILE_OUTPUTS);
+    ahead next = {.step = STEP_BYTES / parts,
+                  .lines = tiles == 1 ? 0 : (STEP_BYTES / 64 + parts - 1) / parts,
+                  .part = bytes / parts};
     for (size_t panel = job->first; panel < job->last; panel++) {
-        size_t row = 0;
-        for (; row + TILE_ROWS <= job->input.rows; row += TILE_ROWS)
-            rows_of(job, panel, row, TILE_ROWS);
-        switch (job->input.rows - row) {
-        case 5:
-            rows_of(job, panel, row, 5 < TILE_ROWS ? 5 : TILE_ROWS);
-            break;
-        case 4:
-            rows_of(job, panel, row, 4);
-            break;
-        case 3:
-            rows_of(job, panel, row, 3);
-            break;
-        case 2:
-            rows_of(job, panel, row, 2);
-            break;
-        case 1:
-            rows_of(job, panel, row, 1);
-            break;
-        default:
-            break;
+        const char *following = (const char *)packed->data + (panel + 1 < panels ? panel + 1 : panel) * bytes;
+        for (size_t tile = 0, row = 0; tile < tiles; tile++) {
+            size_t end = rows * (tile + 1) / tiles;
+            next.at = following + bytes / tiles * tile;
+            few_rows_of(job, panel, row, end - row, next);
+            row = end;
         }
     }
 }
@@ -245,7 +299,8 @@ static void product_int8(const td_packed_job *job)
 }
 #endif
 
-static void quantise(const float *x, size_t ldx, size_t rows, size_t inputs, size_t depth, uint8_t *shifted, float *scales)
+static void quantise(const float *x, size_t ldx, size_t rows, size_t inputs, size_t depth, uint8_t *shifted,
+                     float *scales)
 {
     for (size_t row = 0; row < rows; row++, x += ldx, shifted += depth) {
         float largest = 0, finite = 0;

@@ -11,9 +11,10 @@
 
 static void product_bfloat16(const td_packed_job *job);
 static void product_int8(const td_packed_job *job);
-INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, float (*y)[TD_PANEL])
+INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, ahead next,
+                          float (*y)[TD_PANEL])
 {
-    (void)job, (void)w, (void)row, (void)rows, (void)first, (void)y;
+    (void)job, (void)w, (void)row, (void)rows, (void)first, (void)next, (void)y;
 }
 
 #include "kernels/packed.inc.h"

@@ -21,6 +21,7 @@ INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t ro
             sums[r][v] = vdupq_n_f32(0);
     for (size_t k = 0; k < depth; k += 2) {
         bfloat16x8_t weights[VECTORS];
+        look_ahead(&next);
 #pragma GCC unroll 4
         for (size_t v = 0; v < VECTORS; v++)
             weights[v] = vreinterpretq_bf16_u16(vld1q_u16(w + k * TD_PANEL + 2 * (first + 4 * v)));

@@ -1,5 +1,5 @@
 /* The int8 tile of ARM's dot products: four byte products added to each of 4 sums by one instruction. */
-#include "kernels/rows_vector.h"
+#include "kernels/packed_ahead.h"
 
 #include <string.h>
 
@@ -18,6 +18,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
             sums[r][v] = vdupq_n_s32(0);
     for (size_t k = 0; k < depth; k += 4) {
         int8x16_t weights[VECTORS];
+        look_ahead(&next);
 #pragma GCC unroll 4
         for (size_t v = 0; v < VECTORS; v++)
             weights[v] = vld1q_s8(w + k * TD_PANEL + 4 * (first + 4 * v));

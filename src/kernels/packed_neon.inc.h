@@ -1,6 +1,6 @@
 /* The int8 tile of NEON: eight products of bytes in 16 bits; two of them fit side by side (2 * 127 * 127 < 2^15) before
  * neighbours are added to 32-bit sums. */
-#include "kernels/rows_vector.h"
+#include "kernels/packed_ahead.h"
 
 #include <string.h>
 
@@ -21,6 +21,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
     enum { ROWS = 6, OUTPUTS = 16 };
     const uint8_t *x = job->input.shifted + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
+    (void)next;
     for (size_t at = first; at < first + OUTPUTS; at += 4) {
         int32x4_t low[ROWS], high[ROWS]; /* each holds two sums of two outputs */
         for (size_t r = 0; r < rows; r++)

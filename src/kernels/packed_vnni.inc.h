@@ -1,11 +1,12 @@
 /* The int8 tile of VNNI: four byte products added to each of 16 sums by one instruction, without saturation. */
-#include "kernels/rows_vector.h"
+#include "kernels/packed_ahead.h"
 
 #include <string.h>
 
 #define TD_PACKED_INT8
 
-INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, int32_t (*y)[TD_PANEL])
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next,
+                      int32_t (*y)[TD_PANEL])
 {
     enum { ROWS = 6, VECTORS = 4 };
     const uint8_t *x = job->input.shifted + row * job->input.stride;
@@ -17,6 +18,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
             sums[r][v] = _mm512_setzero_si512();
     for (size_t k = 0; k < depth; k += 4) {
         __m512i weights[VECTORS];
+        look_ahead(&next);
 #pragma GCC unroll 4
         for (size_t v = 0; v < VECTORS; v++)
             weights[v] = _mm512_load_si512(w + k * TD_PANEL + v * 64);

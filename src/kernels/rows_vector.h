@@ -41,6 +41,21 @@ INLINE void store(td_real *y, vector x)
     *(loose_vector *)y = x;
 }
 
+/* a * b + c with one rounding where the instruction set has that: what the compiler makes of the operators depends on
+ * what is around. */
+INLINE vector multiply_add(vector a, vector b, vector c)
+{
+#if defined(__AVX512F__)
+    return (vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+    return (vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(VECTOR_NEON)
+    return (vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
 /* load_part and store_part: the first n < WIDTH elements; in memory the others are neither read nor written.
  * larger: the larger of each pair. sum_of, largest_of: over the elements. */
 #if defined(__AVX512F__)
