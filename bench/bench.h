@@ -47,6 +47,7 @@ double bench_thread_seconds(void); /* of processor time of this thread */
 void bench_products(const bench_settings *settings, const char *precision, bench_result *result);
 void bench_rows(const bench_settings *settings, const char *isa, bench_result *result);
 void bench_packed(const bench_settings *settings, const char *precision, bench_result *result);
+void bench_unpacked(const bench_settings *settings, const char *variant, bench_result *result);
 /* peak.c: Gop/s of one thread's multiply-and-add instructions for a precision, 0 where there is none to measure */
 double bench_peak(td_precision precision, td_matrix_isa isa, const char **ret_name);
 double bench_bandwidth(size_t bytes); /* GB/s of one thread that reads so many bytes in order, again and again */

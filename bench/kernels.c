@@ -199,6 +199,44 @@ void bench_packed(const bench_settings *settings, const char *precision, bench_r
     }
 }
 
+/* ---- products of weights as they are, each row by itself ---- */
+
+/* rows, inputs, outputs: a picture's places in MobileNetV2, the steps of an LSTM */
+static const size_t plain_shapes[][3] = {{12544, 32, 16}, {12544, 16, 96}, {3136, 24, 144}, {784, 192, 32},  {784, 32, 192},
+                                         {196, 384, 64},  {196, 576, 96},  {49, 960, 160},  {49, 320, 1280}, {1, 512, 2048},
+                                         {4, 512, 2048},  {32, 512, 2048}};
+
+void bench_unpacked(const bench_settings *settings, const char *variant, bench_result *result)
+{
+    (void)settings, (void)variant;
+    enum { LARGEST = 1 << 21 };
+    const td_kernels *kernels = td_kernels_get();
+    td_real *x = td_allocate_array(LARGEST, sizeof *x), *w = td_allocate_array(LARGEST, sizeof *w), *y = td_allocate_array(LARGEST, sizeof *y);
+    const char *instruction = "";
+    if (!x || !w || !y)
+        return bench_fail(result, "out of memory");
+    fill(x, LARGEST);
+    fill(w, LARGEST);
+    double peak = bench_peak(TD_FLOAT32, td_packed_kernels_get()->isa, &instruction);
+    for (size_t i = 0; i < sizeof plain_shapes / sizeof *plain_shapes; i++) {
+        size_t rows = plain_shapes[i][0], inputs = plain_shapes[i][1], outputs = plain_shapes[i][2];
+        double best = 1e30, start = bench_seconds(), work = 2 * (double)(rows * inputs * outputs);
+        size_t inner = 1 + (size_t)(1e7 / work);
+        for (int round = 0; round < LEAST_REPEATS || bench_seconds() - start < LEAST_SECONDS / 4; round++) {
+            double before = bench_thread_seconds();
+            for (size_t k = 0; k < inner; k++)
+                kernels->product(x, inputs, rows, w, inputs, outputs, inputs, 0, y, outputs);
+            double seconds = (bench_thread_seconds() - before) / (double)inner;
+            best = seconds < best ? seconds : best;
+        }
+        bench_add(result, "Gop/s", 1e-9 * work / best, "%zu x %zu x %zu, %.0f %%", rows, inputs, outputs,
+                  peak > 0 ? 1e-7 * work / best / peak : 0);
+    }
+    td_release(x);
+    td_release(w);
+    td_release(y);
+}
+
 /* ---- rows ---- */
 
 enum { ROWS = 1000, WIDTH = 128, WORDS = 10000, HEADS = 4, POSITIONS = 16 };

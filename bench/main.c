@@ -19,6 +19,7 @@ static const bench_case cases[] = {
     {"packed float32", bench_packed, "float32", false, false},
     {"packed bfloat16", bench_packed, "bfloat16", false, false},
     {"packed int8", bench_packed, "int8", false, false},
+    {"unpacked float32", bench_unpacked, "", false, false},
     {"rows plain", bench_rows, "plain", false, false},
     {"rows avx2", bench_rows, "avx2", false, false},
     {"rows avx512", bench_rows, "avx512", false, false},

@@ -497,6 +497,34 @@ INLINE void transpose_quads(float *y, size_t ldy, const float *x, size_t ldx)
     *(loose_quad *)(y + 2 * ldy) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
     *(loose_quad *)(y + 3 * ldy) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
+
+/* Four columns of STRIP rows, so that whole vectors are stored. */
+#if defined(__AVX512F__)
+enum { STRIP = 16 };
+INLINE void transpose_strip(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    __m512 rows[4]; /* each of four rows that lie four apart */
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++, x += ldx) {
+        rows[i] = _mm512_castps128_ps512(_mm_loadu_ps(x));
+        rows[i] = _mm512_insertf32x4(rows[i], _mm_loadu_ps(x + 4 * ldx), 1);
+        rows[i] = _mm512_insertf32x4(rows[i], _mm_loadu_ps(x + 8 * ldx), 2);
+        rows[i] = _mm512_insertf32x4(rows[i], _mm_loadu_ps(x + 12 * ldx), 3);
+    }
+    __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(rows[0], rows[1])), cd = _mm512_castps_pd(_mm512_unpacklo_ps(rows[2], rows[3]));
+    _mm512_storeu_ps(y, _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)));
+    _mm512_storeu_ps(y + ldy, _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    ab = _mm512_castps_pd(_mm512_unpackhi_ps(rows[0], rows[1])), cd = _mm512_castps_pd(_mm512_unpackhi_ps(rows[2], rows[3]));
+    _mm512_storeu_ps(y + 2 * ldy, _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)));
+    _mm512_storeu_ps(y + 3 * ldy, _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+}
+#else
+enum { STRIP = 4 };
+INLINE void transpose_strip(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    transpose_quads(y, ldy, x, ldx);
+}
+#endif
 #endif
 
 /* x [rows, d] at stride ldx -> y [d, rows] at stride padded(rows) */
@@ -505,13 +533,17 @@ static void transpose(td_real *restrict y, const td_real *restrict x, size_t ldx
     size_t width = padded(rows), whole_rows = 0, whole_columns = 0;
 #ifndef TD_DOUBLE
     whole_rows = rows / 4 * 4, whole_columns = d / 4 * 4;
-    for (size_t r = 0; r < whole_rows; r += 4)
+    size_t r = 0;
+    for (; r + STRIP <= rows; r += STRIP)
+        for (size_t c = 0; c < whole_columns; c += 4)
+            transpose_strip(y + c * width + r, width, x + r * ldx + c, ldx);
+    for (; r < whole_rows; r += 4)
         for (size_t c = 0; c < whole_columns; c += 4)
             transpose_quads(y + c * width + r, width, x + r * ldx + c, ldx);
 #endif
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = r < whole_rows ? whole_columns : 0; c < d; c++)
-            y[c * width + r] = x[r * ldx + c];
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = row < whole_rows ? whole_columns : 0; c < d; c++)
+            y[c * width + row] = x[row * ldx + c];
 }
 
 static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
@@ -684,89 +716,117 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
 
 /* ---- products whose rows do not know each other ---- */
 
+/* Weights are turned, a panel of outputs by a block of inputs at a time, so that one number of a row meets neighbouring outputs. A sum
+ * goes on in y from block to block: inputs are added in their order, whichever rows are beside the row and however few there are. */
 enum {
-    PRODUCT_OUTPUTS = 4,
-    PRODUCT_PANEL = 8, /* outputs whose weights stay in the first cache while rows pass */
-    PRODUCT_ROWS = VECTOR_REGISTERS == 32 ? 6 : VECTOR_BYTES == 32 ? 3 : 2, /* rows x outputs sums stay in registers */
-    PRODUCT_BLOCK = 60 /* rows that pass over a panel before the next one: they stay in the second cache */
+    PRODUCT_VECTORS = VECTOR_REGISTERS == 32 ? 4 : 2,
+    PRODUCT_OUTPUTS = PRODUCT_VECTORS * (int)WIDTH < 16 ? 16 : PRODUCT_VECTORS * (int)WIDTH, /* a panel, as transpose pads it */
+    PRODUCT_ROWS = 6, /* rows x vectors sums stay in registers */
+    PRODUCT_DEPTH = 6144 / PRODUCT_OUTPUTS < 256 ? 6144 / PRODUCT_OUTPUTS : 256, /* a block of a panel lies in the first cache */
+    PRODUCT_BLOCK = 252 /* rows that pass over all panels before the next ones: they stay in the second cache */
 };
 
 typedef struct product_job {
-    const td_real *x, *w;
+    const td_real *x, *panel; /* panel [depth, stride] */
     td_real *y;
-    size_t ldx, ldw, ldy, k;
+    size_t ldx, ldy, stride, depth;
     int add;
 } product_job;
 
-/* rows and outputs are constants wherever this is inlined, so that the loops over them disappear */
-INLINE void product_tile(const product_job *job, size_t row, size_t output, size_t rows, size_t outputs)
+/* rows and vectors are constants wherever this is inlined, so that the loops over them disappear; `last`: numbers of the last vector */
+INLINE void product_tile(const product_job *job, size_t row, size_t first, size_t rows, size_t vectors, size_t last)
 {
-    const td_real *x = job->x + row * job->ldx, *w = job->w + output * job->ldw;
-    td_real *y = job->y + row * job->ldy + output;
-    vector sums[PRODUCT_ROWS][PRODUCT_OUTPUTS], weights[PRODUCT_OUTPUTS];
+    const td_real *x = job->x + row * job->ldx, *w = job->panel + first;
+    td_real *y = job->y + row * job->ldy + first;
+    vector sums[PRODUCT_ROWS][PRODUCT_VECTORS];
+#pragma GCC unroll 6
     for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < outputs; c++)
-            sums[r][c] = (vector){0};
-    size_t p = 0, whole = job->k - job->k % WIDTH;
-    for (; p < whole; p += WIDTH) {
-        for (size_t c = 0; c < outputs; c++)
-            weights[c] = load(w + c * job->ldw + p);
-        for (size_t r = 0; r < rows; r++) {
-            vector value = load(x + r * job->ldx + p);
-            for (size_t c = 0; c < outputs; c++)
-                sums[r][c] += value * weights[c];
-        }
-    }
-    if (p < job->k) {
 #pragma GCC unroll 4
-        for (size_t c = 0; c < outputs; c++)
-            weights[c] = load_part(w + c * job->ldw + p, job->k - p, 0);
+        for (size_t v = 0; v < vectors; v++) {
+            const td_real *from = y + r * job->ldy + v * WIDTH;
+            bool whole = v + 1 < vectors || last == WIDTH;
+            sums[r][v] = !job->add ? (vector){0} : whole ? load(from) : load_part(from, last, 0);
+        }
+    for (size_t p = 0; p < job->depth; p++) {
+        vector weights[PRODUCT_VECTORS];
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++)
+            weights[v] = load(w + p * job->stride + v * WIDTH);
 #pragma GCC unroll 6
         for (size_t r = 0; r < rows; r++) {
-            vector value = load_part(x + r * job->ldx + p, job->k - p, 0);
+            td_real value = x[r * job->ldx + p];
 #pragma GCC unroll 4
-            for (size_t c = 0; c < outputs; c++)
-                sums[r][c] += value * weights[c];
+            for (size_t v = 0; v < vectors; v++)
+                sums[r][v] += value * weights[v];
         }
     }
 #pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++) {
-        td_real totals[PRODUCT_OUTPUTS];
-        if (outputs == PRODUCT_OUTPUTS)
-            sums_of_four(totals, sums[r]);
-        else
-            totals[0] = sum_of(sums[r][0]);
+    for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (size_t c = 0; c < outputs; c++)
-            y[r * job->ldy + c] = (job->add ? y[r * job->ldy + c] : 0) + totals[c];
+        for (size_t v = 0; v < vectors; v++)
+            if (v + 1 < vectors || last == WIDTH)
+                store(y + r * job->ldy + v * WIDTH, sums[r][v]);
+            else
+                store_part(y + r * job->ldy + v * WIDTH, sums[r][v], last);
+}
+
+INLINE void product_rows(const product_job *job, size_t row, size_t first, size_t rows, size_t vectors, size_t last)
+{
+    switch (rows) {
+    case 6:
+        product_tile(job, row, first, 6, vectors, last);
+        break;
+    case 5:
+        product_tile(job, row, first, 5, vectors, last);
+        break;
+    case 4:
+        product_tile(job, row, first, 4, vectors, last);
+        break;
+    case 3:
+        product_tile(job, row, first, 3, vectors, last);
+        break;
+    case 2:
+        product_tile(job, row, first, 2, vectors, last);
+        break;
+    default:
+        product_tile(job, row, first, 1, vectors, last);
+        break;
     }
 }
 
-/* The same rows, which are now in the first cache, with all outputs of the panel. */
-INLINE void product_panel(const product_job *job, size_t row, size_t rows, size_t output, size_t last)
+/* All rows with one block of a panel, in tiles as full as each other; what is left of a panel one vector at a time. */
+INLINE void product_panel(const product_job *job, size_t rows, size_t outputs)
 {
-    for (; output + PRODUCT_OUTPUTS <= last; output += PRODUCT_OUTPUTS)
-        product_tile(job, row, output, rows, PRODUCT_OUTPUTS);
-    for (; output < last; output++)
-        product_tile(job, row, output, rows, 1);
+    const size_t width = PRODUCT_VECTORS * WIDTH;
+    size_t tiles = (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+    for (size_t tile = 0, row = 0, end; tile < tiles; tile++, row = end) {
+        size_t first = 0;
+        end = rows * (tile + 1) / tiles;
+        for (; first + width <= outputs; first += width)
+            product_rows(job, row, first, end - row, PRODUCT_VECTORS, WIDTH);
+        if (first + width / 2 <= outputs) {
+            product_rows(job, row, first, end - row, PRODUCT_VECTORS / 2, WIDTH);
+            first += width / 2;
+        }
+        for (; first < outputs; first += WIDTH)
+            product_rows(job, row, first, end - row, 1, outputs - first < WIDTH ? outputs - first : WIDTH);
+    }
 }
 
 static void product(const td_real *x, size_t ldx, size_t rows, const td_real *w, size_t ldw, size_t outputs, size_t k, int add,
                     td_real *y, size_t ldy)
 {
-    product_job job = {x, w, y, ldx, ldw, ldy, k, add};
-    for (size_t first = 0; first < rows; first += PRODUCT_BLOCK) {
-        size_t last = first + PRODUCT_BLOCK < rows ? first + PRODUCT_BLOCK : rows;
-        for (size_t output = 0; output < outputs; output += PRODUCT_PANEL) {
-            size_t end = output + PRODUCT_PANEL < outputs ? output + PRODUCT_PANEL : outputs, row = first;
-            for (; row + PRODUCT_ROWS <= last; row += PRODUCT_ROWS)
-                product_panel(&job, row, PRODUCT_ROWS, output, end);
-            for (; row + 2 <= last; row += 2)
-                product_panel(&job, row, 2, output, end);
-            for (; row < last; row++)
-                product_panel(&job, row, 1, output, end);
+    td_real panel[PRODUCT_DEPTH * PRODUCT_OUTPUTS] __attribute__((aligned(64))) = {0};
+    for (size_t row = 0; row < rows; row += PRODUCT_BLOCK)
+        for (size_t output = 0; output < outputs; output += PRODUCT_OUTPUTS) {
+            size_t count = outputs - output < PRODUCT_OUTPUTS ? outputs - output : PRODUCT_OUTPUTS;
+            for (size_t at = 0; at == 0 || at < k; at += PRODUCT_DEPTH) {
+                product_job job = {x + row * ldx + at, panel, y + row * ldy + output, ldx, ldy, padded(count), 0, add || at > 0};
+                job.depth = k - at < PRODUCT_DEPTH ? k - at : PRODUCT_DEPTH;
+                transpose(panel, w + output * ldw + at, ldw, count, job.depth);
+                product_panel(&job, rows - row < PRODUCT_BLOCK ? rows - row : PRODUCT_BLOCK, count);
+            }
         }
-    }
 }
 
 /* ---- loss, optimiser, conversion ---- */

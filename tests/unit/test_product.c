@@ -9,7 +9,7 @@
 
 #include "kernels/rows.h"
 
-enum { ROWS = 131, OUTPUTS = 39, DEPTH = 150, STRIDE = DEPTH + 3 };
+enum { ROWS = 131, OUTPUTS = 39, DEPTH = 310, STRIDE = DEPTH + 3 };
 static float x[ROWS * STRIDE], w[OUTPUTS * STRIDE], all[ROWS * OUTPUTS], some[ROWS * OUTPUTS];
 
 static float start(size_t output) { return (float)output * 0.25f - 1; }
@@ -50,7 +50,7 @@ static void products(void **state)
         x[i] = (float)sin(1.3 * (double)i);
     for (size_t i = 0; i < OUTPUTS * STRIDE; i++)
         w[i] = (float)cos(0.7 * (double)i + 1);
-    static const size_t depths[] = {1, 3, 16, 17, 48, 63, DEPTH};
+    static const size_t depths[] = {1, 3, 16, 17, 48, 63, 150, 191, 192, DEPTH};
     size_t tested = 0;
     for (int isa = TD_ISA_PLAIN; isa < TD_ISA_COUNT; isa++) {
         const td_kernels *kernels = td_kernels_for((td_isa)isa);
