@@ -6,7 +6,7 @@
 #define TD_PACKED_INT8
 #define TD_PACKED_SIGNED 1
 
-INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first,
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next,
                       int32_t (*y)[TD_PANEL])
 {
     enum { ROWS = 6, VECTORS = 4 };
