@@ -4,6 +4,8 @@
 
 #include <api/model.h>
 #include <decoding/generate.h>
+#include <platform/thread.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,8 @@
 #include <time.h>
 
 enum { MEAN_LENGTH = 24, TOGETHER = 32, SOURCES = 96, ALONE = 8, OUTPUT = 26, WINDOW = 3000, MEL = 80 };
+
+enum { LONGEST_OUTPUT = 2 * OUTPUT };
 
 typedef struct decode_run {
     td_model *model;
@@ -21,6 +25,10 @@ typedef struct decode_run {
     size_t length[SOURCES];
     td_real *features; /* [WINDOW, MEL]; NULL: ids */
     size_t next, last, tokens;
+    pthread_mutex_t mutex; /* of what the searches of several threads share */
+    td_search_options options;
+    int32_t outputs[SOURCES][LONGEST_OUTPUT];
+    size_t output_length[SOURCES];
 } decode_run;
 
 static uint32_t draw(uint32_t *state)
@@ -63,20 +71,28 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
 {
     (void)error;
     decode_run *run = context;
+    pthread_mutex_lock(&run->mutex);
     *ret_given = run->next < run->last;
-    if (!*ret_given)
-        return TD_OK;
-    *ret_index = run->next++;
-    *ret_source = run->features ? (td_source){.features = run->features, .length = WINDOW, .width = MEL}
-                                : (td_source){.ids = run->ids[*ret_index], .length = run->length[*ret_index]};
+    *ret_index = run->next;
+    run->next += *ret_given;
+    pthread_mutex_unlock(&run->mutex);
+    if (*ret_given)
+        *ret_source = run->features ? (td_source){.features = run->features, .length = WINDOW, .width = MEL}
+                                    : (td_source){.ids = run->ids[*ret_index], .length = run->length[*ret_index]};
     return TD_OK;
 }
 
 static td_status finished(void *context, size_t index, const td_output *output, td_error *error)
 {
-    (void)index;
     (void)error;
-    ((decode_run *)context)->tokens += output->hypotheses[0].count;
+    decode_run *run = context;
+    const td_hypothesis *best = &output->hypotheses[0];
+    size_t count = best->count < LONGEST_OUTPUT ? best->count : LONGEST_OUTPUT;
+    pthread_mutex_lock(&run->mutex);
+    run->tokens += best->count;
+    memcpy(run->outputs[index], best->ids, count * sizeof *best->ids);
+    run->output_length[index] = count;
+    pthread_mutex_unlock(&run->mutex);
     return TD_OK;
 }
 
@@ -102,7 +118,7 @@ static td_status prepare(const bench_settings *settings, const char *shape, cons
     run->generation = run->model->generation;
     run->generation.num_beams = (size_t)beam;
     run->generation.min_length = run->generation.max_length = OUTPUT + 1;
-    td_search_options search = {.batch_tokens = (size_t)beam * MEAN_LENGTH * TOGETHER};
+    td_search_options search = run->options = (td_search_options){.batch_tokens = (size_t)beam * MEAN_LENGTH * TOGETHER};
     TD_TRY(td_search_new(&run->model->network, &search, &run->search, error));
     search.threads = (size_t)settings->threads;
     return settings->threads > 1 ? td_search_new(&run->model->network, &search, &run->shared, error) : TD_OK;
@@ -119,6 +135,44 @@ static td_status measure_alone(decode_run *run, td_search *search, const char *n
     if (search == run->search)
         bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - cpu), "the same, of processor time");
     return TD_OK;
+}
+
+/* One of several threads, each with a search of its own, that take sentences until there are none; NULL when all went well. */
+static void *decode_share(void *context)
+{
+    decode_run *run = context;
+    td_generate_callbacks callbacks = {run, next_source, finished, NULL};
+    td_search *search = NULL;
+    td_error error;
+    bool done = td_search_new(&run->model->network, &run->options, &search, &error) == TD_OK &&
+                td_generate(search, &run->generation, &callbacks, &error) == TD_OK;
+    td_search_free(search);
+    return done ? NULL : context;
+}
+
+static td_status measure_threads(const bench_settings *settings, decode_run *run, bench_result *result, td_error *error)
+{
+    if (settings->threads == 1)
+        return TD_OK;
+    run->tokens = run->next = 0;
+    run->last = SOURCES;
+    double start = bench_seconds();
+    TD_TRY(td_threads_run((size_t)settings->threads, decode_share, run, error));
+    bench_add(result, "tokens/s", (double)run->tokens / (bench_seconds() - start), "%d together on each of %d threads", TOGETHER,
+              settings->threads);
+    return run->next == SOURCES ? TD_OK : td_fail(error, TD_ERROR_INTERNAL, "a thread stopped early");
+}
+
+/* For the peer to compare: the ids of each sentence on a line. */
+static td_status write_outputs(const bench_settings *settings, const decode_run *run, td_error *error)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/outputs", settings->directory);
+    FILE *file = fopen(path, "w");
+    for (size_t i = 0; file && i < SOURCES; i++)
+        for (size_t k = 0; k < run->output_length[i]; k++)
+            fprintf(file, "%d%c", run->outputs[i][k], k + 1 < run->output_length[i] ? ' ' : '\n');
+    return file && fclose(file) == 0 ? TD_OK : td_fail(error, TD_ERROR_IO, "cannot write %s", path);
 }
 
 /* variant: "SHAPE PRECISION BEAM" */
@@ -143,7 +197,9 @@ static td_status measure(const bench_settings *settings, const char *variant, de
     TD_TRY(decode(run, run->search, 0, SOURCES, error));
     bench_add(result, "tokens/s", (double)run->tokens / (bench_seconds() - start), "%d sentences together", TOGETHER);
     bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - cpu), "together, of processor time");
-    return TD_OK;
+    bench_add_memory(result, "peak memory of one thread");
+    TD_TRY(measure_threads(settings, run, result, error));
+    return write_outputs(settings, run, error);
 }
 
 static void release(decode_run *run)
@@ -161,6 +217,7 @@ void bench_decode(const bench_settings *settings, const char *variant, bench_res
     decode_run *run = calloc(1, sizeof *run);
     if (!run)
         return bench_fail(result, "out of memory");
+    pthread_mutex_init(&run->mutex, NULL);
     if (measure(settings, variant, run, result, &error) != TD_OK)
         bench_fail(result, "%s", error.message);
     release(run);
@@ -195,6 +252,7 @@ void bench_whisper(const bench_settings *settings, const char *precision, bench_
     decode_run *run = calloc(1, sizeof *run);
     if (!run)
         return bench_fail(result, "out of memory");
+    pthread_mutex_init(&run->mutex, NULL);
     if (measure_whisper(settings, precision, run, result, &error) != TD_OK)
         bench_fail(result, "%s", error.message);
     release(run);
@@ -210,6 +268,7 @@ void bench_open(const bench_settings *settings, const char *shape, bench_result 
         free(run);
         return bench_fail(result, "the model could not be written");
     }
+    pthread_mutex_init(&run->mutex, NULL);
     double start = bench_seconds(), cpu = cpu_seconds();
     td_status status = prepare(settings, shape, "int8", 1, run, &error);
     if (status == TD_OK)

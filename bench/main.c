@@ -99,6 +99,13 @@ void bench_fail(bench_result *result, const char *format, ...)
     va_end(arguments);
 }
 
+void bench_add_memory(bench_result *result, const char *name)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        bench_add(result, "MB", (double)usage.ru_maxrss * 1024 / 1e6, "%s", name);
+}
+
 static bool read_whole(int file, void *bytes, size_t length)
 {
     size_t done = 0;
@@ -112,7 +119,6 @@ static bool read_whole(int file, void *bytes, size_t length)
 static void run_case(const bench_case *row, const bench_settings *settings, bench_result *result)
 {
     int ends[2], status = 0;
-    struct rusage usage;
     *result = (bench_result){.count = 0};
     if (pipe(ends) != 0)
         return bench_fail(result, "cannot make a pipe");
@@ -121,8 +127,8 @@ static void run_case(const bench_case *row, const bench_settings *settings, benc
     if (child == 0) {
         close(ends[0]);
         row->run(settings, row->variant, result);
-        if (!*result->failure && !row->peer && getrusage(RUSAGE_SELF, &usage) == 0)
-            bench_add(result, "MB", (double)usage.ru_maxrss * 1024 / 1e6, "peak memory");
+        if (!*result->failure && !row->peer)
+            bench_add_memory(result, "peak memory");
         bool written = write(ends[1], result, sizeof *result) == (ssize_t)sizeof *result;
         _exit(written ? 0 : 1);
     }
