@@ -6,6 +6,7 @@
 #include <kernels/gemm.h>
 #include <kernels/packed.h>
 #include <kernels/rows.h>
+#include <platform/pages.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,12 @@ typedef struct packed_operands {
     uint8_t *shifted;
 } packed_operands;
 
+static size_t panel_bytes(const td_packed *packed)
+{
+    size_t size = packed->precision == TD_FLOAT32 ? 4 : packed->precision == TD_BFLOAT16 ? 2 : 1;
+    return td_packed_panels(packed) * TD_PANEL * packed->depth * size;
+}
+
 /* Random weights, panel by panel. */
 static td_packed *random_packed(td_precision precision, size_t inputs, size_t outputs)
 {
@@ -126,6 +133,7 @@ static td_packed *random_packed(td_precision precision, size_t inputs, size_t ou
     float *panel = td_allocate_array(TD_PANEL * inputs, sizeof *panel);
     if (!panel || td_packed_new(precision, outputs, inputs, &packed, NULL) != TD_OK)
         return NULL;
+    td_pages_prefer_large(packed->data, panel_bytes(packed)); /* as models have them */
     fill(panel, TD_PANEL * inputs);
     for (size_t first = 0; first < outputs; first += TD_PANEL)
         td_packed_fill(packed, first, outputs - first < TD_PANEL ? outputs - first : TD_PANEL, panel);
@@ -191,7 +199,7 @@ void bench_packed(const bench_settings *settings, const char *precision, bench_r
         for (size_t i = 0; i < sizeof packed_rows / sizeof *packed_rows; i++) {
             double speed = packed_speed(&operands, packed, packed_rows[i]);
             double read = speed / 2 / (double)(packed_rows[i] * packed->inputs * packed->outputs) *
-                          (double)td_packed_bytes(packed);
+                          (double)panel_bytes(packed);
             bench_add(result, "Gop/s", speed, "%zu x %zu x %zu, %.0f %%, %.0f GB/s", packed_rows[i], packed->inputs,
                       packed->outputs, peak > 0 ? 100 * speed / peak : 0, read);
         }

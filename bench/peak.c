@@ -102,7 +102,7 @@ double bench_bandwidth(size_t bytes)
     double best = 0;
     if (!block)
         return 0;
-    td_prefer_large_pages(block, bytes);
+    td_pages_prefer_large(block, bytes);
     memset(block, 1, bytes);
     for (int round = 0; round < 10; round++) {
         double before = bench_thread_seconds();
