@@ -24,6 +24,13 @@ typedef struct td_adam_step {
     td_real gradient_scale;                                     /* from clipping */
 } td_adam_step;
 
+/* Laid out, keys come in panels of so many; attend_laid takes so many queries at once. */
+enum { TD_KEY_PANEL = 16, TD_LAID_ROWS = 6 };
+static inline size_t td_laid_keys(size_t nk) { return (nk + TD_KEY_PANEL - 1) / TD_KEY_PANEL * TD_KEY_PANEL; }
+/* Below so many keys laying them out costs more than it saves. */
+enum { TD_LAID_LEAST = 64 };
+static inline int td_worth_laying(size_t nk, size_t d) { return nk >= TD_LAID_LEAST && d % TD_KEY_PANEL == 0; }
+
 typedef struct td_kernels {
     td_isa isa;
     void (*add)(td_real *y, const td_real *x, size_t n);                           /* y += x */
@@ -61,6 +68,12 @@ typedef struct td_kernels {
      * p [heads, nk] receives the probabilities. */
     void (*attend_rows)(const td_real *q, const td_real *const *rows, size_t nk, size_t heads, size_t d, td_real scale, td_real *out,
                         td_real *p);
+    /* Keys and values [nk, d] of one head, d a multiple of TD_KEY_PANEL, laid out for attend_laid: [td_laid_keys(nk) * 2 * d] */
+    void (*lay_keys)(const td_real *k, size_t ldk, const td_real *v, size_t ldv, size_t nk, size_t d, td_real *laid);
+    /* One head of any queries over all of the laid keys: out [nq, ldo], p [nq, td_laid_keys(nk)] receives the probabilities. A row's
+     * result is the same, to the bit, whichever rows are beside it. */
+    void (*attend_laid)(const td_real *q, size_t ldq, size_t nq, const td_real *laid, size_t nk, size_t d, td_real scale, td_real *out,
+                        size_t ldo, td_real *p);
     /* dq, dk, dv, dbias are added to (any may be NULL), in rows as q, k, v, bias; scratch: [d + 1, nk rounded up to 16] */
     void (*attention_backward)(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
                                const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,

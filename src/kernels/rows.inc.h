@@ -644,6 +644,8 @@ static void attend_rows(const td_real *q, const td_real *const *rows, size_t nk,
     }
 }
 
+#include "kernels/laid_attention.inc.h"
+
 /* dv += masked p^T dout */
 static void attention_backward_value(const td_real *p, const td_real *dout, size_t ldo, td_real *dv, size_t ldv,
                                      td_real *scratch, size_t nq, size_t nk, size_t d, td_dropout_mask mask,
@@ -898,6 +900,8 @@ const td_kernels TD_KERNELS_TABLE = {
     .layer_norm_backward = layer_norm_backward,
     .attention = attention,
     .attend_rows = attend_rows,
+    .lay_keys = lay_keys,
+    .attend_laid = attend_laid,
     .attention_backward = attention_backward,
     .cross_entropy = cross_entropy,
     .adam = adam,

@@ -64,6 +64,13 @@ typedef struct td_copying {
     td_tensor *gate;    /* [T, 1]: logit of the probability of generating rather than copying; NULL: the network does not copy */
 } td_copying;
 
+/* Heads of cross-attention whose weights decode is to keep. */
+typedef struct td_watched_heads {
+    size_t count;
+    const int32_t *layer, *head; /* [count] */
+    td_real *weights;            /* [count, tokens, memory length] of the state's only row */
+} td_watched_heads;
+
 typedef struct td_architecture {
     const char *model_type; /* in config.json */
     td_modality source;
@@ -88,6 +95,8 @@ typedef struct td_architecture {
     /* New row i is old row parents[i]; rows not named are dropped (rows = 0 empties the state). Indices only. */
     td_status (*reorder)(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error);
     size_t (*state_rows)(const td_decoder_state *state);
+    /* The following calls of decode, of one row each, keep the weights of these; NULL: of none. NULL when the family cannot. */
+    void (*watch)(td_decoder_state *state, td_watched_heads *heads);
     /* The part of the encoder that training may leave as it is, so that its result can be kept on disk: features [total,
      * feature_width] -> rows [total', frozen_width], ragged. NULL when frozen_width is 0. */
     td_status (*frozen)(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_features);

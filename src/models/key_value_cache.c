@@ -12,6 +12,7 @@ void td_cache_free(td_key_value_cache *cache)
 {
     for (size_t i = 0; i < cache->group_count; i++) {
         td_release(cache->groups[i].offsets);
+        td_release(cache->groups[i].places);
         td_release(cache->groups[i].kv);
     }
     td_release(cache->groups);
@@ -89,26 +90,41 @@ static td_memory_group *take_group(td_key_value_cache *cache)
     return &cache->groups[cache->group_count++];
 }
 
+/* Rows that a sequence takes in kv; whether it is laid out depends on the layer's heads, too. */
+static size_t stored_rows(size_t length)
+{
+    return length >= TD_LAID_LEAST ? td_laid_keys(length) : length;
+}
+
+static bool place_sequences(td_memory_group *group, td_ragged ragged)
+{
+    if (ragged.count + 1 > group->offsets_capacity) {
+        if (!grow_array(&group->offsets, ragged.count + 1, sizeof *group->offsets) ||
+            !grow_array(&group->places, ragged.count + 1, sizeof *group->places))
+            return false;
+        group->offsets_capacity = ragged.count + 1;
+    }
+    memcpy(group->offsets, ragged.offsets, (ragged.count + 1) * sizeof *group->offsets);
+    group->places[0] = 0;
+    for (size_t i = 0; i < ragged.count; i++)
+        if (__builtin_add_overflow(group->places[i], (int32_t)stored_rows(td_ragged_length(ragged, i)), &group->places[i + 1]))
+            return false;
+    group->count = ragged.count;
+    return true;
+}
+
 static bool size_group(td_memory_group *group, size_t layers, size_t width, td_ragged ragged)
 {
-    size_t total = td_ragged_total(ragged), count;
-    if (td_multiply_overflows(total, layers * 2 * width, &count))
+    size_t count;
+    if (!place_sequences(group, ragged) || td_multiply_overflows((size_t)group->places[ragged.count], layers * 2 * width, &count))
         return false;
     if (count > group->capacity) {
         if (!grow_array(&group->kv, count + count / 4, sizeof *group->kv))
             return false;
         group->capacity = count + count / 4;
     }
-    if (ragged.count + 1 > group->offsets_capacity) {
-        if (!grow_array(&group->offsets, ragged.count + 1, sizeof *group->offsets))
-            return false;
-        group->offsets_capacity = ragged.count + 1;
-    }
-    memcpy(group->offsets, ragged.offsets, (ragged.count + 1) * sizeof *group->offsets);
     group->layers = layers;
     group->width = width;
-    group->total = total;
-    group->count = ragged.count;
     return true;
 }
 
@@ -125,11 +141,43 @@ td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph,
     return group;
 }
 
-void td_cache_set_memory(td_memory_group *group, size_t layer, const td_tensor *kv)
+static td_real *sequence_data(const td_memory_group *group, size_t layer, size_t sequence)
 {
-    size_t count = group->total * 2 * group->width;
-    if (kv)
-        memcpy(group->kv + layer * count, kv->data, count * sizeof *kv->data);
+    return group->kv + (layer * (size_t)group->places[group->count] + (size_t)group->places[sequence]) * 2 * group->width;
+}
+
+typedef struct laid_memory {
+    const td_kernels *kernels;
+    const td_tensor *kv;
+    const td_real *rows; /* of the sequence */
+    td_real *data;
+    size_t length, width, head_width;
+} laid_memory;
+
+static void lay_head(void *context, size_t head, size_t thread)
+{
+    (void)thread;
+    const laid_memory *memory = context;
+    const td_real *keys = memory->rows + head * memory->head_width;
+    memory->kernels->lay_keys(keys, memory->kv->stride, keys + memory->width, memory->kv->stride, memory->length, memory->head_width,
+                              memory->data + head * td_laid_keys(memory->length) * 2 * memory->head_width);
+}
+
+void td_cache_set_memory(td_memory_group *group, td_graph *graph, size_t layer, size_t heads, const td_tensor *kv)
+{
+    TD_PROFILE(graph->recorder, "keys laid out");
+    size_t width = group->width, head_width = width / heads;
+    for (size_t i = 0; kv && i < group->count; i++) {
+        size_t length = (size_t)(group->offsets[i + 1] - group->offsets[i]);
+        const td_real *rows = kv->data + (size_t)group->offsets[i] * kv->stride;
+        td_real *data = sequence_data(group, layer, i);
+        if (!td_worth_laying(length, head_width)) {
+            memcpy(data, rows, length * 2 * width * sizeof *data);
+            continue;
+        }
+        laid_memory memory = {graph->kernels, kv, rows, data, length, width, head_width};
+        td_graph_run(graph, heads, lay_head, &memory);
+    }
 }
 
 bool td_cache_extend(td_key_value_cache *cache, td_graph *graph, td_ragged tokens)
@@ -214,57 +262,139 @@ size_t td_cache_memory_length(const td_key_value_cache *cache, size_t row)
     return (size_t)(offsets[1] - offsets[0]);
 }
 
-static void average_heads(td_real *average, const td_real *weights, size_t heads, size_t count)
+/* Rows of the cache that look at one memory, and their part of a cross-attention. */
+typedef struct cross_span {
+    const td_kernels *kernels;
+    size_t layer, heads, head_width;
+    td_real scale;
+    size_t queries, length, stride; /* stride: of weights, one query's to the next's */
+    const td_real *query, *memory;
+    size_t query_stride;
+    td_real *mixed;  /* [queries, heads * head_width] */
+    td_real *weights; /* [heads, queries, stride] */
+} cross_span;
+
+/* Few keys where they lie, for one query. */
+static void attend_single(const cross_span *span, const td_real **places)
 {
-    memset(average, 0, count * sizeof *average);
-    for (size_t head = 0; head < heads; head++)
-        for (size_t i = 0; i < count; i++)
-            average[i] += weights[head * count + i] / (td_real)heads;
+    for (size_t i = 0; i < span->length; i++)
+        places[i] = span->memory + i * 2 * span->heads * span->head_width;
+    span->kernels->attend_rows(span->query, places, span->length, span->heads, span->head_width, span->scale, span->mixed, span->weights);
+}
+
+static void attend_several(const cross_span *span, td_real *scratch)
+{
+    size_t width = span->heads * span->head_width;
+    for (size_t head = 0; head < span->heads; head++) {
+        size_t column = head * span->head_width;
+        span->kernels->attention(span->query + column, span->query_stride, span->memory + column, 2 * width, span->memory + width + column, 2 * width,
+                           span->mixed + column, width, span->weights + head * span->queries * span->stride, scratch, span->queries,
+                           span->length, span->head_width, span->scale, false, NULL, 0, (td_dropout_mask){0}, 0);
+    }
+}
+
+static void attend_laid(void *context, size_t head, size_t thread)
+{
+    (void)thread;
+    const cross_span *span = context;
+    size_t column = head * span->head_width;
+    span->kernels->attend_laid(span->query + column, span->query_stride, span->queries, span->memory + head * span->stride * 2 * span->head_width,
+                         span->length, span->head_width, span->scale, span->mixed + column, span->heads * span->head_width,
+                         span->weights + head * span->queries * span->stride);
+}
+
+static void attend_heads(td_graph *graph, cross_span *span)
+{
+    bool shared = td_graph_parts(graph, span->heads * span->queries * span->length * span->head_width / 16) > 1;
+    for (size_t head = 0; !shared && head < span->heads; head++)
+        attend_laid(span, head, 0);
+    if (shared)
+        td_graph_run(graph, span->heads, attend_laid, span);
+}
+
+/* The next rows of the same memory: beams read its keys and values once for all of them, where those are laid out. */
+static size_t rows_together(const td_key_value_cache *cache, size_t row, bool laid)
+{
+    size_t end = row + 1;
+    while (laid && end < cache->rows && cache->row[end].group == cache->row[row].group && cache->row[end].sequence == cache->row[row].sequence)
+        end++;
+    return end - row;
+}
+
+static void average_heads(td_real *average, const cross_span *span)
+{
+    memset(average, 0, span->queries * span->length * sizeof *average);
+    for (size_t head = 0; head < span->heads; head++)
+        for (size_t q = 0; q < span->queries; q++)
+            for (size_t i = 0; i < span->length; i++)
+                average[q * span->length + i] += span->weights[(head * span->queries + q) * span->stride + i] / (td_real)span->heads;
+}
+
+static void keep_watched(const td_watched_heads *watched, const cross_span *span)
+{
+    for (size_t i = 0; watched && i < watched->count; i++)
+        for (size_t q = 0; (size_t)watched->layer[i] == span->layer && q < span->queries; q++)
+            memcpy(watched->weights + (i * span->queries + q) * span->length,
+                   span->weights + ((size_t)watched->head[i] * span->queries + q) * span->stride, span->length * sizeof *span->weights);
+}
+
+/* What scratch memory the longest memory, the most weights, and all averages take. */
+typedef struct cross_sizes {
+    size_t longest, most, total;
+} cross_sizes;
+
+static cross_sizes measure_cross(const td_key_value_cache *cache, td_ragged tokens, size_t head_width)
+{
+    cross_sizes sizes = {0};
+    for (size_t row = 0; row < cache->rows;) {
+        size_t length = td_cache_memory_length(cache, row), count = rows_together(cache, row, td_worth_laying(length, head_width));
+        size_t queries = (size_t)(tokens.offsets[row + count] - tokens.offsets[row]), pairs = td_laid_keys(length) * queries;
+        sizes.longest = length > sizes.longest ? length : sizes.longest;
+        sizes.most = pairs > sizes.most ? pairs : sizes.most;
+        sizes.total += length * queries;
+        row += count;
+    }
+    return sizes;
 }
 
 td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
-                                    td_tensor *query, const td_real **ret_weights)
+                                    td_tensor *query, td_attention_report report)
 {
     TD_PROFILE(graph->recorder, "attention");
     if (!query)
         return NULL;
-    size_t width = cache->width, head_width = width / heads, longest = 0, most = 0, total = 0;
-    for (size_t row = 0; row < cache->rows; row++) {
-        size_t length = td_cache_memory_length(cache, row), pairs = length * td_ragged_length(tokens, row);
-        longest = length > longest ? length : longest;
-        most = pairs > most ? pairs : most;
-        total += pairs;
-    }
+    size_t width = cache->width, head_width = width / heads;
+    cross_sizes sizes = measure_cross(cache, tokens, head_width);
     td_tensor *mixed = td_tensor_new(graph, query->rows, width, false);
-    td_real *averages = ret_weights ? td_graph_allocate(graph, total, sizeof *averages) : NULL, *average = averages;
+    td_real *averages = report.average ? td_graph_allocate(graph, sizes.total, sizeof *averages) : NULL, *average = averages;
     td_arena_mark mark = td_arena_get_mark(graph->arena);
-    td_real *scratch = td_graph_allocate(graph, (head_width + 1) * ((longest + 15) & ~(size_t)15), sizeof *scratch);
-    td_real *weights = td_graph_allocate(graph, heads * most + 16, sizeof *weights);
-    const td_real **places = td_graph_allocate(graph, longest, sizeof *places);
+    td_real *scratch = td_graph_allocate(graph, (head_width + 1) * td_laid_keys(sizes.longest), sizeof *scratch);
+    td_real *weights = td_graph_allocate(graph, heads * sizes.most + 16, sizeof *weights);
+    const td_real **places = td_graph_allocate(graph, sizes.longest, sizeof *places);
     td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
-    for (size_t row = 0; mixed && scratch && weights && places && row < cache->rows; row++) {
+    for (size_t row = 0, count; mixed && scratch && weights && places && row < cache->rows; row += count) {
         const td_memory_group *group = &cache->groups[cache->row[row].group];
-        size_t start = (size_t)group->offsets[cache->row[row].sequence], length = td_cache_memory_length(cache, row);
-        const td_real *kv = group->kv + (layer * group->total + start) * 2 * width;
-        size_t first = (size_t)tokens.offsets[row], count = td_ragged_length(tokens, row);
-        for (size_t i = 0; count == 1 && i < length; i++)
-            places[i] = kv + i * 2 * width;
-        if (count == 1)
-            graph->kernels->attend_rows(query->data + first * query->stride, places, length, heads, head_width, scale,
-                                        mixed->data + first * width, weights);
-        for (size_t head = 0; count > 1 && head < heads; head++)
-            graph->kernels->attention(query->data + first * query->stride + head * head_width, query->stride, kv + head * head_width,
-                                      2 * width, kv + width + head * head_width, 2 * width,
-                                      mixed->data + first * width + head * head_width, width, weights + head * count * length, scratch,
-                                      count, length, head_width, scale, false, NULL, 0, (td_dropout_mask){0}, 0);
-        if (average) {
-            average_heads(average, weights, heads, count * length);
-            average += count * length;
-        }
+        size_t length = td_cache_memory_length(cache, row), first = (size_t)tokens.offsets[row];
+        bool laid = td_worth_laying(length, head_width);
+        count = rows_together(cache, row, laid);
+        cross_span span = {.kernels = graph->kernels, .layer = layer, .heads = heads, .head_width = head_width, .scale = scale, .length = length, .weights = weights,
+                           .queries = (size_t)tokens.offsets[row + count] - first, .stride = laid ? td_laid_keys(length) : length,
+                           .memory = sequence_data(group, layer, (size_t)cache->row[row].sequence),
+                           .query = query->data + first * query->stride, .query_stride = query->stride, .mixed = mixed->data + first * width};
+        if (laid)
+            attend_heads(graph, &span);
+        else if (span.queries == 1)
+            attend_single(&span, places);
+        else
+            attend_several(&span, scratch);
+        keep_watched(report.watched, &span);
+        if (average)
+            average_heads(average, &span);
+        average += average ? span.queries * length : 0;
     }
     td_arena_release_to(graph->arena, mark);
-    if (ret_weights)
-        *ret_weights = averages;
+    if (report.average)
+        *report.average = averages;
     return td_graph_ok(graph) ? mixed : NULL;
 }
 

@@ -4,15 +4,23 @@
 #ifndef TD_MODELS_KEY_VALUE_CACHE_H
 #define TD_MODELS_KEY_VALUE_CACHE_H
 
+#include "models/architecture.h"
 #include "ops/ops.h"
 
 typedef struct td_memory_group {
     size_t references;   /* rows that attend to it; 0: free for reuse */
-    size_t layers, width, total, capacity;
+    size_t layers, width, capacity;
     int32_t *offsets;    /* [count + 1] */
+    int32_t *places;     /* [count + 1]: of sequences in a layer's part of kv, in rows; long ones are laid out, which takes some more */
     size_t count, offsets_capacity;
-    td_real *kv;         /* [layers, total, 2 * width] */
+    td_real *kv;         /* [layers, places[count], 2 * width] */
 } td_memory_group;
+
+/* What is wanted of a cross-attention besides its result. */
+typedef struct td_attention_report {
+    const td_real **average;   /* NULL: not wanted; else weights averaged over heads, as td_architecture.decode has them */
+    td_watched_heads *watched; /* NULL: none */
+} td_attention_report;
 
 typedef struct td_cache_row {
     int32_t group, sequence; /* which memory */
@@ -42,15 +50,16 @@ void td_cache_free(td_key_value_cache *cache);
 td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged);
 /* Rows of the memory that a row of the cache attends to. */
 size_t td_cache_memory_length(const td_key_value_cache *cache, size_t row);
-void td_cache_set_memory(td_memory_group *group, size_t layer, const td_tensor *kv);
+/* kv [total, 2 * width]. Keys of sequences that are long enough are laid out for many queries, head by head. */
+void td_cache_set_memory(td_memory_group *group, td_graph *graph, size_t layer, size_t heads, const td_tensor *kv);
 /* Takes slots for the tokens about to be read and advances the rows; `past` then holds where they were. */
 bool td_cache_extend(td_key_value_cache *cache, td_graph *graph, td_ragged tokens);
 /* kvq [T, 3 * width]: stores keys and values, then attends causally over each row's past and present -> [T, width] */
 td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
                                    td_tensor *kvq);
-/* query [T, width] -> [T, width]; ret_weights (may be NULL): averaged over heads, as td_architecture.decode has it */
+/* query [T, width] -> [T, width] */
 td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
-                                    td_tensor *query, const td_real **ret_weights);
+                                    td_tensor *query, td_attention_report report);
 td_status td_cache_reorder(td_key_value_cache *cache, const int32_t *parents, size_t rows, td_error *error);
 
 #endif

@@ -336,9 +336,8 @@ static td_tensor *cross_attention(t5_pass *pass, size_t index, td_tensor *x)
         const td_memory *memory = &pass->state->memory;
         mixed = attend(pass, false, query, fused_linear(pass, memory->states, attention, 0, 2), memory->ragged, (td_attention_bias){0});
     } else {
-        bool last = index + 1 == pass->stack->layers;
-        mixed = td_cache_cross_attention(&pass->state->cache, pass->graph, index, pass->model->heads, pass->ragged, query,
-                                         last ? &pass->attention : NULL);
+        td_attention_report report = {index + 1 == pass->stack->layers ? &pass->attention : NULL, NULL};
+        mixed = td_cache_cross_attention(&pass->state->cache, pass->graph, index, pass->model->heads, pass->ragged, query, report);
     }
     return linear(pass, mixed, attention->output);
 }
@@ -427,7 +426,7 @@ static td_status begin(const td_network *network, td_graph *graph, const td_memo
     td_memory_group *group = td_cache_add_memory(&state->cache, graph, memory->ragged);
     for (size_t i = 0; group && i < model->decoder.layers; i++) {
         td_arena_mark mark = td_arena_get_mark(graph->arena);
-        td_cache_set_memory(group, i, fused_linear(&pass, memory->states, &model->decoder.layer[i].cross, 0, 2));
+        td_cache_set_memory(group, graph, i, model->heads, fused_linear(&pass, memory->states, &model->decoder.layer[i].cross, 0, 2));
         td_arena_release_to(graph->arena, mark);
     }
     return graph->error.status;

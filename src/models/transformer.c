@@ -307,7 +307,7 @@ static td_status begin(const td_network *network, td_graph *graph, const td_memo
     TD_TRY(td_text_decoder_begin(network, graph, memory, state));
     if (network->copies && !graph->recording) {
         td_tensor *parts[2] = {copy_keys(model, graph, memory->states), memory->states};
-        td_cache_set_memory(state->added, model->decoder.stack.layers, td_concatenate(graph, parts, 2));
+        td_cache_set_memory(state->added, graph, model->decoder.stack.layers, 1, td_concatenate(graph, parts, 2));
     }
     return graph->error.status;
 }
@@ -356,7 +356,8 @@ static td_copying copy_attention(copy_pass *pass, td_tensor *x)
     if (pass->graph->recording) {
         read = recorded_copy_attention(pass, query, &copying.weights);
     } else {
-        read = td_cache_cross_attention(&pass->state->cache, pass->graph, pass->model->decoder.stack.layers, 1, pass->ragged, query, &pass->attention);
+        read = td_cache_cross_attention(&pass->state->cache, pass->graph, pass->model->decoder.stack.layers, 1, pass->ragged, query,
+                                        (td_attention_report){&pass->attention, NULL});
         copying.weights = spread_weights(pass, pass->attention);
     }
     td_tensor *parts[2] = {x, read};

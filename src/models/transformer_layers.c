@@ -25,8 +25,8 @@ typedef struct stack_pass {
     const td_transformer_stack *stack;
     td_graph *graph;
     td_ragged ragged;
-    td_decoder_state *state;  /* decoder only */
-    const td_real *attention; /* weights of the last cross-attention */
+    td_decoder_state *state;   /* decoder only */
+    const td_real **attention; /* takes the weights of the last cross-attention; or NULL */
 } stack_pass;
 
 /* ---- declaration ---- */
@@ -178,9 +178,8 @@ static td_tensor *cross_attention(stack_pass *pass, size_t index, td_tensor *x)
         td_memory *memory = &pass->state->memory;
         mixed = attend(pass, false, query, fused_linear(pass->graph, memory->states, attention, 0, 2), memory->ragged);
     } else {
-        bool last = index + 1 == pass->stack->layers;
-        mixed = td_cache_cross_attention(&pass->state->cache, pass->graph, index, pass->stack->heads, pass->ragged, query,
-                                         last ? &pass->attention : NULL);
+        td_attention_report report = {index + 1 == pass->stack->layers ? pass->attention : NULL, pass->state->watched};
+        mixed = td_cache_cross_attention(&pass->state->cache, pass->graph, index, pass->stack->heads, pass->ragged, query, report);
     }
     return td_linear_apply(pass->graph, mixed, attention->output_weight, attention->output_bias);
 }
@@ -312,6 +311,11 @@ td_status td_attention_reorder(td_decoder_state *state, const int32_t *parents, 
     return td_cache_reorder(&state->cache, parents, rows, error);
 }
 
+void td_attention_watch(td_decoder_state *state, td_watched_heads *heads)
+{
+    state->watched = heads;
+}
+
 size_t td_attention_state_rows(const td_decoder_state *state)
 {
     return state->cache.rows;
@@ -331,7 +335,7 @@ td_status td_text_decoder_begin(const td_network *network, td_graph *graph, cons
     for (size_t i = 0; group && i < decoder->stack.layers; i++) {
         td_arena_mark mark = td_arena_get_mark(graph->arena);
         td_tensor *kv = fused_linear(graph, memory->states, &decoder->stack.layer[i].cross, 0, 2);
-        td_cache_set_memory(group, i, kv);
+        td_cache_set_memory(group, graph, i, decoder->stack.heads, kv);
         td_arena_release_to(graph->arena, mark);
     }
     return graph->error.status;
@@ -375,8 +379,10 @@ td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_
                                  td_tensor **ret_hidden, const td_real **ret_attention)
 {
     const td_text_decoder *decoder = network->family;
-    stack_pass pass = {network, &decoder->stack, graph, targets->ragged, state, NULL};
+    stack_pass pass = {network, &decoder->stack, graph, targets->ragged, state, ret_attention};
     int32_t *positions = target_positions(graph, state, targets->ragged, decoder->position_offset);
+    if (ret_attention)
+        *ret_attention = NULL;
     if (!positions)
         return graph->error.status;
     td_tensor *x = decoder->zero_start ? embed_zero_start(decoder, network, graph, targets, positions)
@@ -385,8 +391,6 @@ td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_
     *ret_hidden = run_stack(&pass, x);
     if (decoder->head_weight)
         *ret_hidden = apply_head(decoder, graph, *ret_hidden);
-    if (ret_attention)
-        *ret_attention = pass.attention;
     return graph->error.status;
 }
 

@@ -77,6 +77,7 @@ struct td_decoder_state {
     size_t recorded_rows;
     td_memory_group *added; /* by the last begin without a tape; valid until the next */
     td_copying copying;     /* of the last decode, of networks that copy */
+    td_watched_heads *watched; /* or NULL */
 };
 
 /* A decoder of text with attention. A family whose struct begins with one takes the functions below for its row of the table. */
@@ -101,13 +102,14 @@ td_status td_text_decoder_begin(const td_network *network, td_graph *graph, cons
 td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
                                  td_tensor **ret_hidden, const td_real **ret_attention);
 td_status td_attention_reorder(td_decoder_state *state, const int32_t *parents, size_t rows, td_error *error);
+void td_attention_watch(td_decoder_state *state, td_watched_heads *heads);
 size_t td_attention_state_rows(const td_decoder_state *state);
 
 /* The decoder's part of a row of the table. */
 #define TD_TEXT_DECODER_FUNCTIONS                                                                                                \
     .projection = td_text_decoder_projection, .state_new = td_text_decoder_state_new, .state_free = td_attention_state_free,     \
     .begin = td_text_decoder_begin, .decode = td_text_decoder_decode, .reorder = td_attention_reorder,                           \
-    .state_rows = td_attention_state_rows
+    .state_rows = td_attention_state_rows, .watch = td_attention_watch
 /* ---- reading configurations ---- */
 
 /* A size from the configuration: `key` must be there and within 1..limit. */

@@ -33,6 +33,21 @@ static size_t scratch_size(const attention_operation *op)
     return (width + 1) * ((op->longest_key + 15) & ~(size_t)15);
 }
 
+/* Where nothing is kept and every query sees every key, the keys of long sequences are laid out once, and the weights of a few queries
+ * at a time stay in the cache. */
+typedef struct laid_heads {
+    const td_kernels *kernels;
+    const attention_operation *op;
+    size_t size; /* of a thread's scratch */
+    td_real *scratch;
+} laid_heads;
+
+static bool is_laid(const attention_operation *op, size_t keys)
+{
+    return !op->kept && !op->options.causal && !op->options.bias.values && !op->mask.threshold &&
+           td_worth_laying(keys, op->query->columns / op->options.heads);
+}
+
 /* One sequence's heads, each cut into blocks of queries. Threads may share them. */
 typedef struct attention_blocks {
     const td_kernels *kernels;
@@ -73,14 +88,45 @@ static void attention_forward(td_graph *graph, attention_blocks *blocks)
         blocks->sequence = i;
         blocks->count = op->kept || queries == 0 ? 1 : (queries + QUERIES - 1) / QUERIES;
         blocks->queries = op->kept ? queries : QUERIES;
-        size_t tasks = op->options.heads * blocks->count;
-        if (graph->pool && queries * keys * op->query->columns >= LEAST_SHARED)
+        size_t tasks = is_laid(op, keys) ? 0 : op->options.heads * blocks->count;
+        if (tasks > 0 && graph->pool && queries * keys * op->query->columns >= LEAST_SHARED)
             td_pool_run(graph->pool, tasks, attend_block, blocks);
         else
             for (size_t task = 0; task < tasks; task++)
                 attend_block(blocks, task, 0);
         blocks->at += op->options.heads * queries * keys;
     }
+}
+
+/* One head of one sequence, its keys laid out first. */
+static void attend_laid(void *context, size_t index, size_t thread)
+{
+    const laid_heads *heads = context;
+    const attention_operation *op = heads->op;
+    size_t sequence = index / op->options.heads, width = op->query->columns / op->options.heads, column = index % op->options.heads * width;
+    size_t queries = td_ragged_length(op->query_ragged, sequence), keys = td_ragged_length(op->key_ragged, sequence);
+    const td_real *q = op->query->data + (size_t)op->query_ragged.offsets[sequence] * op->query->stride + column;
+    td_real *y = op->y->data + (size_t)op->query_ragged.offsets[sequence] * op->y->stride + column;
+    size_t k = (size_t)op->key_ragged.offsets[sequence];
+    td_real *laid = heads->scratch + thread * heads->size, *p = laid + td_laid_keys(keys) * 2 * width;
+    if (!is_laid(op, keys))
+        return;
+    heads->kernels->lay_keys(op->key->data + k * op->key->stride + column, op->key->stride, op->value->data + k * op->value->stride + column,
+                             op->value->stride, keys, width, laid);
+    for (size_t i = 0; i < queries; i += TD_LAID_ROWS)
+        heads->kernels->attend_laid(q + i * op->query->stride, op->query->stride, queries - i < TD_LAID_ROWS ? queries - i : TD_LAID_ROWS, laid,
+                                    keys, width, op->options.scale, y + i * op->y->stride, op->y->stride, p);
+}
+
+static void attention_laid(td_graph *graph, const attention_operation *op)
+{
+    size_t width = op->query->columns / op->options.heads;
+    laid_heads heads = {graph->kernels, op, td_laid_keys(op->longest_key) * (2 * width + TD_LAID_ROWS), NULL};
+    if (!is_laid(op, op->longest_key))
+        return;
+    heads.scratch = td_graph_allocate(graph, td_graph_threads(graph) * heads.size, sizeof *heads.scratch);
+    if (heads.scratch)
+        td_graph_run(graph, op->query_ragged.count * op->options.heads, attend_laid, &heads);
 }
 
 static void attention_backward(td_graph *graph, void *operation)
@@ -159,15 +205,15 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
         return NULL;
     if (op->options.scale == 0)
         op->options.scale = (td_real)(1 / sqrt((double)(query->columns / options->heads)));
+    if (graph->training && options->dropout > 0)
+        op->mask = td_dropout_mask_of(options->dropout, td_random_key(graph->dropout_key, graph->dropout_calls++, 0));
     size_t weights = 0, threads = graph->pool ? td_pool_threads(graph->pool) : 1;
     for (size_t i = 0; i < query_ragged.count; i++) {
         size_t keys = td_ragged_length(key_ragged, i), queries = td_ragged_length(query_ragged, i);
-        size_t own = (op->kept || queries < QUERIES ? queries : QUERIES) * keys;
+        size_t own = is_laid(op, keys) ? 0 : (op->kept || queries < QUERIES ? queries : QUERIES) * keys;
         weights = op->kept ? weights + options->heads * own : own > weights ? own : weights;
         op->longest_key = keys > op->longest_key ? keys : op->longest_key;
     }
-    if (graph->training && options->dropout > 0)
-        op->mask = td_dropout_mask_of(options->dropout, td_random_key(graph->dropout_key, graph->dropout_calls++, 0));
     op->y = td_tensor_new(graph, query->rows, query->columns,
                           td_needs_gradient(query) || td_needs_gradient(key) || td_needs_gradient(value) ||
                               td_needs_gradient(options->bias.values));
@@ -178,6 +224,7 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     if (!op->y || !op->probabilities || !blocks.scratch)
         return NULL;
     attention_forward(graph, &blocks);
+    attention_laid(graph, op);
     td_arena_release_to(graph->arena, mark);
     if (ret_probabilities)
         *ret_probabilities = op->probabilities;

@@ -102,6 +102,23 @@ static void activate_backward(td_graph *graph, void *operation)
     td_arena_release_to(graph->arena, mark);
 }
 
+typedef struct activate_parts {
+    const td_kernels *kernels;
+    const td_tensor *x;
+    td_tensor *y;
+    td_activation activation;
+    size_t parts;
+} activate_parts;
+
+static void activate_part(void *context, size_t part, size_t thread)
+{
+    (void)thread;
+    const activate_parts *parts = context;
+    size_t columns = parts->x->columns, first = parts->x->rows * part / parts->parts * columns;
+    size_t count = parts->x->rows * (part + 1) / parts->parts * columns - first;
+    parts->kernels->activate(parts->activation, parts->y->data + first, parts->x->data + first, count);
+}
+
 td_tensor *td_activate(td_graph *graph, td_tensor *x, td_activation activation, td_real rate)
 {
     TD_PROFILE(graph->recorder, "activation");
@@ -111,7 +128,8 @@ td_tensor *td_activate(td_graph *graph, td_tensor *x, td_activation activation, 
     if (!y)
         return NULL;
     size_t count = x->rows * x->columns;
-    graph->kernels->activate(activation, y->data, x->data, count);
+    activate_parts parts = {graph->kernels, x, y, activation, td_graph_parts(graph, count)};
+    td_graph_run(graph, parts.parts, activate_part, &parts);
     td_dropout_mask mask = {0};
     if (graph->training && rate > 0) {
         mask = next_mask(graph, rate);

@@ -39,14 +39,31 @@ static void add_backward(td_graph *graph, void *operation)
         graph->kernels->add(db, op->y->gradient, count);
 }
 
+typedef struct add_parts {
+    const td_kernels *kernels;
+    const td_tensor *a, *b;
+    td_tensor *y;
+    size_t parts;
+} add_parts;
+
+static void add_part(void *context, size_t part, size_t thread)
+{
+    (void)thread;
+    const add_parts *parts = context;
+    size_t columns = parts->y->columns, first = parts->y->rows * part / parts->parts * columns;
+    size_t count = parts->y->rows * (part + 1) / parts->parts * columns - first;
+    memcpy(parts->y->data + first, parts->a->data + first, count * sizeof *parts->y->data);
+    parts->kernels->add(parts->y->data + first, parts->b->data + first, count);
+}
+
 td_tensor *td_add(td_graph *graph, td_tensor *a, td_tensor *b)
 {
     TD_PROFILE(graph->recorder, "add");
     td_tensor *y = pair_output(graph, "add", a, b);
     if (!y)
         return NULL;
-    memcpy(y->data, a->data, a->rows * a->columns * sizeof *y->data);
-    graph->kernels->add(y->data, b->data, a->rows * a->columns);
+    add_parts parts = {graph->kernels, a, b, y, td_graph_parts(graph, y->rows * y->columns)};
+    td_graph_run(graph, parts.parts, add_part, &parts);
     record_pair(graph, add_backward, a, b, y, 0);
     return y;
 }

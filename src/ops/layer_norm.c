@@ -23,6 +23,24 @@ static void layer_norm_backward(td_graph *graph, void *operation)
     td_arena_release_to(graph->arena, mark);
 }
 
+typedef struct norm_parts {
+    const layer_norm_operation *op;
+    const td_kernels *kernels;
+    td_real epsilon;
+    size_t parts;
+} norm_parts;
+
+static void norm_part(void *context, size_t part, size_t thread)
+{
+    (void)thread;
+    const norm_parts *parts = context;
+    const layer_norm_operation *op = parts->op;
+    size_t columns = op->x->columns, end = op->x->rows * (part + 1) / parts->parts;
+    for (size_t row = op->x->rows * part / parts->parts; row < end; row++)
+        parts->kernels->layer_norm(op->y->data + row * columns, op->x->data + row * columns, op->weight->data, op->bias->data,
+                                   parts->epsilon, columns, &op->mean[row], &op->inverse[row]);
+}
+
 td_tensor *td_layer_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_real epsilon)
 {
     TD_PROFILE(graph->recorder, "layer norm");
@@ -34,13 +52,12 @@ td_tensor *td_layer_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_te
     td_real *statistics = td_graph_allocate(graph, 2 * x->rows, sizeof *statistics);
     if (!y || !statistics)
         return NULL;
-    td_real *mean = statistics, *inverse = statistics + x->rows;
-    for (size_t row = 0; row < x->rows; row++)
-        graph->kernels->layer_norm(y->data + row * x->columns, x->data + row * x->columns, weight->data, bias->data, epsilon,
-                                   x->columns, &mean[row], &inverse[row]);
+    layer_norm_operation made = {x, weight, bias, y, statistics, statistics + x->rows};
+    norm_parts parts = {&made, graph->kernels, epsilon, td_graph_parts(graph, x->rows * x->columns)};
+    td_graph_run(graph, parts.parts, norm_part, &parts);
     layer_norm_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (op) {
-        *op = (layer_norm_operation){x, weight, bias, y, mean, inverse};
+        *op = made;
         td_record(graph, layer_norm_backward, op);
     }
     return y;

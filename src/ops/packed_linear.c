@@ -91,6 +91,24 @@ void td_packed_products(td_graph *graph, const td_packed_job *jobs, size_t count
         td_pool_run(graph->pool, shared.parts, multiply_part, &shared);
 }
 
+typedef struct quantise_parts {
+    const td_packed_kernels *kernels;
+    const td_tensor *x;
+    size_t depth, parts;
+    uint8_t *shifted;
+    float *scales;
+} quantise_parts;
+
+static void quantise_part(void *context, size_t part, size_t thread)
+{
+    (void)thread;
+    const quantise_parts *parts = context;
+    const td_tensor *x = parts->x;
+    size_t first = x->rows * part / parts->parts, end = x->rows * (part + 1) / parts->parts;
+    parts->kernels->quantise(x->data + first * x->stride, x->stride, end - first, x->columns, parts->depth,
+                             parts->shifted + first * parts->depth, parts->scales + first);
+}
+
 td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td_packed *packed)
 {
     TD_PROFILE(graph->recorder, "quantise");
@@ -112,7 +130,9 @@ td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td
     float *scales = td_graph_allocate(graph, x->rows, sizeof *scales);
     if (!shifted || !scales)
         return (td_packed_input){0};
-    graph->packed_kernels->quantise(x->data, x->stride, x->rows, x->columns, depth, shifted, scales);
+    quantise_parts parts = {
+        graph->packed_kernels, x, depth, td_graph_parts(graph, x->rows * x->columns), shifted, scales};
+    td_graph_run(graph, parts.parts, quantise_part, &parts);
     return (td_packed_input){.rows = x->rows, .stride = depth, .shifted = shifted, .scales = scales};
 }
 

@@ -57,15 +57,35 @@ td_operand td_right_operand(td_graph *graph, bool transpose, const td_real *data
     return operand;
 }
 
+/* Rows of x w^T, shared by the graph's threads. */
+typedef struct row_parts {
+    const td_kernels *kernels;
+    size_t m, n, k, lda, ldb, ldc, parts;
+    const td_real *a, *b;
+    bool accumulate;
+    td_real *c;
+} row_parts;
+
+static void multiply_rows(void *context, size_t part, size_t thread)
+{
+    (void)thread;
+    const row_parts *parts = context;
+    size_t first = parts->m * part / parts->parts, end = parts->m * (part + 1) / parts->parts;
+    parts->kernels->product(parts->a + first * parts->lda, parts->lda, end - first, parts->b, parts->ldb, parts->n, parts->k,
+                            parts->accumulate, parts->c + first * parts->ldc, parts->ldc);
+}
+
 /* In float32. While nothing is recorded, x w^T gives a row the same result, to the bit, whichever rows are beside it, so that what a
  * user gets for a sentence does not depend on its company; the product library chooses its ways by the number of rows. */
 static void multiply(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
                      const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
 {
-    if (!graph->recording && !transpose_a && transpose_b)
-        graph->kernels->product(a, lda, m, b, ldb, n, k, accumulate, c, ldc);
-    else
+    if (graph->recording || transpose_a || !transpose_b) {
         td_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+        return;
+    }
+    row_parts rows = {graph->kernels, m, n, k, lda, ldb, ldc, td_graph_parts(graph, m * n * k / 16), a, b, accumulate, c};
+    td_graph_run(graph, rows.parts, multiply_rows, &rows);
 }
 
 static void multiply_panels(const td_panel_kernels *kernels, size_t m, size_t n, size_t k, td_operand a, td_operand b, bool accumulate,

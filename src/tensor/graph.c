@@ -1,6 +1,7 @@
 #include "tensor/graph.h"
 
 #include "kernels/packed.h"
+#include "platform/thread.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +10,28 @@
 void td_graph_begin(td_graph *graph, td_arena *arena, bool recording)
 {
     *graph = (td_graph){.arena = arena, .kernels = td_kernels_get(), .packed_kernels = td_packed_kernels_get(), .recording = recording};
+}
+
+size_t td_graph_threads(const td_graph *graph)
+{
+    return graph->pool ? td_pool_threads(graph->pool) : 1;
+}
+
+void td_graph_run(td_graph *graph, size_t count, void (*task)(void *context, size_t index, size_t thread),
+                  void *context)
+{
+    if (graph->pool && count > 1) {
+        td_pool_run(graph->pool, count, task, context);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        task(context, i, 0);
+}
+
+size_t td_graph_parts(const td_graph *graph, size_t numbers)
+{
+    enum { LEAST = 1 << 16 }; /* below that, handing over takes as long as the work */
+    return numbers < LEAST ? 1 : td_graph_threads(graph);
 }
 
 td_tensor *td_graph_fail(td_graph *graph, td_status status, const char *format, ...)

@@ -80,6 +80,13 @@ static inline bool td_graph_ok(const td_graph *graph) { return graph->error.stat
 /* Records the failure unless one is held already; always returns NULL. */
 td_tensor *td_graph_fail(td_graph *graph, td_status status, const char *format, ...) TD_PRINTF(3, 4);
 
+/* Threads that share the graph's operations: 1 without a pool. */
+size_t td_graph_threads(const td_graph *graph);
+/* Runs tasks 0 .. count - 1 on them. */
+void td_graph_run(td_graph *graph, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context);
+/* Into how many parts so many numbers, of some operations each, are worth cutting. */
+size_t td_graph_parts(const td_graph *graph, size_t numbers);
+
 /* A new uninitialised (or zeroed) tensor; NULL after a failure. Requires a gradient iff recording and `requires_gradient`. */
 td_tensor *td_tensor_new(td_graph *graph, size_t rows, size_t columns, bool requires_gradient);
 td_tensor *td_tensor_zeroed(td_graph *graph, size_t rows, size_t columns, bool requires_gradient);

@@ -534,6 +534,41 @@ static void attention_forward_and_backward(void **state)
         run_attention_case(kernels, &attention_cases[i]);
 }
 
+/* Keys laid out: as the reference has it, whatever the numbers of queries and keys, and a query's bits whatever is beside it. */
+static void run_laid_case(const td_kernels *kernels, const attention_case *c)
+{
+    size_t ld = c->d + c->extra, width = td_laid_keys(c->nk);
+    float scale = 1 / sqrtf((float)c->d), *q = random_array(c->nq * ld, -2, 2), *k = random_array(c->nk * ld, -2, 2);
+    float *v = random_array(c->nk * ld, -1, 1), *laid = array(2 * width * c->d), *p = random_array(c->nq * width, 5, 6);
+    float *out = array(c->nq * ld), *alone = array(ld), *p_alone = array(width);
+    double *p_exact = doubles(c->nq * c->nk), *out_exact = doubles(c->nq * ld);
+    attention_reference(c, q, k, v, scale, (td_dropout_mask){0, 0, 1}, 0, p_exact, out_exact);
+    kernels->lay_keys(k, ld, v, ld, c->nk, c->d, laid);
+    kernels->attend_laid(q, ld, c->nq, laid, c->nk, c->d, scale, out, ld, p);
+    assert_row(out, out_exact, c->nq * ld, 3e-6, 3e-6);
+    for (size_t i = 0; i < c->nq; i++) {
+        for (size_t j = 0; j < c->nk; j++)
+            assert_near(p[i * width + j], p_exact[i * c->nk + j], 8e-6, 1e-9);
+        kernels->attend_laid(q + i * ld, ld, 1, laid, c->nk, c->d, scale, alone, ld, p_alone);
+        assert_memory_equal(alone, out + i * ld, c->d * sizeof *out);
+        assert_memory_equal(p_alone, p + i * width, c->nk * sizeof *p);
+    }
+    assert_true(laid[2 * width * c->d] == GUARD);
+    forget();
+}
+
+static void attention_with_keys_laid_out(void **state)
+{
+    (void)state;
+    static const attention_case cases[] = {
+        {1, 1, 16, 0, 0, 0},  {2, 64, 64, 64, 0, 0},  {3, 65, 16, 5, 0, 0},   {4, 79, 48, 0, 0, 0},  {5, 80, 64, 0, 0, 0},
+        {6, 95, 80, 3, 0, 0}, {7, 130, 64, 0, 0, 0},  {13, 200, 32, 7, 0, 0}, {17, 33, 128, 0, 0, 0}, {5, 1500, 64, 64, 0, 0},
+    };
+    FOR_EACH_ISA(kernels)
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        run_laid_case(kernels, &cases[i]);
+}
+
 /* ---- loss, optimiser, conversion ---- */
 
 static void cross_entropy_and_its_gradient(void **state)
@@ -836,6 +871,7 @@ int main(void)
         cmocka_unit_test(dropout_drops_at_its_rate_and_keys_disagree),
         cmocka_unit_test(layer_normalisation),
         cmocka_unit_test(attention_forward_and_backward),
+        cmocka_unit_test(attention_with_keys_laid_out),
         cmocka_unit_test(cross_entropy_and_its_gradient),
         cmocka_unit_test(adam_step),
         cmocka_unit_test(bfloat16_rounds_to_even),
