@@ -57,12 +57,14 @@ void bench_translate(const bench_settings *settings, const char *beam, bench_res
 void bench_start(const bench_settings *settings, const char *variant, bench_result *result);
 /* random_model.c: writes the model on first use; shape: opus, tiny, whisper-base, or growth-N with N words */
 bool bench_random_model(const bench_settings *settings, const char *shape, bool int8, char *directory, size_t size);
-/* decode.c: variant is "SHAPE PRECISION BEAM", a precision, or a shape */
+/* decode.c: variant is "SHAPE PRECISION BEAM", or a shape */
 void bench_decode(const bench_settings *settings, const char *variant, bench_result *result);
-void bench_whisper(const bench_settings *settings, const char *precision, bench_result *result);
 void bench_open(const bench_settings *settings, const char *shape, bench_result *result);
 bool bench_write_sources(const char *path);
+/* whisper.c: variant is a precision */
+void bench_whisper(const bench_settings *settings, const char *precision, bench_result *result);
 /* decode_peer.c: the same work by CTranslate2 */
+void bench_whisper_peer(const bench_settings *settings, const char *precision, bench_result *result);
 void bench_decode_peer(const bench_settings *settings, const char *variant, bench_result *result);
 /* growth.c: variant is "DIMENSION VALUE"; growth_picture.c: the cases of a report as a table and a picture, an exit status */
 void bench_growth(const bench_settings *settings, const char *variant, bench_result *result);

@@ -12,7 +12,7 @@
 #include <tandem/tandem.h>
 #include <time.h>
 
-enum { MEAN_LENGTH = 24, TOGETHER = 32, SOURCES = 96, ALONE = 8, OUTPUT = 26, WINDOW = 3000, MEL = 80 };
+enum { MEAN_LENGTH = 24, TOGETHER = 32, SOURCES = 96, ALONE = 8, OUTPUT = 26 };
 
 enum { LONGEST_OUTPUT = 2 * OUTPUT };
 
@@ -23,7 +23,6 @@ typedef struct decode_run {
     td_generation generation;
     int32_t ids[SOURCES][MEAN_LENGTH * 2];
     size_t length[SOURCES];
-    td_real *features; /* [WINDOW, MEL]; NULL: ids */
     size_t next, last, tokens;
     pthread_mutex_t mutex; /* of what the searches of several threads share */
     td_search_options options;
@@ -77,8 +76,7 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
     run->next += *ret_given;
     pthread_mutex_unlock(&run->mutex);
     if (*ret_given)
-        *ret_source = run->features ? (td_source){.features = run->features, .length = WINDOW, .width = MEL}
-                                    : (td_source){.ids = run->ids[*ret_index], .length = run->length[*ret_index]};
+        *ret_source = (td_source){.ids = run->ids[*ret_index], .length = run->length[*ret_index]};
     return TD_OK;
 }
 
@@ -207,7 +205,6 @@ static void release(decode_run *run)
     td_search_free(run->search);
     td_search_free(run->shared);
     td_model_close(run->model);
-    free(run->features);
     free(run);
 }
 
@@ -219,41 +216,6 @@ void bench_decode(const bench_settings *settings, const char *variant, bench_res
         return bench_fail(result, "out of memory");
     pthread_mutex_init(&run->mutex, NULL);
     if (measure(settings, variant, run, result, &error) != TD_OK)
-        bench_fail(result, "%s", error.message);
-    release(run);
-}
-
-static td_status measure_whisper(const bench_settings *settings, const char *precision, decode_run *run,
-                                 bench_result *result, td_error *error)
-{
-    TD_TRY(prepare(settings, "whisper-base", precision, 5, run, error));
-    run->features = calloc(WINDOW * MEL, sizeof *run->features);
-    uint32_t state = 3;
-    for (size_t i = 0; run->features && i < WINDOW * MEL; i++)
-        run->features[i] = (td_real)(draw(&state) % 2000) / 1000 - 1;
-    run->generation.min_length = run->generation.max_length = 2;
-    double start = cpu_seconds();
-    TD_TRY(decode(run, run->search, 0, 1, error));
-    start = cpu_seconds();
-    TD_TRY(decode(run, run->search, 0, 1, error));
-    double once = cpu_seconds() - start;
-    bench_add(result, "ms", 1e3 * once, "encoder of a window, processor time");
-    run->generation.min_length = run->generation.max_length = 2 * OUTPUT;
-    run->tokens = 0;
-    start = cpu_seconds();
-    TD_TRY(decode(run, run->search, 0, 1, error));
-    bench_add(result, "tokens/s", (double)run->tokens / (cpu_seconds() - start - once), "beam 5, of processor time");
-    return TD_OK;
-}
-
-void bench_whisper(const bench_settings *settings, const char *precision, bench_result *result)
-{
-    td_error error;
-    decode_run *run = calloc(1, sizeof *run);
-    if (!run)
-        return bench_fail(result, "out of memory");
-    pthread_mutex_init(&run->mutex, NULL);
-    if (measure_whisper(settings, precision, run, result, &error) != TD_OK)
         bench_fail(result, "%s", error.message);
     release(run);
 }

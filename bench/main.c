@@ -45,7 +45,9 @@ static const bench_case cases[] = {
     {"decode tiny float32 beam 4", bench_decode, "tiny float32 4", false, true},
     {"CTranslate2 tiny float32 beam 4", bench_decode_peer, "tiny float32 4", true, true},
     {"whisper-base int8", bench_whisper, "int8", false, true},
+    {"CTranslate2 whisper-base int8", bench_whisper_peer, "int8", true, true},
     {"whisper-base float32", bench_whisper, "float32", false, true},
+    {"CTranslate2 whisper-base float32", bench_whisper_peer, "float32", true, true},
 #define GROWTH(dimension) {"growth " dimension, bench_growth, dimension, false, true}
     GROWTH("source 16"), GROWTH("source 64"), GROWTH("source 256"), GROWTH("source 1024"), GROWTH("source 4096"),
     GROWTH("beam 1"), GROWTH("beam 2"), GROWTH("beam 4"), GROWTH("beam 8"), GROWTH("beam 16"),

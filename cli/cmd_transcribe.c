@@ -2,9 +2,15 @@
 #include "file_names.h"
 #include "transcript_output.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEMPERATURES = 32 };
+
 typedef struct transcribe_run {
     files_job job; /* first: its call gets a pointer to it */
     td_transcribe_options options;
+    double temperatures[TEMPERATURES];
 } transcribe_run;
 
 /* What `fallback` stands for (Radford 2022, section 4.5). */
@@ -80,19 +86,54 @@ static td_transcribe_options library_options(const generate_values *values)
         options.temperatures = rising_temperatures;
         options.temperature_count = sizeof rising_temperatures / sizeof *rising_temperatures;
     }
+    if (values->compression_ratio != TD_UNSET_REAL)
+        options.compression_ratio = values->compression_ratio;
+    if (values->log_probability != TD_UNSET_REAL)
+        options.log_probability = values->log_probability;
+    if (values->no_speech != TD_UNSET_REAL)
+        options.no_speech = values->no_speech;
+    options.prompt = values->prompt;
+    options.word_timestamps = values->word_timestamps;
     return options;
+}
+
+/* Numbers between commas; how many, or 0 where the list is none. */
+static size_t read_temperatures(const char *list, double *temperatures)
+{
+    size_t count = 0;
+    for (char *end; count < TEMPERATURES; list = end + 1) {
+        temperatures[count] = strtod(list, &end);
+        if (end == list || !(temperatures[count] >= 0 && temperatures[count] <= 100) || (*end && *end != ','))
+            return 0;
+        count++;
+        if (!*end)
+            return count;
+    }
+    return 0;
 }
 
 static int transcribe(const cli_command *command, const generate_values *values, td_model *model, char **names, int count)
 {
-    transcribe_run run = {files_job_of(command, values, model, count), library_options(values)};
+    transcribe_run run = {.job = files_job_of(command, values, model, count), .options = library_options(values)};
     run.job.call = call;
+    if (values->temperatures) {
+        run.options.temperature_count = read_temperatures(values->temperatures, run.temperatures);
+        run.options.temperatures = run.temperatures;
+    }
     run.options.generate = &run.job.options;
     return files_run(&run.job, names, count);
 }
 
 /* Single outputs with pieces, ids or hypotheses are those of `generate`. */
 static bool wants_outputs(const generate_values *values) { return values->json || values->output != TD_INPUT_TEXT || values->nbest > 1; }
+
+/* Options of long form alone. */
+static bool wants_whisper(const generate_values *values)
+{
+    return values->language || values->task || values->fallback || values->condition || values->prompt || values->temperatures ||
+           values->word_timestamps || values->compression_ratio != TD_UNSET_REAL || values->log_probability != TD_UNSET_REAL ||
+           values->no_speech != TD_UNSET_REAL;
+}
 
 static int check(const cli_command *command, const generate_values *values, int positional)
 {
@@ -104,8 +145,14 @@ static int check(const cli_command *command, const generate_values *values, int 
     if (wants_outputs(values) && times)
         return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; leave them out for --format and "
                                                 "--timestamps");
-    if (wants_outputs(values) && (values->language || values->task || values->fallback || values->condition))
+    if (wants_outputs(values) && wants_whisper(values))
         return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; set what they need by --generation");
+    double temperatures[TEMPERATURES];
+    if (values->temperatures && read_temperatures(values->temperatures, temperatures) == 0)
+        return cli_complain(command, CLI_USAGE, "--temperatures %s: at most %d numbers from 0 to 100 with commas between them, as in 0,0.2,0.4",
+                            values->temperatures, TEMPERATURES);
+    if (values->word_timestamps && !times)
+        return cli_complain(command, CLI_USAGE, "--word-timestamps shows in --format json, vtt or srt, or with --timestamps");
     return files_check(command, values, positional);
 }
 

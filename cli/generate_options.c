@@ -170,6 +170,8 @@ const cli_option transcribe_options[] = {
     {"format", 0, CLI_CHOICE, AT(format), "text|srt|vtt|json",
      "text; subtitles of one file; or a JSON object a file, with segments and their times (default: text)", 0, 0},
     {"timestamps", 0, CLI_FLAG, AT(timestamps), NULL, "text with times: a line for each segment", 0, 0},
+    {"word-timestamps", 0, CLI_FLAG, AT(word_timestamps), NULL,
+     "Whisper: times of single words, with --format json, vtt (within cues), srt (a cue each), or --timestamps (a line each)", 0, 0},
     {"longest-segment", 0, CLI_REAL, AT(longest), "S",
      "models for utterances: seconds of sound read in one piece; without a pause, it is cut where it is quietest (default: 20)", 1, 3600},
     {"pause", 0, CLI_REAL, AT(pause), "S", "models for utterances: seconds of quiet that end a segment (default: 0.5)", 0.05, 60},
@@ -178,7 +180,14 @@ const cli_option transcribe_options[] = {
     {"task", 0, CLI_CHOICE, AT(task), "default|transcribe|translate", "Whisper: write what is said, or its English translation", 0, 0},
     {"fallback", 0, CLI_FLAG, AT(fallback), NULL,
      "Whisper: decode what came out badly (log-probability below -1, compression above 2.4) at rising temperatures; skip silence", 0, 0},
+    {"temperatures", 0, CLI_TEXT, AT(temperatures), "T,T,...",
+     "Whisper: the temperatures tried one after the other while a threshold is not met; 0 searches, above samples", 0, 0},
+    {"compression-ratio-threshold", 0, CLI_REAL, AT(compression_ratio), "R", "Whisper: text that repeats itself so much came out badly", 0, 1e6},
+    {"logprob-threshold", 0, CLI_REAL, AT(log_probability), "L", "Whisper: so did text of a lower mean log-probability", -1e6, 0},
+    {"no-speech-threshold", 0, CLI_REAL, AT(no_speech), "P", "Whisper: but not if it is silence with more than this probability: that is skipped",
+     0, 1},
     {"condition-on-previous", 0, CLI_FLAG, AT(condition), NULL, "Whisper: tell each window the text before it", 0, 0},
+    {"prompt", 0, CLI_TEXT, AT(prompt), "TEXT", "Whisper: tell each window this text: names, spelling, style", 0, 0},
     SEARCH_OPTIONS,
     PREFIX_OPTION,
     PRECISION_OPTION,
@@ -222,6 +231,9 @@ generate_values generate_values_default(void)
                              .length_penalty = TD_UNSET_REAL,
                              .repetition_penalty = TD_UNSET_REAL,
                              .temperature = TD_UNSET_REAL,
+                             .compression_ratio = TD_UNSET_REAL,
+                             .log_probability = TD_UNSET_REAL,
+                             .no_speech = TD_UNSET_REAL,
                              .top_p = TD_UNSET_REAL};
 }
 

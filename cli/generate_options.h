@@ -20,8 +20,10 @@ typedef struct generate_values {
     const char *language, *profile;
     td_profile *profiled; /* made by generate_open_model when --profile is given */
     int format, task; /* transcribe: index into the choices */
-    bool timestamps, fallback, condition;
+    bool timestamps, word_timestamps, fallback, condition;
     double longest, pause;
+    const char *prompt, *temperatures; /* transcribe */
+    double compression_ratio, log_probability, no_speech; /* TD_UNSET_REAL: not given */
 } generate_values;
 
 generate_values generate_values_default(void);

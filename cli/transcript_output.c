@@ -11,11 +11,11 @@ static void print_time(double seconds, char point, FILE *stream)
     fprintf(stream, "%02llu:%02llu:%02llu%c%03llu", time / 3600000, time / 60000 % 60, time / 1000 % 60, point, time % 1000);
 }
 
-static void print_span(const td_transcript_segment *segment, char point, FILE *stream)
+static void print_span(double start, double end, char point, FILE *stream)
 {
-    print_time(segment->start, point, stream);
+    print_time(start, point, stream);
     fputs(" --> ", stream);
-    print_time(segment->end, point, stream);
+    print_time(end, point, stream);
 }
 
 /* On one line, without spaces around. `marked`: in WebVTT some characters begin marks. */
@@ -43,27 +43,65 @@ void transcript_print_text(const td_transcript *transcript, FILE *stream)
     fputc('\n', stream);
 }
 
+static void print_times(double start, double end, const char *text, const char *before, FILE *stream)
+{
+    fprintf(stream, "%s[", before);
+    print_span(start, end, '.', stream);
+    fputs("] ", stream);
+    print_line(text, true, false, stream);
+    fputc('\n', stream);
+}
+
 void transcript_print_times(const td_transcript *transcript, const char *before, FILE *stream)
 {
     for (size_t i = 0; i < td_transcript_segments(transcript); i++) {
         const td_transcript_segment *segment = td_transcript_segment_at(transcript, i);
-        fprintf(stream, "%s[", before);
-        print_span(segment, '.', stream);
-        fputs("] ", stream);
-        print_line(segment->text, true, false, stream);
-        fputc('\n', stream);
+        for (size_t k = 0; k < segment->word_count; k++)
+            print_times(segment->words[k].start, segment->words[k].end, segment->words[k].text, before, stream);
+        if (!segment->words)
+            print_times(segment->start, segment->end, segment->text, before, stream);
     }
+}
+
+static void print_srt_cue(size_t number, double start, double end, const char *text, FILE *stream)
+{
+    fprintf(stream, "%zu\n", number);
+    print_span(start, end, ',', stream);
+    fputc('\n', stream);
+    print_line(text, true, false, stream);
+    fputs("\n\n", stream);
 }
 
 void transcript_print_srt(const td_transcript *transcript, FILE *stream)
 {
+    size_t number = 0;
     for (size_t i = 0; i < td_transcript_segments(transcript); i++) {
         const td_transcript_segment *segment = td_transcript_segment_at(transcript, i);
-        fprintf(stream, "%zu\n", i + 1);
-        print_span(segment, ',', stream);
-        fputc('\n', stream);
-        print_line(segment->text, true, false, stream);
-        fputs("\n\n", stream);
+        for (size_t k = 0; k < segment->word_count; k++)
+            print_srt_cue(++number, segment->words[k].start, segment->words[k].end, segment->words[k].text, stream);
+        if (!segment->words)
+            print_srt_cue(++number, segment->start, segment->end, segment->text, stream);
+    }
+}
+
+/* Words within a cue, each after the time at which it is said; times of WebVTT must rise, so a word that has none of its own goes with
+ * the one before. */
+static void print_vtt_words(const td_transcript_segment *segment, FILE *stream)
+{
+    double last = segment->start;
+    for (size_t k = 0; k < segment->word_count; k++) {
+        const td_transcript_word *word = &segment->words[k];
+        bool rises = word->start > last && word->start < segment->end;
+        const char *text = word->text + (k == 0 ? strspn(word->text, " ") : 0);
+        if (k > 0 && rises && *text == ' ')
+            fputc(*text++, stream);
+        if (rises) {
+            fputc('<', stream);
+            print_time(word->start, '.', stream);
+            fputc('>', stream);
+            last = word->start;
+        }
+        print_line(text, false, true, stream);
     }
 }
 
@@ -72,9 +110,12 @@ void transcript_print_vtt(const td_transcript *transcript, FILE *stream)
     fputs("WEBVTT\n\n", stream);
     for (size_t i = 0; i < td_transcript_segments(transcript); i++) {
         const td_transcript_segment *segment = td_transcript_segment_at(transcript, i);
-        print_span(segment, '.', stream);
+        print_span(segment->start, segment->end, '.', stream);
         fputc('\n', stream);
-        print_line(segment->text, true, true, stream);
+        if (segment->words)
+            print_vtt_words(segment, stream);
+        else
+            print_line(segment->text, true, true, stream);
         fputs("\n\n", stream);
     }
 }
@@ -87,6 +128,20 @@ static json_t *json_text(const char *text)
 
 static json_t *json_time(double seconds) { return json_real(round(seconds * 1000) / 1000); }
 
+static json_t *json_words(const td_transcript_segment *segment)
+{
+    json_t *words = json_array();
+    for (size_t i = 0; i < segment->word_count; i++) {
+        const td_transcript_word *word = &segment->words[i];
+        json_t *object = json_object();
+        json_object_set_new(object, "start", json_time(word->start));
+        json_object_set_new(object, "end", json_time(word->end));
+        json_object_set_new(object, "text", json_text(word->text));
+        json_array_append_new(words, object);
+    }
+    return words;
+}
+
 static json_t *json_segment(const td_transcript_segment *segment)
 {
     json_t *object = json_object();
@@ -94,6 +149,8 @@ static json_t *json_segment(const td_transcript_segment *segment)
     json_object_set_new(object, "end", json_time(segment->end));
     json_object_set_new(object, "text", json_text(segment->text));
     json_object_set_new(object, "score", json_real(segment->score));
+    if (segment->words)
+        json_object_set_new(object, "words", json_words(segment));
     return object;
 }
 

@@ -21,12 +21,19 @@ extern "C" {
 
 typedef struct td_transcript td_transcript;
 
+typedef struct td_transcript_word {
+    double start, end; /* seconds from the beginning of the recording */
+    const char *text;  /* with the space before it, if there is one, and the punctuation beside it */
+} td_transcript_word;
+
 typedef struct td_transcript_segment {
     double start, end; /* seconds from the beginning of the recording */
     const char *text;
     double score;       /* mean log-probability of the tokens; Whisper: of all tokens of the window */
     const int32_t *ids; /* [id_count]; time stamps included */
     size_t id_count;
+    const td_transcript_word *words; /* [word_count]; of word_timestamps, else none */
+    size_t word_count;
 } td_transcript_segment;
 
 typedef struct td_transcribe_options {
@@ -50,10 +57,12 @@ typedef struct td_transcribe_options {
     double no_speech;         /* but not if it probably holds no speech; then it is skipped; 0.6 */
     const double *temperatures; /* [temperature_count]; 0 is the search asked for, above samples; NULL: 0 alone */
     size_t temperature_count;
+    int64_t word_timestamps; /* 1: segments carry the times of their words, found in what the decoder looked at; 0 or TD_UNSET: not */
+    const char *prompt;      /* a text the model takes for what was said before: names, spelling, style; NULL: none */
 } td_transcribe_options;
 #define TD_TRANSCRIBE_OPTIONS_INIT                                                                                                          \
     {sizeof(td_transcribe_options), NULL, NULL, NULL, 20.0, 0.5, 0.2, NULL, NULL, TD_UNSET, TD_UNSET, TD_UNSET_REAL, TD_UNSET_REAL,          \
-     TD_UNSET_REAL, NULL, 0}
+     TD_UNSET_REAL, NULL, 0, TD_UNSET, NULL}
 
 /* options may be NULL. */
 TD_API td_status td_transcribe(td_session *session, const char *path, const td_transcribe_options *options, td_transcript **ret_transcript,

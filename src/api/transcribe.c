@@ -38,7 +38,11 @@ static bool has_windows(const td_model *model) { return model->frontend.kind == 
 /* Options that the model has no use for are mistakes, not hints. */
 static td_status check_options(const td_model *model, const td_transcribe_options *options, td_error *error)
 {
-    const char *name = options->language ? "language" : options->task && strcmp(options->task, "translate") == 0 ? "task translate" : NULL;
+    const char *name = options->language                                             ? "language"
+                       : options->task && strcmp(options->task, "translate") == 0 ? "task translate"
+                       : options->word_timestamps > 0                             ? "word_timestamps"
+                       : options->prompt                                          ? "prompt"
+                                                                                  : NULL;
     if (has_windows(model) || !name)
         return TD_OK;
     return td_fail(error, TD_ERROR_ARGUMENT, "%s is for Whisper checkpoints; this model is of type %s", name,

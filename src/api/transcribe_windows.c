@@ -3,6 +3,7 @@
 #include "api/transcribe.h"
 #include "api/whisper.h"
 #include "api/windows.h"
+#include "api/words.h"
 
 #include "audio/whisper_sound.h"
 #include "base/random.h"
@@ -21,6 +22,8 @@ typedef struct windows_run {
     double precision;         /* seconds of a time stamp's step */
     size_t positions;         /* of the decoder */
     td_window *windows;       /* [count of recordings] */
+    td_alignment_heads heads; /* none: times of words are not asked for */
+    td_arena arena;           /* of single passes through the network */
     double temperature;
     bool timestamps; /* which windows the search is at */
     size_t next;
@@ -44,8 +47,12 @@ static td_status open_window(windows_run *run, size_t index, td_error *error)
     window->end = td_whisper_sound_frames(window->sound);
     recording->transcript->seconds = td_whisper_sound_seconds(window->sound);
     size_t frames = td_whisper_window_frames(run->settings);
-    window->end = window->end ? window->end : 1;
     window->timestamps = options->timestamps >= 0 ? options->timestamps != 0 : run->whisper.return_timestamps || window->end > frames;
+    window->timestamps = window->timestamps || options->word_timestamps > 0;
+    window->end = window->end > frames ? window->end : frames; /* a short recording is a whole window, its end silent */
+    window->tell = run->whisper.condition_on_previous;
+    for (size_t i = 0; window->tell && i < run->whisper.told.length; i++)
+        td_ids_append(&window->before, run->whisper.told.data[i]);
     const td_id_list *given = &run->generation.prefix;
     if (given->count) { /* a prompt of the caller's own */
         td_ids_append(&window->prompt, run->whisper.start);
@@ -57,35 +64,31 @@ static td_status open_window(windows_run *run, size_t index, td_error *error)
     if (window->timestamps && run->whisper.no_timestamps < 0)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"no_timestamps_token_id\" is missing: the model writes no time stamps",
                        run->whisper.file);
-    TD_TRY(td_whisper_sound_window(window->sound, 0, &window->features, error));
     int32_t language;
     TD_TRY(td_whisper_language(&run->whisper, options, &language, error));
     if (language == TD_WHISPER_DETECT) {
         const float *logits;
-        td_arena arena;
-        td_arena_init(&arena);
-        td_status status = td_window_probe(run->call->request->model, &arena, &window->features, &run->whisper.start, 1, &logits, error);
-        if (status == TD_OK)
-            language = td_whisper_detect(&run->whisper, logits);
-        td_arena_free(&arena);
-        TD_TRY(status);
+        const td_model *model = run->call->request->model;
+        TD_TRY(td_window_encode(model, run->call->search, &run->arena, window, error));
+        TD_TRY(td_window_probe(model, run->call->search, &run->arena, window, &run->whisper.start, 1, &logits, error));
+        language = td_whisper_detect(&run->whisper, logits);
     }
-    td_features_free(&window->features);
     TD_TRY(td_whisper_prompt(&run->whisper, options, language, window->timestamps, &window->prompt, error));
     int32_t named = window->prompt.length > 1 ? window->prompt.data[1] : -1;
     recording->transcript->language = td_whisper_language_name(&run->whisper, named);
     return TD_OK;
 }
 
-/* The text before, after its mark, then the prompt. */
+/* The text before, or what the caller tells, after its mark; then the prompt. */
 static td_status write_prompt(const windows_run *run, td_window *window, td_error *error)
 {
-    size_t most = run->positions / 2 - 1, count = window->before.length;
+    const td_ids *told = window->tell && window->before.length ? &window->before : &run->whisper.told;
+    size_t most = run->positions / 2 - 1, count = told->length;
     td_ids_clear(&window->fed);
-    if (window->tell && count > 0) {
+    if (count > 0) {
         td_ids_append(&window->fed, run->whisper.previous);
         for (size_t i = count > most ? count - most : 0; i < count; i++)
-            td_ids_append(&window->fed, window->before.data[i]);
+            td_ids_append(&window->fed, told->data[i]);
     }
     window->start_at = window->fed.length;
     for (size_t i = 0; i < window->prompt.length; i++)
@@ -99,9 +102,8 @@ static td_status begin_window(windows_run *run, td_window *window, td_error *err
     window->frames = left < frames ? left : frames;
     window->number++;
     window->wanted = true;
-    td_features_free(&window->features);
     TD_TRY(write_prompt(run, window, error));
-    return td_whisper_sound_window(window->sound, window->seek, &window->features, error);
+    return td_window_encode(run->call->request->model, run->call->search, &run->arena, window, error);
 }
 
 /* Random streams depend on the recording and the window, not on their company. */
@@ -121,7 +123,7 @@ static td_status give_source(void *context, size_t *ret_index, td_source *ret_so
         if (!window->wanted || window->timestamps != run->timestamps)
             continue;
         *ret_index = name_of(run, window);
-        *ret_source = (td_source){.features = window->features.data, .length = window->features.rows, .width = window->features.width,
+        *ret_source = (td_source){.features = window->memory.data, .length = window->memory.rows, .width = window->memory.width, .encoded = true,
                                   .prefix = window->fed.data, .prefix_count = window->fed.length, .starts = true};
         *ret_given = true;
     }
@@ -181,15 +183,10 @@ static td_status decode(windows_run *run, double temperature, td_error *error)
 static td_status is_silent(windows_run *run, const td_window *window, bool *ret_silent, td_error *error)
 {
     const float *logits;
-    td_arena arena;
-    td_arena_init(&arena);
-    td_status status = td_window_probe(run->call->request->model, &arena, &window->features, window->fed.data, window->start_at + 1, &logits,
-                                       error);
-    if (status == TD_OK)
-        *ret_silent = td_window_probability(logits, run->call->request->model->network.vocabulary, run->whisper.no_timestamps - 1) >
-                      run->whisper.no_speech;
-    td_arena_free(&arena);
-    return status;
+    const td_model *model = run->call->request->model;
+    TD_TRY(td_window_probe(model, run->call->search, &run->arena, window, window->fed.data, window->start_at + 1, &logits, error));
+    *ret_silent = td_window_probability(logits, model->network.vocabulary, run->whisper.no_timestamps - 1) > run->whisper.no_speech;
+    return TD_OK;
 }
 
 /* Sets which windows are to be decoded again. */
@@ -229,6 +226,42 @@ static td_status decode_with_fallback(windows_run *run, td_error *error)
     return TD_OK;
 }
 
+/* Where the window begins in the recording. */
+static double seconds_at(const windows_run *run, const td_window *window) { return (double)window->seek * run->precision / STRIDE; }
+
+/* Hundredths, as transformers gives times of words. */
+static double rounded(double seconds) { return round(seconds * 100) / 100; }
+
+/* Gives the segment its words: tokens [first, end) of what was written, the window beginning at `offset`. */
+static td_status add_words(windows_run *run, td_window *window, size_t first, size_t end, double offset, const char *language,
+                           td_transcript_segment *segment, td_error *error)
+{
+    const td_model *model = run->call->request->model;
+    size_t count = 0;
+    int32_t *ids = td_allocate_array(end - first, sizeof *ids);
+    double *times = td_allocate_array(2 * (end - first), sizeof *times);
+    td_status status = ids && times ? TD_OK : td_fail_memory(error, (end - first) * 2 * sizeof *times);
+    for (size_t i = first; status == TD_OK && i < end; i++) {
+        int32_t id = window->written.data[i];
+        double said = rounded(window->times[i] + offset);
+        if (id < run->whisper.first_timestamp && !td_tokenizer_is_special(model->tokenizer, id)) {
+            times[2 * count] = window->said;
+            times[2 * count + 1] = said;
+            ids[count++] = id;
+        }
+        window->said = said;
+    }
+    td_words words = {.text = TD_BUFFER_INIT};
+    if (status == TD_OK && count > 0)
+        status = td_words_of(model, ids, count, language, &words, error);
+    if (status == TD_OK)
+        status = td_transcript_add_words(segment, &words, times, error);
+    td_words_free(&words);
+    td_release(ids);
+    td_release(times);
+    return status;
+}
+
 /* A segment of the window: tokens [first, end) of what was written. */
 static td_status add_segment(windows_run *run, td_window *window, size_t first, size_t end, double from, double to, td_error *error)
 {
@@ -241,6 +274,8 @@ static td_status add_segment(windows_run *run, td_window *window, size_t first, 
     td_buffer_free(&text);
     TD_TRY(status);
     segment->score = window->score;
+    if (window->times)
+        TD_TRY(add_words(run, window, first, end, seconds_at(run, window), recording->transcript->language, segment, error));
     for (size_t i = first; i < end; i++) {
         td_ids_append(&window->all, window->written.data[i]);
         if (i + 1 < end || !(end - first > 2 && window->written.data[end - 2] >= run->whisper.first_timestamp))
@@ -254,7 +289,7 @@ static td_status cut_segments(windows_run *run, td_window *window, td_error *err
 {
     const int32_t *ids = window->written.data, zero = run->whisper.first_timestamp;
     size_t count = window->written.length, first = 0;
-    double offset = (double)window->seek * run->precision / STRIDE;
+    double offset = seconds_at(run, window);
     bool single_end = count >= 2 && ids[count - 1] >= zero && ids[count - 2] < zero;
     size_t pairs = 0, last = 0;
     for (size_t i = 0; i + 1 < count; i++)
@@ -298,7 +333,10 @@ static td_status finish_window(windows_run *run, td_window *window, td_error *er
         window->seek += window->frames;
         return TD_OK;
     }
-    size_t count = window->written.length;
+    size_t count = window->written.length, sound = td_whisper_sound_filled(window->sound);
+    if (run->heads.layer.length && count)
+        TD_TRY(td_window_align(run->call->request->model, run->call->search, &run->arena, window, &run->heads,
+                               sound > window->seek ? (sound - window->seek) / STRIDE : 0, run->precision, error));
     int32_t end = run->generation.eos_token_id.count ? run->generation.eos_token_id.ids[0] : run->call->request->model->network.eos_id;
     if (count && window->written.data[count - 1] == end)
         window->written.length--;
@@ -354,6 +392,8 @@ static td_status run_windows(windows_run *run, td_error *error)
         return td_fail(error, TD_ERROR_ARGUMENT, "Whisper's output cannot be made to begin with a text");
     run->precision = STRIDE * (double)run->settings->spectrum.options.shift / (double)run->settings->rate;
     TD_TRY(td_whisper_open(model, &run->generation, &run->call->options, &run->whisper, error));
+    if (run->call->options.word_timestamps > 0)
+        TD_TRY(td_whisper_heads(&run->whisper, &run->heads, error));
     for (size_t i = 0; i < run->call->count; i++) {
         td_status status = open_window(run, i, &run->call->recordings[i].error);
         if (status != TD_OK)
@@ -372,10 +412,14 @@ td_status td_transcribe_windows(td_transcribe_call *call, td_error *error)
     run.windows = td_allocate_array(call->count, sizeof *run.windows);
     if (!run.windows)
         return td_fail_memory(error, call->count * sizeof *run.windows);
+    td_arena_init(&run.arena);
     td_status status = run_windows(&run, error);
     for (size_t i = 0; i < call->count; i++)
         td_window_close(&run.windows[i]);
     td_release(run.windows);
+    td_ids_free(&run.heads.layer);
+    td_ids_free(&run.heads.head);
+    td_arena_free(&run.arena);
     td_whisper_close(&run.whisper);
     return status;
 }

@@ -8,6 +8,9 @@ static void release_segment(const td_transcript_segment *segment)
 {
     td_release((char *)segment->text);
     td_release((int32_t *)segment->ids);
+    for (size_t i = 0; i < segment->word_count; i++)
+        td_release((char *)segment->words[i].text);
+    td_release((td_transcript_word *)segment->words);
 }
 
 void td_transcript_free(td_transcript *transcript)
@@ -45,6 +48,22 @@ td_status td_transcript_add(td_transcript *transcript, double start, double end,
     td_transcript_segment *segment = &transcript->segments[transcript->count++];
     *segment = (td_transcript_segment){.start = start, .end = end, .text = text_copy, .ids = id_copy, .id_count = id_count};
     *ret_segment = segment;
+    return TD_OK;
+}
+
+td_status td_transcript_add_words(td_transcript_segment *segment, const td_words *words, const double *times, td_error *error)
+{
+    td_transcript_word *made = td_allocate_array(words->count, sizeof *made);
+    if (!made)
+        return td_fail_memory(error, words->count * sizeof *made);
+    segment->words = made;
+    for (size_t i = 0; i < words->count; i++) {
+        const td_word_span *span = &words->spans[i];
+        char *text = td_copy_bytes(words->text.data + span->text, span->text_end - span->text);
+        if (!text)
+            return td_fail_memory(error, span->text_end - span->text);
+        made[segment->word_count++] = (td_transcript_word){times[2 * span->first], times[2 * span->end - 1], text};
+    }
     return TD_OK;
 }
 

@@ -41,6 +41,50 @@ static td_status read_forced(td_whisper *whisper, td_error *error)
     return td_ids_ok(&whisper->forced) ? TD_OK : td_fail_memory(error, 0);
 }
 
+/* `text` without the special tokens that are put around any text; one that it spells itself is a mistake. */
+static td_status encode_bare(const td_whisper *whisper, const td_buffer *text, td_ids *ret_ids, td_error *error)
+{
+    const td_tokenizer *tokenizer = whisper->model->tokenizer;
+    td_ids ids = TD_IDS_INIT, around = TD_IDS_INIT;
+    td_status status = td_tokenizer_encode(tokenizer, TD_TARGET, td_buffer_text(text), text->length, &ids, error);
+    if (status == TD_OK)
+        status = td_tokenizer_encode(tokenizer, TD_TARGET, "", 0, &around, error);
+    size_t before = 0;
+    while (before < around.length && before < ids.length && ids.data[before] == around.data[before])
+        before++;
+    size_t after = around.length - before;
+    for (size_t i = before; status == TD_OK && i + after < ids.length; i++) {
+        if (td_tokenizer_is_special(tokenizer, ids.data[i]) || ids.data[i] >= whisper->first_timestamp)
+            status = td_fail(error, TD_ERROR_ARGUMENT, "options: the prompt spells the special token %s",
+                             td_tokenizer_piece(tokenizer, ids.data[i]));
+        td_ids_append(ret_ids, ids.data[i]);
+    }
+    td_ids_free(&ids);
+    td_ids_free(&around);
+    TD_TRY(status);
+    return td_ids_ok(ret_ids) ? TD_OK : td_fail_memory(error, text->length);
+}
+
+/* " text", as if it had been said before. */
+static td_status read_prompt(td_whisper *whisper, const char *prompt, td_error *error)
+{
+    static const char spaces[] = " \t\r\n";
+    size_t first = strspn(prompt, spaces), end = strlen(prompt), most = whisper->model->network.max_positions / 2 - 1;
+    while (end > first && strchr(spaces, prompt[end - 1]))
+        end--;
+    if (!whisper->model->tokenizer || whisper->previous < 0)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"prev_sot_token_id\" is missing, so that no prompt can be given", whisper->file);
+    td_buffer text = TD_BUFFER_INIT;
+    td_buffer_text_append(&text, " ");
+    td_buffer_append(&text, prompt + first, end - first);
+    td_status status = td_buffer_ok(&text) ? encode_bare(whisper, &text, &whisper->told, error) : td_fail_memory(error, end);
+    td_buffer_free(&text);
+    TD_TRY(status);
+    if (whisper->told.length > most)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: the prompt has %zu tokens; this model takes %zu", whisper->told.length, most);
+    return TD_OK;
+}
+
 /* A threshold of the caller's, or of the file's, or none. */
 static td_status read_threshold(td_whisper *whisper, size_t which, const char *key, double given, double *ret_value, td_error *error)
 {
@@ -71,6 +115,8 @@ static td_status read_settings(td_whisper *whisper, const td_generation *generat
     }
     TD_TRY(td_json_get_bool(whisper->settings, whisper->file, "condition_on_prev_tokens", false, &whisper->condition_on_previous, error));
     whisper->return_timestamps = generation->return_timestamps;
+    if (options->prompt)
+        TD_TRY(read_prompt(whisper, options->prompt, error));
     if (options->condition_on_previous >= 0)
         whisper->condition_on_previous = options->condition_on_previous != 0;
     if (whisper->condition_on_previous && whisper->previous < 0)
@@ -103,6 +149,39 @@ void td_whisper_close(td_whisper *whisper)
     json_decref(whisper->settings);
     td_release(whisper->file);
     td_ids_free(&whisper->forced);
+    td_ids_free(&whisper->told);
+}
+
+static td_status fail_heads(const td_whisper *whisper, td_error *error)
+{
+    return td_fail(error, TD_ERROR_FORMAT, "%s: \"alignment_heads\" must be a list of [layer, head] of this model's decoder", whisper->file);
+}
+
+td_status td_whisper_heads(const td_whisper *whisper, td_alignment_heads *heads, td_error *error)
+{
+    const json_t *config = whisper->model->config, *list = json_object_get(whisper->settings, "alignment_heads"), *pair;
+    json_int_t layers = json_integer_value(json_object_get(config, "decoder_layers"));
+    json_int_t each = json_integer_value(json_object_get(config, "decoder_attention_heads"));
+    if (!list || json_is_null(list) || !whisper->model->network.architecture->watch)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"alignment_heads\" is missing, so that the times of words cannot be found",
+                       whisper->file);
+    size_t index;
+    json_array_foreach(list, index, pair)
+    {
+        json_int_t layer = json_integer_value(json_array_get(pair, 0)), head = json_integer_value(json_array_get(pair, 1));
+        if (json_array_size(pair) != 2 || layer < 0 || layer >= layers || head < 0 || head >= each)
+            return fail_heads(whisper, error);
+        td_ids_append(&heads->layer, (int32_t)layer);
+        td_ids_append(&heads->head, (int32_t)head);
+    }
+    if (!td_ids_ok(&heads->layer) || !td_ids_ok(&heads->head))
+        return td_fail_memory(error, index * sizeof *heads->layer.data);
+    int64_t median;
+    TD_TRY(td_json_get_integer(config, "config.json", "median_filter_width", 7, &median, error));
+    if (median < 1 || median > 1023 || median % 2 == 0)
+        return td_fail(error, TD_ERROR_FORMAT, "config.json: \"median_filter_width\" must be odd, from 1 to 1023");
+    heads->median = (size_t)median;
+    return heads->layer.length ? TD_OK : fail_heads(whisper, error);
 }
 
 static const json_t *languages_of(const td_whisper *whisper) { return json_object_get(whisper->settings, "lang_to_id"); }

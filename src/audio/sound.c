@@ -107,6 +107,12 @@ static td_status open_file(td_sound_stream *stream, td_error *error)
     return TD_OK;
 }
 
+/* The decoder gives up on some files without a reason. */
+static const char *reason_of(int code)
+{
+    return code == SF_ERR_NO_ERROR ? "its header is damaged, or of a kind that is not known" : sf_error_number(code);
+}
+
 static td_status open_decoder(td_sound_stream *stream, td_error *error)
 {
     SF_VIRTUAL_IO source = {source_length, source_seek, source_read, source_write, source_tell};
@@ -118,7 +124,7 @@ static td_status open_decoder(td_sound_stream *stream, td_error *error)
     stream->decoder = sf_open_virtual(&source, SFM_READ, &info, stream);
     if (!stream->decoder)
         return td_fail(error, TD_ERROR_FORMAT, "%s: not a sound file that can be read (wav, flac, ogg, mp3, ...): %s", stream->name,
-                       sf_error_number(sf_error(NULL)));
+                       reason_of(sf_error(NULL)));
     if (info.channels < 1 || info.samplerate < 1 || info.frames < 0)
         return td_fail(error, TD_ERROR_FORMAT, "%s: %d channels at %d Hz", stream->name, info.channels, info.samplerate);
     stream->channels = (size_t)info.channels;

@@ -154,6 +154,12 @@ void td_whisper_sound_close(td_whisper_sound *sound)
 
 size_t td_whisper_sound_frames(const td_whisper_sound *sound) { return (size_t)sound->frames; }
 
+size_t td_whisper_sound_filled(const td_whisper_sound *sound)
+{
+    bool in_part = sound->total < sound->settings->samples && sound->total % shift_of(sound) > 0;
+    return (size_t)sound->frames + in_part;
+}
+
 double td_whisper_sound_seconds(const td_whisper_sound *sound) { return (double)sound->total / (double)sound->settings->rate; }
 
 td_status td_whisper_sound_window(td_whisper_sound *sound, size_t first, td_features *ret_features, td_error *error)

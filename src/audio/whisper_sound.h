@@ -25,6 +25,8 @@ td_status td_whisper_sound_open(const td_whisper_settings *settings, const char 
                                 td_error *error);
 void td_whisper_sound_close(td_whisper_sound *sound); /* NULL is fine */
 size_t td_whisper_sound_frames(const td_whisper_sound *sound);
+/* Frames that sound reaches into: of a short one, the last may be filled in part. */
+size_t td_whisper_sound_filled(const td_whisper_sound *sound);
 double td_whisper_sound_seconds(const td_whisper_sound *sound);
 /* A window from `first` on, which may not be before that of an earlier call. Frames after the end of a sound are 0; a sound that is
  * shorter than a window ends in silence. */

@@ -88,6 +88,7 @@ typedef struct td_source {
     const int32_t *ids;      /* [length] or NULL */
     const td_real *features; /* [length, width] or NULL */
     size_t length, width;
+    bool encoded;            /* the features are what the encoder made of the source: rows of its memory */
     const int32_t *prefix; /* NULL: that of the options */
     size_t prefix_count;
     bool starts; /* the prefix begins with the start token, in place of that of the options; for td_generate */

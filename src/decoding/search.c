@@ -131,6 +131,16 @@ static td_status check_source(const td_search *search, const td_source *source, 
     return TD_OK;
 }
 
+/* Sources are encoded, or were already: all of a search alike. */
+static td_status encode(td_search *search, const td_batch *batch, bool encoded, td_memory *ret_memory)
+{
+    if (!encoded)
+        return search->network->architecture->encode(search->network, &search->graph, batch, ret_memory);
+    td_real *rows = (td_real *)(uintptr_t)batch->features;
+    *ret_memory = (td_memory){.ragged = batch->ragged, .states = td_tensor_of(&search->graph, rows, td_ragged_total(batch->ragged), batch->width)};
+    return TD_OK;
+}
+
 /* Lays the sources end to end in the arena. */
 static td_status join_sources(td_search *search, const td_source *const *sources, size_t count, td_batch *ret_batch,
                               td_error *error)
@@ -167,7 +177,7 @@ td_status td_search_admit(td_search *search, const td_source *const *sources, si
     td_batch batch;
     TD_TRY(join_sources(search, sources, count, &batch, error));
     td_memory memory = {0};
-    td_status status = architecture->encode(search->network, &search->graph, &batch, &memory);
+    td_status status = encode(search, &batch, sources[0]->encoded, &memory);
     if (status != TD_OK || !td_graph_ok(&search->graph))
         return td_search_failure(search, status, "encoder", error);
     status = architecture->begin(search->network, &search->graph, &memory, search->state);

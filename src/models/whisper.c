@@ -13,8 +13,26 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
 {
     TD_TRY(td_speech_sizes(config, file, network, "gelu", ret_source_positions, error));
     TD_TRY(td_config_size(config, file, "num_mel_bins", 1 << 16, &network->feature_width, error));
-    TD_TRY(td_config_flag(config, file, "whisper", "tie_word_embeddings", true, error));
-    return td_config_flag(config, file, "whisper", "scale_embedding", false, error);
+    /* "scale_embedding" is a flag of the family's files that nothing follows: embeddings are never scaled. */
+    bool scaled;
+    return td_json_get_bool(config, file, "scale_embedding", false, &scaled, error);
+}
+
+/* Logits are made by the embedding, or by a matrix of their own. */
+static td_status declare_logits(const json_t *config, const char *file, td_network *network, td_error *error)
+{
+    bool tied;
+    td_text_decoder *decoder = network->family;
+    TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
+    decoder->logits_weight = decoder->stack.embedding;
+    if (tied) {
+        td_parameters_alias(&network->parameters, "proj_out.weight");
+        return TD_OK;
+    }
+    decoder->logits_weight =
+        td_parameters_declare(&network->parameters, network->vocabulary, decoder->stack.width, TD_INIT_NORMAL, 0.02, "proj_out.weight");
+    td_parameters_product(&network->parameters);
+    return TD_OK;
 }
 
 static td_status configure(const json_t *config, const char *file, td_network *network, td_error *error)
@@ -38,8 +56,7 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     encoder->final_norm = td_norm_declare(parameters, width, "model.encoder.layer_norm");
     decoder->embedding = td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_NORMAL, 0.02, "model.decoder.embed_tokens.weight");
     td_parameters_product(parameters);
-    td_parameters_alias(parameters, "proj_out.weight");
-    model->speech.decoder.logits_weight = decoder->embedding;
+    TD_TRY(declare_logits(config, file, network, error));
     decoder->positions =
         td_parameters_declare(parameters, network->max_positions, width, TD_INIT_NORMAL, 0.02, "model.decoder.embed_positions.weight");
     TD_TRY(td_stack_declare(parameters, decoder, "model.decoder.layers", error));

@@ -25,6 +25,31 @@ check 'srt: the times of vtt with commas' "$(grep -a -- '-->' vtt)" "$(grep -a -
 run --format json "$sound" "$other" >json
 check 'json: an object a file' 2 "$(grep -c '^{"file":".*","language":"en","seconds":[0-9.]*,"text":".*","segments":\[.*\]}$' json)"
 
+time='[0-9]{2}:[0-9]{2}:[0-9]{2}'
+run --word-timestamps --timestamps "$sound" >words
+check '--word-timestamps: every line' '' "$(grep -aEvx "\\[$time\\.[0-9]{3} --> $time\\.[0-9]{3}\\] .*" words)"
+check '--word-timestamps: more lines than segments' 1 $(($(wc -l <words) > $(wc -l <times)))
+run --word-timestamps --format json "$sound" >json
+check '--word-timestamps: in json' "$(wc -l <words)" "$(grep -aoE '\{"start":[0-9.]+,"end":[0-9.]+,"text":"[^}]*"\}' json | wc -l)"
+check '--word-timestamps: in srt a cue each' "$(wc -l <words)" "$(run --word-timestamps --format srt "$sound" | grep -aEc "$time,[0-9]{3} --> ")"
+run --word-timestamps --format vtt "$sound" >vtt
+check '--word-timestamps: in vtt within the cues' "$(wc -l <times)" "$(grep -ac -- '-->' vtt)"
+check '--word-timestamps: without times' 'tandem transcribe: --word-timestamps shows in --format json, vtt or srt, or with --timestamps 2' \
+    "$(run --word-timestamps "$sound" 2>&1) $?"
+check '--temperatures: one is the default' "$text" "$(run --temperatures 0 "$sound")"
+check '--temperatures: no list' "tandem transcribe: --temperatures 0,x: at most 32 numbers from 0 to 100 with commas between them, as in 0,0.2,0.4 2" \
+    "$(run --temperatures 0,x "$sound" 2>&1) $?"
+check 'thresholds are asked: a fallback that samples' 1 $(("$(run --temperatures 0,30 --logprob-threshold -0.001 "$sound" | cmp -s - <(echo "$text"); echo $?)" > 0))
+check 'thresholds are asked: nothing is that silent' "$text" "$(run --no-speech-threshold 1 --logprob-threshold 0 "$sound")"
+check '--prompt: another text' 1 $(("$(run --prompt ' one ten' "$sound" | cmp -s - <(echo "$text"); echo $?)" > 0))
+run --prompt 'one <|transcribe|>' "$sound" >out 2>err
+check '--prompt with a special token' 1 "$(grep -c 'the prompt spells the special token <|transcribe|>' err)"
+"$tandem" transcribe --prompt x "$source/pretrained/digits/example.wav" >out 2>err
+check '--prompt: of Whisper only' 1 "$(grep -c 'prompt is for Whisper checkpoints' err)"
+printf 'no sound\n' >noise.wav
+run noise.wav >out 2>err
+check 'a file that is no sound' 1 "$(grep -c 'noise.wav: not a sound file that can be read (wav, flac, ogg, mp3, ...): ' err)"
+check 'a file that is no sound: why' 0 "$(grep -c 'No Error' err)"
 run "$sound" nowhere.wav "$other" >out 2>err
 check 'a file that is missing: exit code' 1 $?
 check 'a file that is missing: the others' 2 "$(wc -l <out)"

@@ -271,7 +271,7 @@ static void families(void **state)
     (void)state;
     static const char *const names[] = {"marian-untied", "marian-separate", "marian-shared", "bart", "bart-untied",
                                         "mbart", "pegasus", "m2m_100", "m2m_100-padding", "t5", "t5-gated", "t5-silu", "mt5",
-                                        "whisper", "whisper-relu", "speech_to_text", "speech_to_text-padding", "vit-gpt2", "vit-gpt2-bridge",
+                                        "whisper", "whisper-relu", "whisper-untied", "speech_to_text", "speech_to_text-padding", "vit-gpt2", "vit-gpt2-bridge",
                                         "deit-gpt2", "vit-trocr", "vit-trocr-sinusoidal", "bert2bert", "bert2roberta", "roberta2bert",
                                         "vit-bert", "blip"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -1,5 +1,6 @@
 """Writes tests/golden/whisper-long/: a tiny random Whisper with windows of 2 s, and the segments that transformers' sequential long form makes
-of a sound of 7 s (a formula, so that the test makes it itself), for several settings. Run from the repository root."""
+of a sound (a formula, so that the test makes it itself), for several settings, with the times of words for some. Run from the repository
+root."""
 import json
 import math
 import pathlib
@@ -8,13 +9,20 @@ import shutil
 import numpy
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers.models.whisper import tokenization_whisper
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+torch.set_num_threads(1)
 ROOT = pathlib.Path("tests/golden/whisper-long")
 RATE, WINDOW = 16000, 2
 SILENCE = 1e-6 # so that some windows are skipped and some not
-WORDS = [" one", " two", " three", " four", " five", " six", " seven", " eight", " nine", "s", "ed", "ing", ".", ",", "?", " zero"]
-LANGUAGES = ["en", "de", "fr"]
+WORDS = [" one", " two", " three", " four", " five", " six", " seven", " eight", " nine", "s", "ed", "ing", ".", ",", "?", " zero",
+         " (", ")", ' "', "'s", "\u2019", "!", " -", "\u65e5", "\u672c", "\u3002", "n", "ly", " a", " ten"]
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
+SPLIT = BYTES.pre_tokenize_str("\u65e5")[0][0] # a character of which two tokens each spell a part
+LANGUAGES = ["en", "de", "fr", "ja"]
+NAMES = {"en": "english", "de": "german", "fr": "french", "ja": "japanese"}
+HEADS = [[0, 1], [1, 0], [1, 1]]
 SPECIAL = (["<|endoftext|>", "<|startoftranscript|>"] + [f"<|{name}|>" for name in LANGUAGES] +
            ["<|translate|>", "<|transcribe|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"])
 STAMPS = [f"<|{i * 0.02:.2f}|>" for i in range(WINDOW * 50 + 1)]
@@ -33,8 +41,9 @@ def sound(seconds):
 def write_tokenizer(ids):
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {}
-    for word in WORDS + alphabet:
-        vocabulary.setdefault(word.replace(" ", "\u0120"), len(vocabulary))
+    words = ["".join(part for part, _ in BYTES.pre_tokenize_str(word)) for word in WORDS]
+    for word in words + [SPLIT[:2]] + alphabet:
+        vocabulary.setdefault(word, len(vocabulary))
     tokenizer = Tokenizer(models.BPE(vocabulary, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -68,8 +77,10 @@ def write_model(tokenizer, seed):
     generation.lang_to_id = {f"<|{name}|>": ids[f"<|{name}|>"] for name in LANGUAGES}
     generation.task_to_id = {"translate": ids["<|translate|>"], "transcribe": ids["<|transcribe|>"]}
     generation.is_multilingual = True
+    generation.alignment_heads = HEADS
     generation.max_initial_timestamp_index = 20
-    generation.suppress_tokens = [tokenizer.convert_tokens_to_ids("?")] + [ids[name] for name in SPECIAL[1:2] + SPECIAL[5:8]]
+    single = [i for token, i in tokenizer.get_vocab().items() if i > len(WORDS) and len(token) == 1 and token != SPLIT[2]]
+    generation.suppress_tokens = sorted(single) + [tokenizer.convert_tokens_to_ids("?")] + [ids[name] for name in SPECIAL[1:2] + SPECIAL[6:9]]
     generation.begin_suppress_tokens = [ids["<|endoftext|>"]]
     model.save_pretrained(ROOT)
     return WhisperForConditionalGeneration.from_pretrained(ROOT).eval()
@@ -89,6 +100,30 @@ def watch():
     return progress
 
 
+class Spelling:
+    """As much of WhisperTokenizer as the grouping of words asks for."""
+    def __init__(self, tokenizer):
+        self.tokenizer, self.eos_token_id, self.language = tokenizer, tokenizer.eos_token_id, None
+
+    def decode(self, ids, **options):
+        return self.tokenizer.decode(ids)
+
+
+def words_of(tokenizer, model, segments, language):
+    """What tokenization_whisper._decode_asr does with a chunk, for each segment."""
+    first, result, before = model.generation_config.no_timestamps_token_id + 1, [], 0.0
+    for segment in segments:
+        ids, times = [], []
+        for i, time in zip(segment["tokens"].tolist(), segment["token_timestamps"].tolist()):
+            if i < first and i not in tokenizer.all_special_ids:
+                ids.append(i)
+                times.append((round(before, 2), round(time, 2)))
+            before = time
+        result.append([dict(text=word["text"], start=word["timestamp"][0], end=word["timestamp"][1]) for word in
+                       tokenization_whisper._collate_word_timestamps(Spelling(tokenizer), ids, times, NAMES[language], False)])
+    return result
+
+
 def main(seed):
     shutil.rmtree(ROOT, ignore_errors=True)
     ROOT.mkdir(parents=True)
@@ -97,29 +132,46 @@ def main(seed):
     extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=WINDOW)
     extractor.save_pretrained(ROOT)
     cases = []
-    for name, seconds, settings in [
-            ("greedy", 7, dict(language="en")),
-            ("translate", 7, dict(language="de", task="translate")),
-            ("detected", 7, dict(task="transcribe")),
-            ("conditioned", 7, dict(language="en", condition_on_prev_tokens=True)),
-            ("beam", 7, dict(language="en", num_beams=3)),
-            ("no speech", 7, dict(language="en", logprob_threshold=-0.01, no_speech_threshold=SILENCE)),
-            ("long", 24, dict(language="fr"))]:
-        features = extractor(sound(seconds), sampling_rate=RATE, return_tensors="pt", truncation=False, padding="longest", return_attention_mask=True)
+    prompt = [model.generation_config.prev_sot_token_id] + tokenizer(" one twos", add_special_tokens=False).input_ids
+    for name, seconds, settings, extra in [
+            ("greedy", 7, dict(language="en"), dict(words=True)),
+            ("translate", 7, dict(language="de", task="translate"), {}),
+            ("detected", 7, dict(task="transcribe"), {}),
+            ("conditioned", 7, dict(language="en", condition_on_prev_tokens=True), dict(words=True)),
+            ("beam", 7, dict(language="en", num_beams=3), dict(words=True)),
+            ("no speech", 7, dict(language="en", logprob_threshold=-0.01, no_speech_threshold=SILENCE), {}),
+            ("long", 24, dict(language="fr"), dict(words=True)),
+            ("without spaces", 9, dict(language="ja"), dict(words=True)),
+            ("short", 1.30703, dict(language="de"), dict(words=True)),
+            ("shorter", 0.42, dict(language="en"), {}),
+            ("prompted", 7, dict(language="en"), dict(prompt=" one twos ")),
+            ("prompted once", 7, dict(language="de", condition_on_prev_tokens=True), dict(prompt="one twos"))]:
+        length = dict(truncation=False, padding="longest") if seconds > WINDOW else {}
+        features = extractor(sound(seconds), sampling_rate=RATE, return_tensors="pt", return_attention_mask=True, **length)
+        options = dict(return_token_timestamps=True) if "words" in extra else {}
+        options |= dict(prompt_ids=torch.tensor(prompt)) if "prompt" in extra else {}
         with torch.no_grad():
             result = model.generate(**features, return_timestamps=True, return_segments=True, temperature=0.0,
-                                    monitor_progress=watch(), **settings)
+                                    monitor_progress=watch(), **settings, **options)
+        made = result["segments"][0]
         segments = [dict(start=round(float(one["start"]), 4), end=round(float(one["end"]), 4), ids=one["tokens"].tolist())
-                    for one in result["segments"][0]]
+                    for one in made]
+        if "words" in extra:
+            for segment, words in zip(segments, words_of(tokenizer, model, made, settings["language"])):
+                segment["words"] = words
         text = tokenizer.decode([i for one in segments for i in one["ids"] if i <= model.generation_config.no_timestamps_token_id], skip_special_tokens=True)
-        cases.append(dict(name=name, seconds=seconds, settings=settings, segments=segments, text=text))
-    if len({len(one["segments"]) for one in cases}) < 3 or any(len(one["segments"]) < 2 for one in cases):
+        cases.append(dict(name=name, seconds=seconds, settings=settings | extra, segments=segments, text=text))
+    long = [one for one in cases if one["seconds"] >= 7]
+    if len({len(one["segments"]) for one in long}) < 2 or any(len(one["segments"]) < 1 for one in long):
+        return False
+    words = [word["text"] for one in cases for segment in one["segments"] for word in segment.get("words", [])]
+    if len(set(words)) < 12 or not any(word[-1:] in ".,!)" and len(word) > 2 for word in words):
         return False
     (ROOT / "expected.json").write_text(json.dumps(dict(cases=cases), indent=0))
     return True
 
 
-for seed in range(100):
+for seed in range(5, 100): # the first few fail
     try:
         if main(seed):
             print("seed", seed)
