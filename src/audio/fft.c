@@ -54,20 +54,25 @@ void td_fft_free(td_fft *fft)
     *fft = (td_fft){0};
 }
 
+/* x at point k of part j, turned by exp(-2 pi i j k / length) */
+static inline void turn(const td_fft *fft, const double *out, size_t k, size_t j, size_t part, size_t step, double term[2])
+{
+    const double *x = out + 2 * (k + j * part), *w = fft->twiddles + 2 * (j * k * step);
+    term[0] = x[0] * w[0] - x[1] * w[1];
+    term[1] = x[0] * w[1] + x[1] * w[0];
+}
+
 /* Combines `radix` transforms of `part` points that lie end to end in `out`. `step`: how far twiddles are apart. */
 static void combine(const td_fft *fft, double *out, size_t radix, size_t part, size_t step)
 {
     double terms[LARGEST_FACTOR][2];
     for (size_t k = 0; k < part; k++) {
-        for (size_t j = 0; j < radix; j++) {
-            const double *x = out + 2 * (k + j * part), *w = fft->twiddles + 2 * (j * k * step);
-            terms[j][0] = x[0] * w[0] - x[1] * w[1];
-            terms[j][1] = x[0] * w[1] + x[1] * w[0];
-        }
+        for (size_t j = 0; j < radix; j++)
+            turn(fft, out, k, j, part, step, terms[j]);
         for (size_t q = 0; q < radix; q++) {
             double real = terms[0][0], imaginary = terms[0][1];
-            for (size_t j = 1, turn = q; j < radix; j++, turn = (turn + q) % radix) {
-                const double *w = fft->twiddles + 2 * (turn * part * step);
+            for (size_t j = 1, turns = q; j < radix; j++, turns = (turns + q) % radix) {
+                const double *w = fft->twiddles + 2 * (turns * part * step);
                 real += terms[j][0] * w[0] - terms[j][1] * w[1];
                 imaginary += terms[j][0] * w[1] + terms[j][1] * w[0];
             }
@@ -77,15 +82,53 @@ static void combine(const td_fft *fft, double *out, size_t radix, size_t part, s
     }
 }
 
+static void combine_two(const td_fft *fft, double *out, size_t part, size_t step)
+{
+    for (size_t k = 0; k < part; k++) {
+        double term[2], *first = out + 2 * k, *second = first + 2 * part;
+        turn(fft, out, k, 1, part, step, term);
+        for (size_t c = 0; c < 2; c++) {
+            second[c] = first[c] - term[c];
+            first[c] += term[c];
+        }
+    }
+}
+
+/* Five points: the first and fourth turn in opposite directions, and so do the second and third, so sums and differences share products. */
+static void combine_five(const td_fft *fft, double *out, size_t part, size_t step)
+{
+    const double cosine1 = 0.30901699437494742410, sine1 = 0.95105651629515357212; /* of 2 pi / 5 */
+    const double cosine2 = -0.80901699437494742410, sine2 = 0.58778525229247312917; /* of 4 pi / 5 */
+    for (size_t k = 0; k < part; k++) {
+        double a[2], b[2], c[2], d[2], *point[5];
+        turn(fft, out, k, 1, part, step, a);
+        turn(fft, out, k, 2, part, step, b);
+        turn(fft, out, k, 3, part, step, c);
+        turn(fft, out, k, 4, part, step, d);
+        for (size_t j = 0; j < 5; j++)
+            point[j] = out + 2 * (k + j * part);
+        double outer[2] = {a[0] + d[0], a[1] + d[1]}, inner[2] = {b[0] + c[0], b[1] + c[1]};
+        double outer_difference[2] = {a[0] - d[0], a[1] - d[1]}, inner_difference[2] = {b[0] - c[0], b[1] - c[1]};
+        for (size_t i = 0; i < 2; i++) {
+            double sign = i == 0 ? 1 : -1, zero = point[0][i]; /* minus i times a difference: its other part, with this sign */
+            double first = zero + cosine1 * outer[i] + cosine2 * inner[i], second = zero + cosine2 * outer[i] + cosine1 * inner[i];
+            double first_turned = sign * (sine1 * outer_difference[1 - i] + sine2 * inner_difference[1 - i]);
+            double second_turned = sign * (sine2 * outer_difference[1 - i] - sine1 * inner_difference[1 - i]);
+            point[0][i] = zero + outer[i] + inner[i];
+            point[1][i] = first + first_turned;
+            point[4][i] = first - first_turned;
+            point[2][i] = second + second_turned;
+            point[3][i] = second - second_turned;
+        }
+    }
+}
+
 static void combine_four(const td_fft *fft, double *out, size_t part, size_t step)
 {
     for (size_t k = 0; k < part; k++) {
         double terms[4][2];
-        for (size_t j = 0; j < 4; j++) {
-            const double *x = out + 2 * (k + j * part), *w = fft->twiddles + 2 * (j * k * step);
-            terms[j][0] = x[0] * w[0] - x[1] * w[1];
-            terms[j][1] = x[0] * w[1] + x[1] * w[0];
-        }
+        for (size_t j = 0; j < 4; j++)
+            turn(fft, out, k, j, part, step, terms[j]);
         double even[2], odd[2], even_difference[2], odd_difference[2];
         for (size_t c = 0; c < 2; c++) {
             even[c] = terms[0][c] + terms[2][c];
@@ -116,10 +159,15 @@ static void transform(const td_fft *fft, const unsigned char *factors, size_t le
     size_t radix = factors[0], part = length / radix;
     for (size_t j = 0; j < radix; j++)
         transform(fft, factors + 1, part, stride * radix, in + 2 * j * stride, out + 2 * j * part);
-    if (radix == 4)
-        combine_four(fft, out, part, 2 * stride); /* twiddles are those of the real frame, twice as fine */
+    size_t step = 2 * stride; /* twiddles are those of the real frame, twice as fine */
+    if (radix == 2)
+        combine_two(fft, out, part, step);
+    else if (radix == 4)
+        combine_four(fft, out, part, step);
+    else if (radix == 5)
+        combine_five(fft, out, part, step);
     else
-        combine(fft, out, radix, part, 2 * stride);
+        combine(fft, out, radix, part, step);
 }
 
 void td_fft_power(const td_fft *fft, const double *frame, double *scratch, double *power)

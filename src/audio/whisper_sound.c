@@ -15,6 +15,7 @@ struct td_whisper_sound {
     uint64_t start, total;      /* samples */
     uint64_t frames;            /* of the sound; */
     uint64_t available;         /* of its spectrogram, which has a window at least */
+    float *rows;                /* log energies of a sound of one window, found when it was measured; NULL: longer */
     float loudest;
     bool ended;
 };
@@ -118,10 +119,15 @@ static td_status prepare(td_whisper_sound *sound, td_error *error)
     if (sound->capacity < sound->settings->samples)
         sound->capacity = sound->settings->samples;
     sound->samples = td_allocate_array(sound->capacity, sizeof *sound->samples);
-    float *rows = td_allocate_array(window, width * sizeof *rows);
-    td_status status = sound->samples && rows && sound->name ? measure(sound, rows, error) : td_fail_memory(error, sound->capacity * sizeof *rows);
-    td_release(rows);
-    return status;
+    sound->rows = td_allocate_array(window, width * sizeof *sound->rows);
+    if (!sound->samples || !sound->rows || !sound->name)
+        return td_fail_memory(error, sound->capacity * sizeof *sound->samples + window * width * sizeof *sound->rows);
+    TD_TRY(measure(sound, sound->rows, error));
+    if (sound->available > window) {
+        td_release(sound->rows);
+        sound->rows = NULL;
+    }
+    return TD_OK;
 }
 
 td_status td_whisper_sound_open(const td_whisper_settings *settings, const char *path, const td_raw_sound *raw, td_whisper_sound **ret_sound,
@@ -148,6 +154,7 @@ void td_whisper_sound_close(td_whisper_sound *sound)
         return;
     td_sound_stream_close(sound->stream);
     td_release(sound->samples);
+    td_release(sound->rows);
     td_release(sound->name);
     td_release(sound);
 }
@@ -162,6 +169,13 @@ size_t td_whisper_sound_filled(const td_whisper_sound *sound)
 
 double td_whisper_sound_seconds(const td_whisper_sound *sound) { return (double)sound->total / (double)sound->settings->rate; }
 
+static td_status read_energies(td_whisper_sound *sound, size_t first, size_t frames, float *rows, td_error *error)
+{
+    TD_TRY(load(sound, first, td_whisper_window_frames(sound->settings), error));
+    extend(sound);
+    return energies(sound, first, frames, rows, error);
+}
+
 td_status td_whisper_sound_window(td_whisper_sound *sound, size_t first, td_features *ret_features, td_error *error)
 {
     size_t window = td_whisper_window_frames(sound->settings), width = td_spectrum_width(&sound->settings->spectrum);
@@ -169,11 +183,11 @@ td_status td_whisper_sound_window(td_whisper_sound *sound, size_t first, td_feat
     if (!features.data)
         return td_fail_memory(error, window * width * sizeof(float));
     size_t frames = first < sound->available ? (size_t)(sound->available - first < window ? sound->available - first : window) : 0;
-    td_status status = frames ? load(sound, first, window, error) : TD_OK;
-    if (status == TD_OK && frames) {
-        extend(sound);
-        status = energies(sound, first, frames, features.data, error);
-    }
+    td_status status = TD_OK;
+    if (frames && sound->rows)
+        memcpy(features.data, sound->rows + first * width, frames * width * sizeof *features.data);
+    else if (frames)
+        status = read_energies(sound, first, frames, features.data, error);
     if (status != TD_OK) {
         td_features_free(&features);
         return status;
