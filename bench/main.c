@@ -54,12 +54,14 @@ static const bench_case cases[] = {
     GROWTH("batch 1"), GROWTH("batch 4"), GROWTH("batch 16"), GROWTH("batch 64"), GROWTH("batch 256"),
     GROWTH("vocabulary 1000"), GROWTH("vocabulary 8000"), GROWTH("vocabulary 32000"), GROWTH("vocabulary 128000"),
     GROWTH("threads 1"), GROWTH("threads 2"),
-    {"train transformer", bench_train, "transformer", false, false},
-    {"PyTorch train transformer", bench_train_peer, "transformer", true, false},
-    {"train transformer bfloat16", bench_train, "transformer bfloat16", false, false},
-    {"train lstm", bench_train, "lstm", false, false},
-    {"train lstm bfloat16", bench_train, "lstm bfloat16", false, false},
-    {"PyTorch train lstm", bench_train_peer, "lstm", true, false},
+    {"train transformer float32", bench_train, "transformer float32", false, true},
+    {"PyTorch beside transformer float32", bench_train_peer, "transformer float32", true, true},
+    {"train transformer bfloat16", bench_train, "transformer bfloat16", false, true},
+    {"PyTorch beside transformer bfloat16", bench_train_peer, "transformer bfloat16", true, true},
+    {"train lstm float32", bench_train, "lstm float32", false, true},
+    {"PyTorch beside lstm float32", bench_train_peer, "lstm float32", true, true},
+    {"train lstm bfloat16", bench_train, "lstm bfloat16", false, true},
+    {"PyTorch beside lstm bfloat16", bench_train_peer, "lstm bfloat16", true, true},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

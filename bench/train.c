@@ -7,8 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <tandem/training.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
-enum { PAIRS = 12000, LEXICON = 9900, PATH = 512, REPORT_EVERY = 5, REPORTS = 6 };
+enum { PAIRS = 12000, LEXICON = 9900, PATH = 512, REPORT_EVERY = 4, REPORTS = 4 };
 
 static uint32_t draw(uint64_t *state)
 {
@@ -85,6 +88,9 @@ void bench_train(const bench_settings *settings, const char *model, bench_result
     td_error error;
     td_train_options options = TD_TRAIN_OPTIONS_INIT;
     options.restart = true;
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); /* as the command has it */
+#endif
     snprintf(recipe, sizeof recipe, "%s/recipe.yaml", settings->directory);
     if (!write_side(settings->directory, "source.txt", 1) || !write_side(settings->directory, "target.txt", 2) ||
         !write_recipe(settings, model, recipe))
@@ -98,7 +104,7 @@ void bench_train_peer(const bench_settings *settings, const char *model, bench_r
 {
     char command[4 * PATH], line[1024] = "";
     snprintf(command, sizeof command,
-             "'%s/bin/python' '" TANDEM_SOURCE "/bench/peers/train_torch.py' %s '%s/run-%s/data/train.index' %d",
+             "'%s/bin/python' '" TANDEM_SOURCE "/bench/peers/train_torch.py' '%s' '%s/run-%s/data/train.index' %d",
              settings->peers, model, settings->directory, model, settings->threads);
     FILE *output = popen(command, "r");
     bool read = output && fgets(line, sizeof line, output);

@@ -1,9 +1,10 @@
 """Training speed of PyTorch on the batches that tandem_bench trained on.
 
-usage: train_torch.py transformer|lstm TRAIN.INDEX THREADS
+usage: train_torch.py 'transformer|lstm PRECISION OF ITS PARTNER' TRAIN.INDEX THREADS
 
 The same lengths (read from the corpus index, docs/formats.md), the same number of target tokens a step, the same model shapes,
 optimiser, label smoothing and clipping. Batches hold sentences of one length, as nearly as can be, so padding is slight.
+In float32, whatever its partner has.
 """
 import json
 import random
@@ -15,8 +16,8 @@ import time
 import torch
 from torch import nn
 
-WORDS, BATCH_TOKENS, STEPS, WARM = 10000, 4096, 30, 3
-kind, index, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+WORDS, BATCH_TOKENS, STEPS, WARM, REPORT = 10000, 4096, 12, 2, 4
+kind, index, threads = sys.argv[1].split()[0], sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 
@@ -112,9 +113,9 @@ while len(work) < STEPS + WARM:
 for batch in work[:WARM]:
     step(batch)
 best = 0.0
-for first in range(WARM, WARM + STEPS, 5):
+for first in range(WARM, WARM + STEPS, REPORT):
     start = time.time()
-    tokens = sum(step(batch) for batch in work[first : first + 5])
+    tokens = sum(step(batch) for batch in work[first : first + REPORT])
     best = max(best, tokens / (time.time() - start))
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 print(json.dumps({"tokens_per_second": best, "peak_memory_mb": memory, "torch": torch.__version__, "threads": threads}))

@@ -39,12 +39,14 @@ static void block_logits(const loss_operation *op, size_t first, size_t rows, td
                         op->bias != NULL, logits, words);
 }
 
-static void block_backward(const loss_operation *op, size_t first, size_t rows, const td_real *dlogits)
+/* Rows first .. of all, whose gradients are the block's rows at .. */
+static void block_backward(const loss_operation *op, size_t first, size_t rows, size_t at)
 {
     size_t words = op->weight->rows, width = op->weight->columns;
+    const td_real *dlogits = op->logits + at * words;
     if (!op->dhidden && !op->dweight && !op->dbias)
         return;
-    td_operand gradient = td_operand_in(op->graph, op->rounded, dlogits, rows, words, words);
+    td_operand gradient = {.data = dlogits, .rounded = op->rounded ? op->rounded + at * words : NULL, .stride = words};
     if (op->dhidden)
         td_product_operands(op->graph, false, false, rows, width, words, gradient, op->weight_operand, true,
                             op->dhidden + first * width, width);
@@ -53,6 +55,14 @@ static void block_backward(const loss_operation *op, size_t first, size_t rows, 
                             op->dweight, width);
     for (size_t row = 0; op->dbias && row < rows; row++)
         op->graph->kernels->add(op->dbias, dlogits + row * words, words);
+}
+
+/* Row `row` of the block holds gradients now and is still in the cache. */
+static void row_done(const loss_operation *op, size_t row)
+{
+    size_t words = op->weight->rows;
+    if (op->rounded)
+        op->graph->kernels->to_bfloat16(op->rounded + row * words, op->logits + row * words, words);
 }
 
 /* log(exp(a) + exp(b)) */
@@ -118,9 +128,11 @@ static void copy_row(loss_operation *op, size_t row, td_real *logits)
 static void block_copy_loss(loss_operation *op, size_t first, size_t rows)
 {
     block_logits(op, first, rows, op->logits);
-    for (size_t row = 0; row < rows; row++)
+    for (size_t row = 0; row < rows; row++) {
         copy_row(op, first + row, op->logits + row * op->weight->rows);
-    block_backward(op, first, rows, op->logits);
+        row_done(op, row);
+    }
+    block_backward(op, first, rows, 0);
 }
 
 static void block_loss(loss_operation *op, size_t first, size_t rows)
@@ -132,8 +144,9 @@ static void block_loss(loss_operation *op, size_t first, size_t rows)
         op->loss += (double)op->graph->kernels->cross_entropy(op->logits + row * words, words, (size_t)op->targets[first + row],
                                                        op->options.label_smoothing, op->options.gradient_scale, &nll);
         op->nll += (double)nll;
+        row_done(op, row);
     }
-    block_backward(op, first, rows, op->logits);
+    block_backward(op, first, rows, 0);
 }
 
 /* log-softmax in place; p receives the probabilities. Returns the sum of the log-probabilities. */
@@ -187,10 +200,13 @@ static void block_pair_loss(loss_operation *op, size_t first, size_t rows)
     td_real *a = op->logits, *b = op->logits + rows * words;
     block_logits(op, first, rows, a);
     block_logits(op, half + first, rows, b);
-    for (size_t row = 0; row < rows; row++)
+    for (size_t row = 0; row < rows; row++) {
         pair_loss(op, a + row * words, b + row * words, (size_t)op->targets[first + row]);
-    block_backward(op, first, rows, a);
-    block_backward(op, half + first, rows, b);
+        row_done(op, row);
+        row_done(op, rows + row);
+    }
+    block_backward(op, first, rows, 0);
+    block_backward(op, half + first, rows, rows);
 }
 
 static bool is_copied(const td_copy_loss *copy, size_t row, int32_t target)
@@ -247,7 +263,7 @@ td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_ten
     op.weight_operand = td_operand_of(graph, weight->data, weight->rows, weight->columns, weight->stride);
     op.logits = td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.logits);
     op.scratch = td_graph_allocate(graph, 2 * weight->rows, sizeof *op.scratch);
-    op.rounded = graph->products ? td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.rounded) : NULL;
+    op.rounded = graph->products && (op.dhidden || op.dweight) ? td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.rounded) : NULL;
     if (!loss || !td_graph_ok(graph))
         return NULL;
     bool pairs = options->r_drop > 0;

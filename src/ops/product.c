@@ -9,7 +9,8 @@
 /* Below this many multiplications rounding the operands costs more than the faster product saves. */
 enum { WORTH_ROUNDING = 1 << 16 };
 
-td_operand td_operand_in(td_graph *graph, uint16_t *storage, const td_real *data, size_t rows, size_t columns, size_t stride)
+/* Rounded into `storage`, or as it is when there is none. */
+static td_operand operand_in(const td_graph *graph, uint16_t *storage, const td_real *data, size_t rows, size_t columns, size_t stride)
 {
     if (!storage)
         return (td_operand){.data = data, .stride = stride};
@@ -35,7 +36,7 @@ td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size
     if (rounded)
         return (td_operand){.data = data, .rounded = rounded, .stride = stride};
     uint16_t *storage = graph->products ? td_graph_allocate(graph, rows * columns, sizeof *storage) : NULL;
-    return td_operand_in(graph, storage, data, rows, columns, stride);
+    return operand_in(graph, storage, data, rows, columns, stride);
 }
 
 /* The products in panels of the form in use. */

@@ -26,8 +26,6 @@ typedef struct td_operand {
 td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size_t columns, size_t stride);
 /* op(data) [k, n] as the right operand of many products of few rows. */
 td_operand td_right_operand(td_graph *graph, bool transpose, const td_real *data, size_t k, size_t n, size_t stride);
-/* Writes the rounded form over `storage` [rows * columns] instead of the arena (graph->products must be set). */
-td_operand td_operand_in(td_graph *graph, uint16_t *storage, const td_real *data, size_t rows, size_t columns, size_t stride);
 void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a,
                          td_operand b, bool accumulate, td_real *c, size_t ldc);
 

@@ -152,6 +152,7 @@ static void state_weight_gradient(td_graph *graph, layer_pass *pass, const td_re
 {
     size_t hidden = pass->options.hidden, total = pass->packing.total;
     td_real *dw = td_gradient(graph, pass->weights.w_hh);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *previous = dw ? allocate_rows(graph, total, hidden) : NULL;
     if (!previous)
         return;
@@ -160,6 +161,7 @@ static void state_weight_gradient(td_graph *graph, layer_pass *pass, const td_re
         memcpy(previous + (size_t)pass->packing.starts[t] * hidden, from, td_packing_active(&pass->packing, t) * hidden * sizeof *from);
     }
     td_product(graph, true, false, pass->width, hidden, total, sums, pass->width, previous, hidden, true, dw, pass->weights.w_hh->stride);
+    td_arena_release_to(graph->arena, mark);
 }
 
 static void input_gradients(td_graph *graph, layer_pass *pass)
