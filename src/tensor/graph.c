@@ -60,7 +60,7 @@ static td_tensor *new_header(td_graph *graph, td_real *data, size_t rows, size_t
 {
     td_tensor *tensor = td_graph_allocate(graph, 1, sizeof *tensor);
     if (tensor)
-        *tensor = (td_tensor){.data = data, .rows = rows, .columns = columns, .stride = columns};
+        *tensor = (td_tensor){.data = data, .rows = rows, .columns = columns, .stride = columns, .born = graph->nodes};
     return tensor;
 }
 
@@ -113,6 +113,49 @@ td_tensor *td_tensor_columns(td_graph *graph, td_tensor *tensor, size_t first, s
     return view;
 }
 
+struct td_gradient_block {
+    struct td_gradient_block *next;
+    td_real *data;
+    size_t count, born;
+};
+
+/* The first idle block that fits and is not much too large, or a new one. */
+static td_real *take_block(td_graph *graph, size_t count, size_t born)
+{
+    struct td_gradient_block **link = &graph->idle, *block;
+    while (*link && ((*link)->count < count || (*link)->count / 2 > count))
+        link = &(*link)->next;
+    block = *link;
+    if (block) {
+        *link = block->next;
+    } else {
+        td_real *data = td_graph_allocate(graph, count, sizeof *data);
+        block = data ? td_graph_allocate(graph, 1, sizeof *block) : NULL;
+        if (!block)
+            return NULL;
+        *block = (struct td_gradient_block){.data = data, .count = count};
+    }
+    block->born = born;
+    block->next = graph->live;
+    graph->live = block;
+    return block->data;
+}
+
+/* Backward has passed node `index`: gradients of tensors made since it was noted are done with. */
+static void retire_blocks(td_graph *graph, size_t index)
+{
+    for (struct td_gradient_block **link = &graph->live; *link;) {
+        struct td_gradient_block *block = *link;
+        if (block->born < index) {
+            link = &block->next;
+            continue;
+        }
+        *link = block->next;
+        block->next = graph->idle;
+        graph->idle = block;
+    }
+}
+
 td_real *td_gradient(td_graph *graph, td_tensor *tensor)
 {
     if (!td_needs_gradient(tensor))
@@ -123,7 +166,7 @@ td_real *td_gradient(td_graph *graph, td_tensor *tensor)
         td_real *gradient = td_gradient(graph, tensor->base);
         return tensor->gradient = gradient ? gradient + tensor->first_column : NULL;
     }
-    td_real *gradient = td_graph_allocate(graph, tensor->rows * tensor->columns, sizeof *gradient);
+    td_real *gradient = take_block(graph, tensor->rows * tensor->columns, tensor->born);
     if (gradient)
         memset(gradient, 0, tensor->rows * tensor->columns * sizeof *gradient);
     return tensor->gradient = gradient;
@@ -136,7 +179,7 @@ void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *oper
     td_node *node = td_graph_allocate(graph, 1, sizeof *node);
     if (!node)
         return;
-    *node = (td_node){graph->tape, backward, operation, td_recorder_current(graph->recorder)};
+    *node = (td_node){graph->tape, graph->nodes++, backward, operation, td_recorder_current(graph->recorder)};
     graph->tape = node;
 }
 
@@ -149,6 +192,8 @@ td_status td_backward(td_graph *graph, td_tensor *output, td_real seed, td_error
         TD_PROFILE(graph->recorder, node->name ? node->name : "other");
         td_profiled_scope_.backward = true;
         node->backward(graph, node->operation);
+        if (node->index > 0) /* what the first operation began with may be read afterwards */
+            retire_blocks(graph, node->index);
     }
     graph->tape = NULL;
     if (!td_graph_ok(graph) && error)

@@ -42,6 +42,7 @@ struct td_tensor {
     td_real *gradient; /* as data, same stride; NULL until backward first adds to it */
     size_t rows, columns, stride;
     bool requires_gradient;
+    size_t born;                   /* nodes on the tape when it was made: only those from this one on know it */
     const td_parameter *parameter; /* when this is a weight */
     td_tensor *base;               /* when this is a view: columns first_column.. of base */
     size_t first_column;
@@ -51,6 +52,7 @@ typedef struct td_graph td_graph;
 
 typedef struct td_node {
     struct td_node *previous;
+    size_t index; /* of the tape, from 0 */
     void (*backward)(td_graph *graph, void *operation);
     void *operation; /* in the arena */
     const char *name; /* for the profile, or NULL */
@@ -70,6 +72,8 @@ struct td_graph {
     td_real *gradients; /* flat, all parameters; needed when recording */
     td_real share; /* of the step's examples, those in this graph: weighs what it adds to statistics; 0: adds nothing */
     td_node *tape;
+    size_t nodes; /* noted so far */
+    struct td_gradient_block *live, *idle; /* memory of gradients that are needed, and that served and may serve again */
     td_recorder *recorder; /* measures the operations; NULL: off */
     td_error error; /* sticky */
 };
@@ -99,7 +103,8 @@ td_tensor *td_tensor_columns(td_graph *graph, td_tensor *tensor, size_t first, s
 /* Arena memory for an op; records TD_ERROR_MEMORY and returns NULL when there is none. */
 void *td_graph_allocate(td_graph *graph, size_t count, size_t size);
 
-/* The gradient of `tensor`, zeroed when first asked for; NULL when it needs none (or memory is out). */
+/* The gradient of `tensor`, zeroed when first asked for; NULL when it needs none (or memory is out). When backward has passed all the
+ * operations noted since the tensor was made, nobody asks for it any more, and its memory serves another. */
 td_real *td_gradient(td_graph *graph, td_tensor *tensor);
 /* Notes an operation for backward. `operation` lives in the arena. No effect unless recording. */
 void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *operation);
