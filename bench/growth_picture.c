@@ -20,6 +20,7 @@ typedef struct growth_panel {
     double at[POINTS], values[LINES][POINTS];
 } growth_panel;
 
+/* The least of the rounds: what else runs on a machine only adds. */
 static double figure_of(const json_t *row, const char *name)
 {
     size_t i;
@@ -28,7 +29,7 @@ static double figure_of(const json_t *row, const char *name)
     {
         const char *label = json_string_value(json_object_get(figure, "name"));
         if (label && strcmp(label, name) == 0)
-            return json_number_value(json_object_get(figure, "value"));
+            return json_number_value(json_object_get(figure, "low"));
     }
     return NAN;
 }
