@@ -2,6 +2,7 @@
 #include "text/steps.h"
 
 #include "io/json.h"
+#include "text/unicode.h"
 
 #include <pcre2.h>
 #include <string.h>
@@ -134,8 +135,12 @@ td_status td_step_read_split(td_step *step, const json_t *object, const char *fi
 bool td_step_match(const td_step *step, const char *text, size_t length, size_t at, size_t *ret_begin, size_t *ret_end)
 {
     pcre2_match_data *match = pcre2_match_data_create(1, NULL);
+    uint32_t options = 0;
+    char *copy = NULL;
+    pcre2_pattern_info(step->pattern, PCRE2_INFO_ALLOPTIONS, &options);
+    const char *seen = options & PCRE2_LITERAL ? text : td_unicode_for_patterns(text, length, &copy);
     bool found = false;
-    while (match && at <= length && pcre2_match(step->pattern, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK, match, NULL) >= 0) {
+    while (match && seen && at <= length && pcre2_match(step->pattern, (PCRE2_SPTR)seen, length, at, PCRE2_NO_UTF_CHECK, match, NULL) >= 0) {
         const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
         *ret_begin = span[0];
         *ret_end = span[1];
@@ -145,6 +150,7 @@ bool td_step_match(const td_step *step, const char *text, size_t length, size_t 
             at++;
     }
     pcre2_match_data_free(match);
+    td_release(copy);
     return found;
 }
 

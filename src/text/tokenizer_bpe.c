@@ -2,6 +2,7 @@
  * as printable characters, and the merges of merges.txt join them, best rank first. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/tokenizer_kind.h"
+#include "text/unicode.h"
 
 #include "base/utf8.h"
 #include "io/json.h"
@@ -223,15 +224,18 @@ static td_status encode_word(word *w, const char *bytes, size_t length, const td
 static td_status encode_words(word *w, pcre2_match_data *match, const char *text, size_t length, const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     const bpe_state *state = w->tokenizer->state;
-    for (size_t at = 0; at < length;) {
-        int found = pcre2_match(state->pattern, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK, match, NULL);
-        if (found < 1)
-            return td_fail(error, TD_ERROR_LIMIT, "text cannot be cut into words at byte %zu (PCRE2 error %d)", at, found);
+    char *copy = NULL;
+    const char *seen = td_unicode_for_patterns(text, length, &copy);
+    td_status status = seen ? TD_OK : td_fail_memory(error, length);
+    for (size_t at = 0; status == TD_OK && at < length;) {
+        int found = pcre2_match(state->pattern, (PCRE2_SPTR)seen, length, at, PCRE2_NO_UTF_CHECK, match, NULL);
         const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
-        TD_TRY(encode_word(w, text + span[0], span[1] - span[0], sampling, ids, error));
-        at = span[1];
+        status = found < 1 ? td_fail(error, TD_ERROR_LIMIT, "text cannot be cut into words at byte %zu (PCRE2 error %d)", at, found)
+                           : encode_word(w, text + span[0], span[1] - span[0], sampling, ids, error);
+        at = found < 1 ? length : span[1];
     }
-    return TD_OK;
+    td_release(copy);
+    return status;
 }
 
 static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,

@@ -1,5 +1,5 @@
-/* Vocabularies of CTranslate2: a list of tokens for each side, or one for both. Text is tokens between spaces, as that library takes them;
- * who cuts text in another way does so before. */
+/* Vocabularies of CTranslate2: a list of tokens for each side, or one for both. Text is tokens between spaces, as that library takes them,
+ * unless SentencePiece models lie beside: source.spm and target.spm, or one sentencepiece.model, whose pieces the lists then number. */
 #include "text/tokenizer_kind.h"
 
 #include "io/json.h"
@@ -104,6 +104,19 @@ static td_status surround(td_tokenizer *tokenizer, const json_t *settings, const
     return TD_OK;
 }
 
+static td_status open_models(td_tokenizer *tokenizer, const char *directory, td_error *error)
+{
+    if (td_directory_holds(directory, "source.spm target.spm")) {
+        TD_TRY(td_tokenizer_open_model(directory, "source.spm", &tokenizer->models[TD_SOURCE], error));
+        return td_tokenizer_open_model(directory, "target.spm", &tokenizer->models[TD_TARGET], error);
+    }
+    if (!td_directory_holds(directory, "sentencepiece.model"))
+        return TD_OK;
+    TD_TRY(td_tokenizer_open_model(directory, "sentencepiece.model", &tokenizer->models[TD_SOURCE], error));
+    tokenizer->models[TD_TARGET] = tokenizer->models[TD_SOURCE];
+    return TD_OK;
+}
+
 static td_status set_up(td_tokenizer *tokenizer, const char *directory, const json_t *settings, td_error *error)
 {
     word_lists *lists = tokenizer->state;
@@ -119,6 +132,7 @@ static td_status set_up(td_tokenizer *tokenizer, const char *directory, const js
     TD_TRY(td_tokenizer_add_special(tokenizer, eos, tokenizer->eos, false, false, true, error));
     if (tokenizer->bos >= 0)
         TD_TRY(td_tokenizer_add_special(tokenizer, bos, tokenizer->bos, false, false, true, error));
+    TD_TRY(open_models(tokenizer, directory, error));
     return surround(tokenizer, settings, lists, bos, eos, error);
 }
 
@@ -135,20 +149,37 @@ static td_status open(td_tokenizer *tokenizer, const char *directory, td_error *
     return status;
 }
 
+/* One side's numbers for tokens. */
+typedef struct numbering {
+    const td_vocabulary *vocabulary;
+    int32_t unknown;
+    td_ids *ids;
+} numbering;
+
+static td_status number_piece(void *context, const char *piece, size_t length, int32_t model_id, td_error *error)
+{
+    (void)model_id;
+    (void)error;
+    const numbering *side = context;
+    int32_t id = td_vocabulary_find(side->vocabulary, piece, length);
+    td_ids_append(side->ids, id >= 0 ? id : side->unknown);
+    return TD_OK;
+}
+
 static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
                         td_error *error)
 {
     (void)first;
-    (void)sampling;
-    (void)error;
     const word_lists *lists = tokenizer->state;
-    const td_vocabulary *vocabulary = side == TD_SOURCE ? &lists->source : &tokenizer->vocabulary;
+    bool source = side == TD_SOURCE;
+    numbering to = {source ? &lists->source : &tokenizer->vocabulary, source ? lists->unknown : tokenizer->unknown, ids};
+    if (tokenizer->models[side])
+        return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, number_piece, &to, error);
     for (size_t at = 0; at < length;) {
         const char *end = memchr(text + at, ' ', length - at);
         size_t word = end ? (size_t)(end - text) - at : length - at;
-        int32_t id = word ? td_vocabulary_find(vocabulary, text + at, word) : 0;
         if (word)
-            td_ids_append(ids, id >= 0 ? id : side == TD_SOURCE ? lists->unknown : tokenizer->unknown);
+            TD_TRY(number_piece(&to, text + at, word, 0, error));
         at += word + 1;
     }
     return TD_OK;
@@ -156,7 +187,8 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
 
 static td_status decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, td_buffer *text, td_error *error)
 {
-    (void)error;
+    if (tokenizer->models[TD_TARGET])
+        return td_tokenizer_join_pieces(tokenizer, tokenizer->models[TD_TARGET], ids, count, " ", text, error);
     for (size_t i = 0; i < count; i++)
         td_buffer_format(text, "%s%s", i ? " " : "", td_tokenizer_piece_here(tokenizer, ids[i]));
     return TD_OK;

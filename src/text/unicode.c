@@ -130,3 +130,17 @@ td_status td_unicode_graphemes(const char *text, size_t length, td_grapheme_visi
     utext_close(&wide);
     return U_SUCCESS(code) ? TD_OK : td_fail(error, TD_ERROR_INTERNAL, "cutting text into characters: %s", u_errorName(code));
 }
+
+const char *td_unicode_for_patterns(const char *text, size_t length, char **ret_copy)
+{
+    static const char separator[] = "\xe1\xa0\x8e", other[] = "\xe2\x80\x8b";
+    *ret_copy = NULL;
+    for (size_t at = 0; at + 3 <= length; at++) {
+        if (memcmp(text + at, separator, 3) != 0)
+            continue;
+        if (!*ret_copy && !(*ret_copy = td_copy_bytes(text, length)))
+            return NULL;
+        memcpy(*ret_copy + at, other, 3);
+    }
+    return *ret_copy ? *ret_copy : text;
+}

@@ -20,6 +20,7 @@
 static const char *const directories[] = {
     TD_TEST_DATA "/golden/marian-tokenizer", TD_TEST_DATA "/golden/t5-tokenizer",   TD_TEST_DATA "/golden/pegasus-tokenizer",
     TD_TEST_DATA "/golden/mbart-tokenizer",  TD_TEST_DATA "/golden/nllb-tokenizer", TD_TEST_DATA "/golden/bart-tokenizer",
+    TD_TEST_DATA "/golden/gpt2-tokenizer",   TD_TEST_DATA "/golden/speech2text-tokenizer", TD_TEST_DATA "/golden/m2m100-tokenizer",
     JSON "byte-level-bpe",
     JSON "split-bpe",
     JSON "suffix-bpe",
@@ -91,8 +92,8 @@ static void check_case(const td_tokenizer *tokenizer, const json_t *item, bool c
     }
 }
 
-/* `directory` holds the tokenizer's files, `cases` tokenizer_cases.json. */
-static void check_files(const char *directory, const char *cases_directory)
+/* `directory` holds the tokenizer's files, `cases_directory` the cases in `file`. */
+static void check_files(const char *directory, const char *cases_directory, const char *file)
 {
     td_error error;
     td_tokenizer *tokenizer = NULL;
@@ -101,7 +102,7 @@ static void check_files(const char *directory, const char *cases_directory)
     char path[1024];
     snprintf(path, sizeof path, "%s/tokenizer.json", directory);
     bool classic = access(path, R_OK) != 0;
-    snprintf(path, sizeof path, "%s/tokenizer_cases.json", cases_directory);
+    snprintf(path, sizeof path, "%s/%s", cases_directory, file);
     json_t *root;
     if (td_json_load_file(path, &root, &error) != TD_OK)
         fail_msg("%s", error.message);
@@ -114,14 +115,18 @@ static void check_files(const char *directory, const char *cases_directory)
     assert_true(count > 0);
     for (size_t i = 0; i < count; i++)
         check_case(tokenizer, json_array_get(cases, i), classic);
-    print_message("%s: %zu cases, %s, %d differences\n", cases_directory, count, td_tokenizer_kind_name(tokenizer), differences);
+    print_message("%s: %zu cases, %s, %d differences\n", path, count, td_tokenizer_kind_name(tokenizer), differences);
     json_decref(root);
     td_tokenizer_free(tokenizer);
 }
 
 static void check_directory(const char *directory)
 {
-    check_files(directory, directory);
+    char path[1024];
+    check_files(directory, directory, "tokenizer_cases.json");
+    snprintf(path, sizeof path, "%s/tokenizer_scripts.json", directory); /* from tools/reference/tokenizer_scripts.py */
+    if (access(path, R_OK) == 0)
+        check_files(directory, directory, "tokenizer_scripts.json");
 }
 
 /* ---- whole checkpoints, with and without tokenizer.json ---- */
@@ -171,7 +176,7 @@ static void test_precedence(void **state)
             snprintf(from, sizeof from, "%s/%s", root, names[i]);
             assert_non_null(mkdtemp(to));
             link_without(from, to, left_out[k]);
-            check_files(to, from);
+            check_files(to, from, "tokenizer_cases.json");
             remove_links(to);
         }
     }
