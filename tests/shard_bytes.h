@@ -17,9 +17,13 @@ static inline td_status open_bytes(const char *bytes, size_t length, td_shard_re
     td_arena_init(&part.memory);
     td_status status = read(&file, &part, error);
     volatile uint8_t last = 0;
-    for (size_t i = 0; status == TD_OK && i < file.count; i++)
-        for (size_t k = 0; k < file.tensors[i].bytes; k++)
-            last = ((const uint8_t *)file.tensors[i].data)[k];
+    for (size_t i = 0; status == TD_OK && i < file.count; i++) {
+        td_stored_tensor held = {0};
+        status = td_stored_hold(&file.tensors[i], &held, error);
+        for (size_t k = 0; status == TD_OK && k < held.bytes; k++)
+            last = ((const uint8_t *)held.data)[k];
+        td_stored_let_go(&held);
+    }
     (void)last;
     td_release(file.tensors);
     td_arena_free(&part.memory);

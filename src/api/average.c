@@ -28,6 +28,7 @@ static const char *const companions[] = {
     "target.spm",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
     "spm.model",
     "preprocessor_config.json",
     "README.md",
@@ -41,7 +42,8 @@ typedef struct td_averaging {
     void **means;              /* [tensor_count] */
     size_t tensor_count, read_count; /* to write; in a file */
     size_t owned;                    /* blocks in `means` */
-    td_dtype dtype; /* of the weights written */
+    td_dtype dtype; /* of the weights written, before they become int8 */
+    bool to_int8;
 } td_averaging;
 
 static bool is_real(td_dtype dtype)
@@ -95,17 +97,81 @@ static void round_in_place(float *values, size_t count, td_dtype dtype)
     }
 }
 
+/* A matrix of whole numbers times its scales; int8 that stays int8 would be rounded twice. */
+static td_status expand(td_averaging *averaging, size_t index, td_error *error)
+{
+    const td_stored_tensor *matrix = td_safetensors_at(averaging->files[0], index), *scales = NULL;
+    td_stored_tensor *out = &averaging->tensors[index];
+    size_t count = td_stored_count(matrix), rows = matrix->shape[0], columns = matrix->shape[1];
+    if (matrix->dtype == TD_I8 && (averaging->count > 1 || averaging->to_int8))
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: tensor \"%s\" is int8 already; use the model it was made from",
+                       averaging->directories[0], matrix->name);
+    TD_TRY(td_safetensors_scales(averaging->files[0], matrix, &scales, error));
+    float *values = averaging->means[index] = td_allocate_array(count + 1, sizeof *values);
+    float *scale = td_allocate_array(rows + 1, sizeof *scale);
+    td_stored_tensor held = {0};
+    td_status status = values && scale ? td_safetensors_read_float(scales, scale, rows, error) : td_fail_memory(error, count * sizeof *values);
+    if (status == TD_OK)
+        status = td_stored_hold(matrix, &held, error);
+    for (size_t i = 0; status == TD_OK && i < count; i++)
+        values[i] = (float)td_stored_whole_at(&held, i) * scale[i / columns];
+    td_stored_let_go(&held);
+    td_release(scale);
+    TD_TRY(status);
+    out->dtype = averaging->dtype;
+    out->data = values;
+    out->bytes = count * td_dtype_size(averaging->dtype);
+    round_in_place(values, count, averaging->dtype);
+    return TD_OK;
+}
+
+/* Whether the tensor holds the scales of another, which are multiplied into it. */
+static bool is_scale(const td_safetensors *file, const td_stored_tensor *tensor)
+{
+    static const char ending[] = "_scale";
+    char name[512];
+    size_t length = strlen(tensor->name), cut = sizeof ending - 1;
+    if (length <= cut || length >= sizeof name || strcmp(tensor->name + length - cut, ending) != 0)
+        return false;
+    memcpy(name, tensor->name, length - cut);
+    name[length - cut] = 0;
+    const td_stored_tensor *matrix = td_safetensors_find(file, name);
+    return matrix && td_stored_is_whole(matrix) && matrix->rank == 2;
+}
+
+/* Scales that are part of their matrices now are not written. */
+static void drop_scales(td_averaging *averaging)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < averaging->tensor_count; i++) {
+        if (is_scale(averaging->files[0], td_safetensors_at(averaging->files[0], i))) {
+            td_release(averaging->means[i]);
+            averaging->means[i] = NULL;
+            continue;
+        }
+        td_stored_tensor tensor = averaging->tensors[i];
+        void *mean = averaging->means[i];
+        averaging->means[i] = NULL;
+        averaging->tensors[kept] = tensor;
+        averaging->means[kept++] = mean;
+    }
+    averaging->tensor_count = kept;
+}
+
 /* Weights are averaged and stored in the precision asked for; whole numbers (a counter, a table) are taken from the first. */
 static td_status average_tensor(td_averaging *averaging, size_t index, td_error *error)
 {
     const td_stored_tensor *first = td_safetensors_at(averaging->files[0], index);
     td_stored_tensor *out = &averaging->tensors[index];
     *out = *first;
-    if (first->dtype == TD_I8 && first->rank == 2)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: tensor \"%s\" is int8 already; use the model it was made from",
-                       averaging->directories[0], first->name);
+    out->deferred = NULL;
+    if (td_stored_is_whole(first) && first->rank == 2)
+        return expand(averaging, index, error);
     if (!is_real(first->dtype)) {
-        averaging->means[index] = td_copy_bytes(first->data, first->bytes);
+        td_stored_tensor held;
+        TD_TRY(td_stored_hold(first, &held, error));
+        averaging->means[index] = td_copy_bytes(held.data, held.bytes);
+        td_stored_let_go(&held);
         out->data = averaging->means[index];
         return out->data ? TD_OK : td_fail_memory(error, first->bytes);
     }
@@ -142,6 +208,7 @@ static td_status average(td_averaging *averaging, td_error *error)
         return td_fail_memory(error, averaging->tensor_count * sizeof *averaging->tensors);
     for (size_t i = 0; i < averaging->tensor_count; i++)
         TD_TRY(average_tensor(averaging, i, error));
+    drop_scales(averaging);
     return TD_OK;
 }
 
@@ -257,7 +324,7 @@ static td_status quantise_model(td_averaging *averaging, td_error *error)
 static td_status combine(const char *const *directories, size_t count, td_dtype dtype, const char *output, td_error *error)
 {
     bool int8 = dtype == TD_I8;
-    td_averaging averaging = {.directories = directories, .count = count, .dtype = int8 ? TD_F32 : dtype};
+    td_averaging averaging = {.directories = directories, .count = count, .dtype = int8 ? TD_F32 : dtype, .to_int8 = int8};
     averaging.files = td_allocate_array(count, sizeof *averaging.files);
     td_status status = averaging.files ? average(&averaging, error) : td_fail_memory(error, count * sizeof(void *));
     averaging.owned = averaging.means ? averaging.read_count : 0;

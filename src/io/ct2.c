@@ -232,8 +232,8 @@ static td_status add_named(ct2_reader *ct2, td_stored_tensor tensor, const char 
     return td_weights_add(ct2->file, &tensor, error);
 }
 
-/* CTranslate2 divides by its scales. int8 stays as it is, with the inverse scale of each row beside it. */
-static td_status add_int8(ct2_reader *ct2, const td_stored_tensor *tensor, const td_stored_tensor *scale, size_t first, const char *name, td_error *error)
+/* CTranslate2 divides by its scales. Whole numbers stay as they are, with the inverse scale of each row beside them. */
+static td_status add_whole(ct2_reader *ct2, const td_stored_tensor *tensor, const td_stored_tensor *scale, size_t first, const char *name, td_error *error)
 {
     size_t rows = tensor->shape[0];
     float *inverse = td_arena_zeroed_array(&ct2->part->memory, rows + 1, sizeof *inverse);
@@ -246,23 +246,6 @@ static td_status add_int8(ct2_reader *ct2, const td_stored_tensor *tensor, const
     td_stored_tensor inverses = {.dtype = TD_F32, .rank = 1, .shape = {rows}, .data = inverse, .bytes = rows * sizeof *inverse};
     TD_TRY(add_named(ct2, inverses, scale_name, error));
     return add_named(ct2, *tensor, name, error);
-}
-
-static td_status add_int16(ct2_reader *ct2, td_stored_tensor tensor, const td_stored_tensor *scale, size_t first, const char *name, td_error *error)
-{
-    size_t count = td_stored_count(&tensor), rows = tensor.shape[0], columns = rows ? count / rows : 0;
-    float *values = td_arena_allocate_array(&ct2->part->memory, count + 1, sizeof *values);
-    if (!values)
-        return td_fail_memory(error, count * sizeof *values);
-    for (size_t i = 0; i < count; i++) {
-        int16_t value;
-        memcpy(&value, (const char *)tensor.data + i * sizeof value, sizeof value);
-        values[i] = (float)value / value_at(scale, scale->rank ? first + i / columns : 0);
-    }
-    tensor.dtype = TD_F32;
-    tensor.data = values;
-    tensor.bytes = count * sizeof *values;
-    return add_named(ct2, tensor, name, error);
 }
 
 static td_status add_rows(ct2_reader *ct2, const td_stored_tensor *variable, size_t first, size_t rows, const char *name, td_error *error)
@@ -281,7 +264,7 @@ static td_status add_rows(ct2_reader *ct2, const td_stored_tensor *variable, siz
     const td_stored_tensor *scale = find(ct2, scale_name);
     if (!scale || part.rank != 2 || scale->dtype != TD_F32 || scale->rank > 1 || (scale->rank == 1 && scale->shape[0] != variable->shape[0]))
         return fail(ct2, variable->name, "integers must be a matrix with a float32 scale for each row, or one for all", error);
-    return (part.dtype == TD_I8 ? add_int8(ct2, &part, scale, first, name, error) : add_int16(ct2, part, scale, first, name, error));
+    return add_whole(ct2, &part, scale, first, name, error);
 }
 
 static td_status add_variable(ct2_reader *ct2, const td_stored_tensor *variable, td_error *error)

@@ -6,26 +6,41 @@
 
 #include <string.h>
 
+/* What the array is, and where its elements begin; of a packed one the bytes are not kept. */
+static td_status read_head(const td_shard *part, const td_zip_entry *entry, td_npy *ret_array, size_t *ret_offset, td_error *error)
+{
+    uint8_t *unpacked = entry->deflated ? td_allocate(entry->size + 1) : NULL;
+    const uint8_t *bytes = entry->deflated ? unpacked : entry->data;
+    if (entry->deflated && !unpacked)
+        return td_fail_memory(error, entry->size);
+    td_status status = unpacked ? td_zip_unpack(part->path, entry, unpacked, error) : TD_OK;
+    if (status == TD_OK && (status = td_npy_parse(entry->name, bytes, entry->size, ret_array, error)) != TD_OK)
+        status = td_error_prefix(error, "%s", part->path);
+    if (status == TD_OK)
+        *ret_offset = (size_t)((const uint8_t *)ret_array->values - bytes);
+    td_release(unpacked);
+    return status;
+}
+
 static td_status read_array(td_shard *part, const td_zip_entry *entry, td_stored_tensor *tensor, td_error *error)
 {
-    const uint8_t *bytes;
-    TD_TRY(td_zip_bytes(part->path, entry, &part->memory, &bytes, error));
     td_npy array;
-    td_status status = td_npy_parse(entry->name, bytes, entry->size, &array, error);
-    if (status != TD_OK)
-        return td_error_prefix(error, "%s", part->path);
+    size_t offset = 0;
+    TD_TRY(read_head(part, entry, &array, &offset, error));
     tensor->dtype = array.dtype;
     tensor->rank = array.rank;
     memcpy(tensor->shape, array.shape, sizeof array.shape);
     tensor->data = array.values;
     tensor->bytes = array.count * td_dtype_size(array.dtype);
-    size_t strides[TD_STORED_RANK_MAX], step = 1;
+    td_deferred how = {.path = part->path, .packed = entry->deflated ? entry : NULL, .first = array.values, .offset = offset, .big = array.big};
+    size_t step = 1;
     for (size_t i = 0; i < array.rank; i++) {
         size_t k = array.fortran ? i : array.rank - 1 - i;
-        strides[k] = step;
+        how.strides[k] = step;
         step *= array.shape[k];
     }
-    return array.big || !td_strides_are_plain(tensor, strides) ? td_strides_resolve(tensor, strides, array.big, &part->memory, error) : TD_OK;
+    bool plain = !array.big && !entry->deflated && td_strides_are_plain(tensor, how.strides);
+    return plain ? TD_OK : td_stored_defer(tensor, &how, &part->memory, error);
 }
 
 td_status td_npz_read_shard(td_safetensors *file, td_shard *part, td_error *error)

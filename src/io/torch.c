@@ -77,7 +77,11 @@ static td_status place_tensor(torch_archive *archive, const td_pickled_tensor *p
     for (size_t i = 0; i < tensor->rank; i++)
         tensor->bytes *= tensor->shape[i];
     bool swapped = archive->big && size > 1;
-    return swapped || !td_strides_are_plain(tensor, pickled->strides) ? td_strides_resolve(tensor, pickled->strides, swapped, &part->memory, error) : TD_OK;
+    if (!swapped && td_strides_are_plain(tensor, pickled->strides))
+        return TD_OK;
+    td_deferred how = {.path = part->path, .first = tensor->data, .big = swapped};
+    memcpy(how.strides, pickled->strides, sizeof how.strides);
+    return td_stored_defer(tensor, &how, &part->memory, error);
 }
 
 td_status td_torch_read_shard(td_safetensors *file, td_shard *part, td_error *error)

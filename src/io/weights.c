@@ -3,6 +3,7 @@
 
 #include "io/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -252,6 +253,18 @@ const char *td_safetensors_metadata(const td_safetensors *file, const char *key)
 /* Systems map some pages around each that is read: those before are dropped with it, or every piece would leave some behind. */
 enum { AROUND = 1 << 16 };
 
+td_status td_safetensors_scales(const td_safetensors *file, const td_stored_tensor *matrix, const td_stored_tensor **ret_scales, td_error *error)
+{
+    char name[512];
+    snprintf(name, sizeof name, "%s_scale", matrix->name);
+    const td_stored_tensor *scales = td_safetensors_find(file, name);
+    if (!td_stored_is_whole(matrix) || matrix->rank != 2 || !scales || scales->rank != 1 || scales->shape[0] != matrix->shape[0])
+        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" holds whole numbers: it must be a matrix, and \"%s\" a scale for each row", matrix->name,
+                       name);
+    *ret_scales = scales;
+    return TD_OK;
+}
+
 void td_safetensors_forget(const td_safetensors *file, const void *data, size_t bytes)
 {
     const uint8_t *first = data;
@@ -303,24 +316,30 @@ static inline double read_element(const uint8_t *at, td_dtype dtype)
 
 td_status td_safetensors_read_float(const td_stored_tensor *tensor, float *out, size_t count, td_error *error)
 {
+    td_stored_tensor held;
     TD_TRY(check_readable(tensor, count, error));
-    const uint8_t *data = tensor->data;
+    TD_TRY(td_stored_hold(tensor, &held, error));
+    const uint8_t *data = held.data;
     size_t size = td_dtype_size(tensor->dtype);
     if (tensor->dtype == TD_F32 && count)
         memcpy(out, data, tensor->bytes);
     else
         for (size_t i = 0; i < count; i++)
             out[i] = (float)read_element(data + i * size, tensor->dtype);
+    td_stored_let_go(&held);
     return TD_OK;
 }
 
 td_status td_safetensors_read_double(const td_stored_tensor *tensor, double *out, size_t count, td_error *error)
 {
+    td_stored_tensor held;
     TD_TRY(check_readable(tensor, count, error));
-    const uint8_t *data = tensor->data;
+    TD_TRY(td_stored_hold(tensor, &held, error));
+    const uint8_t *data = held.data;
     size_t size = td_dtype_size(tensor->dtype);
     for (size_t i = 0; i < count; i++)
         out[i] = read_element(data + i * size, tensor->dtype);
+    td_stored_let_go(&held);
     return TD_OK;
 }
 

@@ -188,6 +188,13 @@ static bool inflate_all(const td_zip_entry *entry, uint8_t *out)
     return code == Z_STREAM_END && written == entry->size;
 }
 
+td_status td_zip_unpack(const char *path, const td_zip_entry *entry, uint8_t *out, td_error *error)
+{
+    if (!inflate_all(entry, out) || crc32_z(crc32_z(0, NULL, 0), out, entry->size) != entry->checksum)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": its packed data are damaged", path, entry->name);
+    return TD_OK;
+}
+
 td_status td_zip_bytes(const char *path, const td_zip_entry *entry, td_arena *memory, const uint8_t **ret_bytes, td_error *error)
 {
     if (!entry->deflated) {
@@ -197,8 +204,7 @@ td_status td_zip_bytes(const char *path, const td_zip_entry *entry, td_arena *me
     uint8_t *out = td_arena_allocate(memory, entry->size + 1);
     if (!out)
         return td_fail_memory(error, entry->size);
-    if (!inflate_all(entry, out) || crc32_z(crc32_z(0, NULL, 0), out, entry->size) != entry->checksum)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": its packed data are damaged", path, entry->name);
+    TD_TRY(td_zip_unpack(path, entry, out, error));
     *ret_bytes = out;
     return TD_OK;
 }

@@ -22,6 +22,8 @@ typedef struct td_zip {
 /* Every offset and size is checked; `path` is for messages. */
 td_status td_zip_read(const char *path, const uint8_t *data, size_t size, td_arena *memory, td_zip *ret_zip, td_error *error);
 const td_zip_entry *td_zip_find(const td_zip *zip, const char *name); /* NULL when there is none */
+/* A deflated entry's `size` bytes -> out, compared with the checksum. */
+td_status td_zip_unpack(const char *path, const td_zip_entry *entry, uint8_t *out, td_error *error);
 /* The entry's `size` bytes: in place, or unpacked into the arena and compared with the checksum. */
 td_status td_zip_bytes(const char *path, const td_zip_entry *entry, td_arena *memory, const uint8_t **ret_bytes, td_error *error);
 

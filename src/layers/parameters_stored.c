@@ -81,19 +81,12 @@ static td_status find_checked(const td_parameter_entry *entry, const td_safetens
         same = stored->shape[i] == shape[i];
     if (!same)
         return fail_shape(entry, stored, shape, error);
-    if (stored && stored->dtype == TD_I8 && !is_stored_as_declared(entry))
-        return td_fail(error, TD_ERROR_UNSUPPORTED,
-                       "tensor \"%s\" holds int8, which is not supported for joined or transposed weights",
-                       stored->name);
-    if (stored && stored->dtype == TD_I8) {
-        char name[512];
-        snprintf(name, sizeof name, "%s_scale", stored->name);
-        scales = td_safetensors_find(file, name);
-        if (!scales || scales->rank != 1 || scales->shape[0] != stored->shape[0] || stored->rank != 2)
-            return td_fail(error, TD_ERROR_FORMAT,
-                           "tensor \"%s\" holds int8: it must be a matrix, and \"%s\" a scale for each row",
-                           stored->name, name);
-    }
+    bool whole = stored && td_stored_is_whole(stored);
+    if (whole && !is_stored_as_declared(entry))
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "tensor \"%s\" holds %s, which is not supported for joined or transposed weights",
+                       stored->name, stored->dtype == TD_I8 ? "int8" : "int16");
+    if (whole)
+        TD_TRY(td_safetensors_scales(file, stored, &scales, error));
     *ret_stored = stored;
     *ret_scales = scales;
     return TD_OK;
@@ -119,16 +112,14 @@ static td_status read_real(const td_stored_tensor *stored, td_real *data, size_t
 #endif
 }
 
-static td_status read_int8(const td_stored_tensor *stored, const td_stored_tensor *scales, td_real *data,
-                           td_error *error)
+static td_status read_scaled(const td_stored_tensor *stored, const td_stored_tensor *scales, td_real *data, td_error *error)
 {
-    const int8_t *values = stored->data;
-    for (size_t row = 0; row < stored->shape[0]; row++) {
+    for (size_t row = 0, at = 0; row < stored->shape[0]; row++) {
         td_stored_tensor one = rows_of(scales, row, 1);
         td_real scale;
         TD_TRY(read_real(&one, &scale, 1, error));
-        for (size_t i = 0; i < stored->shape[1]; i++)
-            *data++ = (td_real)*values++ * scale;
+        for (size_t i = 0; i < stored->shape[1]; i++, at++)
+            data[at] = (td_real)td_stored_whole_at(stored, at) * scale;
     }
     return TD_OK;
 }
@@ -175,25 +166,58 @@ static td_status extract(const td_parameter_entry *entry, const td_stored_tensor
     return status;
 }
 
+/* A file's tensor and, of whole numbers, the scales of its rows. */
+typedef struct held_weight {
+    td_stored_tensor tensor, scales;
+    bool absent, scaled; /* absent: the file need not have it and has not */
+} held_weight;
+
+static void let_go(held_weight *held)
+{
+    td_stored_let_go(&held->tensor);
+    td_stored_let_go(&held->scales);
+}
+
+static td_status hold(const td_parameter_entry *entry, const td_safetensors *file, held_weight *ret_held, td_error *error)
+{
+    const td_stored_tensor *stored = NULL, *scales = NULL;
+    held_weight held = {0};
+    TD_TRY(find_checked(entry, file, &stored, &scales, error));
+    held.absent = !stored;
+    held.scaled = scales != NULL;
+    td_status status = stored ? td_stored_hold(stored, &held.tensor, error) : TD_OK;
+    if (status == TD_OK && scales)
+        status = td_stored_hold(scales, &held.scales, error);
+    if (status == TD_OK)
+        *ret_held = held;
+    else
+        let_go(&held);
+    return status;
+}
+
+static td_status fill(td_parameter *parameter, const td_parameter_entry *entry, const held_weight *held, td_error *error)
+{
+    td_stored_tensor own;
+    if (held->scaled)
+        return read_scaled(&held->tensor, &held->scales, parameter->data, error);
+    if (is_stored_as_declared(entry))
+        return read_real(&held->tensor, parameter->data, parameter->rows * parameter->columns, error);
+    TD_TRY(extract(entry, &held->tensor, &own, error));
+    memcpy(parameter->data, own.data, own.bytes);
+    td_release((void *)(uintptr_t)own.data);
+    return TD_OK;
+}
+
 static td_status load_one(td_parameter_entry *entry, const td_safetensors *file, td_error *error)
 {
-    td_parameter *parameter = &entry->parameter;
-    const td_stored_tensor *stored, *scales;
-    TD_TRY(find_checked(entry, file, &stored, &scales, error));
-    if (!stored)
+    held_weight held;
+    TD_TRY(hold(entry, file, &held, error));
+    if (held.absent)
         return TD_OK;
-    if (!is_stored_as_declared(entry)) {
-        td_stored_tensor own;
-        TD_TRY(extract(entry, stored, &own, error));
-        memcpy(parameter->data, own.data, own.bytes);
-        td_release((void *)(uintptr_t)own.data);
-    } else if (scales) {
-        TD_TRY(read_int8(stored, scales, parameter->data, error));
-    } else {
-        TD_TRY(read_real(stored, parameter->data, parameter->rows * parameter->columns, error));
-    }
-    td_safetensors_forget(file, stored->data, stored->bytes);
-    return TD_OK;
+    td_status status = fill(&entry->parameter, entry, &held, error);
+    td_safetensors_forget(file, held.tensor.data, held.tensor.bytes);
+    let_go(&held);
+    return status;
 }
 
 /* ---- packing while reading ---- */
@@ -223,7 +247,7 @@ static td_status pack_panel(const packing *pack, size_t first, float *values, td
         part_scales = rows_of(pack->scales, first, count);
         TD_TRY(td_safetensors_read_float(&part_scales, panel_scales, count, error));
     }
-    if (pack->scales && packed->precision == TD_INT8) {
+    if (pack->scales && pack->stored->dtype == TD_I8 && packed->precision == TD_INT8) {
         td_packed_fill_int8(packed, first, count, part.data, panel_scales);
         return TD_OK;
     }
@@ -231,7 +255,7 @@ static td_status pack_panel(const packing *pack, size_t first, float *values, td
         TD_TRY(td_safetensors_read_float(&part, values, count * packed->inputs, error));
     for (size_t row = 0; pack->scales && row < count; row++)
         for (size_t i = 0; i < packed->inputs; i++)
-            values[row * packed->inputs + i] = (float)((const int8_t *)part.data)[row * packed->inputs + i] * panel_scales[row];
+            values[row * packed->inputs + i] = (float)td_stored_whole_at(&part, row * packed->inputs + i) * panel_scales[row];
     td_packed_fill(packed, first, count, values);
     return TD_OK;
 }
@@ -247,13 +271,12 @@ static void pack_piece(void *context, size_t piece, size_t thread)
     td_safetensors_forget(pack->file, part.data, part.bytes);
 }
 
-static td_status load_packed(packing *pack, td_parameter_entry *entry, td_error *error)
+static td_status pack_held(packing *pack, td_parameter_entry *entry, const held_weight *held, td_error *error)
 {
     td_parameter *parameter = &entry->parameter;
     td_stored_tensor own = {0};
-    TD_TRY(find_checked(entry, pack->file, &pack->stored, &pack->scales, error));
-    if (!pack->stored)
-        return TD_OK;
+    pack->stored = &held->tensor;
+    pack->scales = held->scaled ? &held->scales : NULL;
     if (!is_stored_as_declared(entry)) {
         TD_TRY(extract(entry, pack->stored, &own, error));
         td_safetensors_forget(pack->file, pack->stored->data, pack->stored->bytes);
@@ -270,6 +293,15 @@ static td_status load_packed(packing *pack, td_parameter_entry *entry, td_error 
     for (size_t i = 0; status == TD_OK && i < td_pool_threads(pack->pool); i++)
         if (pack->errors[i].status != TD_OK)
             status = td_fail(error, pack->errors[i].status, "%s", pack->errors[i].message);
+    return status;
+}
+
+static td_status load_packed(packing *pack, td_parameter_entry *entry, td_error *error)
+{
+    held_weight held;
+    TD_TRY(hold(entry, pack->file, &held, error));
+    td_status status = held.absent ? TD_OK : pack_held(pack, entry, &held, error);
+    let_go(&held);
     return status;
 }
 

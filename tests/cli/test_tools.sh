@@ -54,9 +54,14 @@ check 'convert to int8: exit code' 0 $?
 check 'an int8 directory' "$("$tandem" translate -m model --to de --json --precision int8 <<<'Two cats sleep.')" \
     "$("$tandem" translate -m small --to de --json <<<'Two cats sleep.')"
 check 'an int8 file is smaller' yes "$([ "$(stat -c %s small/model.safetensors)" -lt "$(stat -c %s model/model.safetensors)" ] && echo yes)"
-"$tandem" convert small again 2>err
-check 'convert from int8: exit code' 1 $?
-check 'convert from int8: why' yes "$(grep -q 'is int8 already; use the model it was made from' err && echo yes)"
+"$tandem" convert small again
+check 'convert from int8: exit code' 0 $?
+check 'convert from int8: the numbers that int8 stands for' \
+    "$("$tandem" translate -m small --to de --json --precision float32 <<<'Two cats sleep.')" \
+    "$("$tandem" translate -m again --to de --json <<<'Two cats sleep.')"
+"$tandem" convert small twice --precision int8 2>err
+check 'convert from int8 to int8: exit code' 1 $?
+check 'convert from int8 to int8: why' yes "$(grep -q 'is int8 already; use the model it was made from' err && echo yes)"
 
 # the program of the header; a model of several languages wants one chosen, so this one gets a default
 example=$(dirname "$tandem")/example_translate

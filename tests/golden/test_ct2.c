@@ -92,10 +92,10 @@ static void test_weights(void **state)
         const json_t *values = json_object_get(wanted, "fc1");
         float read[192];
         assert_int_equal(json_array_size(values), 192);
-        assert_int_equal(tensor->dtype == TD_I8, scale != NULL);
-        assert_true(tensor->dtype == TD_I8 || td_safetensors_read_float(tensor, read, 192, &error) == TD_OK);
+        assert_int_equal(td_stored_is_whole(tensor), scale != NULL);
+        assert_true(scale || td_safetensors_read_float(tensor, read, 192, &error) == TD_OK);
         for (size_t i = 0; scale && i < 192; i++)
-            read[i] = (float)((const int8_t *)tensor->data)[i] * ((const float *)scale->data)[i / 16];
+            read[i] = (float)td_stored_whole_at(tensor, i) * ((const float *)scale->data)[i / 16];
         for (size_t i = 0; i < 192; i++)
             if (fabs((double)read[i] - json_number_value(json_array_get(values, i))) > 1e-6)
                 fail_msg("%s: element %zu is %.9g, not %.9g", name, i, (double)read[i], json_number_value(json_array_get(values, i)));
@@ -154,6 +154,78 @@ static void test_conversion(void **state)
         fail_msg("%s", error.message);
     assert_false(td_ct2_recognise(directory));
     compare_beams(directory, wanted_of("float32"), 2e-4);
+}
+
+/* Whole numbers become what they stand for, in any precision. */
+static void test_conversion_of_whole_numbers(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"int8", "float32"}, {"int16", "float32"}, {"int16", "int8"}};
+    for (size_t i = 0; i < 3; i++) {
+        td_error error;
+        char from[256], to[256];
+        snprintf(from, sizeof from, FOLDER "/%s", cases[i][0]);
+        snprintf(to, sizeof to, "%s/%s-to-%s", scratch, cases[i][0], cases[i][1]);
+        if (td_convert_model(from, cases[i][1], to, &error) != TD_OK)
+            fail_msg("%s", error.message);
+        if (strcmp(cases[i][1], "float32") == 0)
+            compare_beams(to, wanted_of(cases[i][0]), 2e-4);
+    }
+    td_error error;
+    char to[256];
+    snprintf(to, sizeof to, "%s/int8-to-int8", scratch);
+    assert_int_equal(td_convert_model(FOLDER "/int8", "int8", to, &error), TD_ERROR_UNSUPPORTED);
+}
+
+/* With SentencePiece models beside the lists, text is plain text: the same output as for its pieces, separated by spaces. */
+static void test_sentencepiece(void **state)
+{
+    (void)state;
+    static const char *const layouts[][2] = {{"sentencepiece.model", NULL}, {"source.spm", "target.spm"}};
+    const char *vocabulary = "[\"</s>\", \"<unk>\", \"\xe2\x96\x81\", \"\xe2\x96\x81the\", \"a\", \"e\", \"t\", \"s\", \"n\", \"r\", \"i\", "
+                             "\"o\", \"d\", \"l\", \"h\", \"u\", \"<pad>\"]";
+    td_error error;
+    td_buffer weights = TD_BUFFER_INIT, model = TD_BUFFER_INIT;
+    assert_int_equal(td_file_read(FOLDER "/float32/model.bin", 0, &weights, &error), TD_OK);
+    assert_int_equal(td_file_read(TD_TEST_DATA "/golden/marian-tokenizer/source.spm", 0, &model, &error), TD_OK);
+    for (size_t layout = 0; layout < 2; layout++) {
+        char directory[128], path[256], name[16], text[2][256];
+        snprintf(name, sizeof name, "spm-%zu", layout);
+        write_directory(name, weights.data, weights.length, directory, sizeof directory);
+        snprintf(path, sizeof path, "%s/shared_vocabulary.json", directory);
+        assert_int_equal(td_file_write(path, vocabulary, strlen(vocabulary), &error), TD_OK);
+        for (int plain = 0; plain < 2; plain++) {
+            for (size_t i = 0; plain && i < 2 && layouts[layout][i]; i++) {
+                snprintf(path, sizeof path, "%s/%s", directory, layouts[layout][i]);
+                assert_int_equal(td_file_write(path, model.data, model.length, &error), TD_OK);
+            }
+            td_model *opened;
+            td_session *session;
+            td_result *result;
+            if (td_model_open(directory, NULL, &opened, &error) != TD_OK || td_session_new(opened, NULL, &session, &error) != TD_OK)
+                fail_msg("%s", error.message);
+            td_generate_options options = TD_GENERATE_OPTIONS_INIT;
+            options.max_length = 9;
+            assert_int_equal(td_generate_text(session, plain ? "the the" : "\xe2\x96\x81the \xe2\x96\x81the", &options, &result, &error), TD_OK);
+            snprintf(text[plain], sizeof text[plain], "%s", td_result_text(result, 0, 0));
+            assert_true(strlen(text[plain]) > 0);
+            td_result_free(result);
+            td_session_free(session);
+            td_model_close(opened);
+        }
+        char joined[256] = "", *to = joined; /* spaces go, marks become spaces */
+        for (const char *at = text[0]; *at;) {
+            bool mark = strncmp(at, "\xe2\x96\x81", 3) == 0;
+            if (mark && to != joined)
+                *to++ = ' ';
+            else if (!mark && *at != ' ')
+                *to++ = *at;
+            at += mark ? 3 : 1;
+        }
+        assert_string_equal(text[1], joined);
+    }
+    td_buffer_free(&weights);
+    td_buffer_free(&model);
 }
 
 /* Cut anywhere, a file is an error; with a byte changed, an error or other numbers, and nothing worse. */
@@ -217,7 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_outputs),    cmocka_unit_test(test_weights), cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_conversion), cmocka_unit_test(test_damage), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_conversion), cmocka_unit_test(test_conversion_of_whole_numbers), cmocka_unit_test(test_sentencepiece), cmocka_unit_test(test_damage), cmocka_unit_test(test_heads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

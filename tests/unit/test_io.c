@@ -118,11 +118,11 @@ static void test_round_trip(void **state)
     uint16_t b[3] = {0x3c00, 0xc000, 0x7bff}, c[2] = {0x3f80, 0xc040};
     int64_t d = -5;
     const td_stored_tensor tensors[] = {
-        {"z.weight", TD_F32, 2, {2, 3}, a, sizeof a},
-        {"half", TD_F16, 1, {3}, b, sizeof b},
-        {"brain", TD_BF16, 2, {1, 2}, c, sizeof c},
-        {"scalar", TD_I64, 0, {0}, &d, sizeof d},
-        {"empty", TD_F32, 2, {0, 4}, NULL, 0},
+        {.name = "z.weight", .dtype = TD_F32, .rank = 2, .shape = {2, 3}, .data = a, .bytes = sizeof a},
+        {.name = "half", .dtype = TD_F16, .rank = 1, .shape = {3}, .data = b, .bytes = sizeof b},
+        {.name = "brain", .dtype = TD_BF16, .rank = 2, .shape = {1, 2}, .data = c, .bytes = sizeof c},
+        {.name = "scalar", .dtype = TD_I64, .data = &d, .bytes = sizeof d},
+        {.name = "empty", .dtype = TD_F32, .rank = 2, .shape = {0, 4}},
     };
     const char *pairs[] = {"producer", "test"};
     assert_int_equal(td_safetensors_write(in_directory("model.safetensors"), tensors, 5, pairs, 1, &error), TD_OK);
@@ -144,7 +144,7 @@ static void test_round_trip(void **state)
     assert_int_equal(td_safetensors_read_float(td_safetensors_find(file, "scalar"), out, 1, &error), TD_ERROR_FORMAT);
     assert_int_equal((uintptr_t)td_safetensors_find(file, "z.weight")->data % 8, 0);
     td_safetensors_close(file);
-    assert_int_equal(td_safetensors_write(in_directory("bad"), (td_stored_tensor[]){{"a", TD_F32, 1, {2}, a, 4}}, 1, NULL, 0, &error), TD_ERROR_ARGUMENT);
+    assert_int_equal(td_safetensors_write(in_directory("bad"), (td_stored_tensor[]){{.name = "a", .dtype = TD_F32, .rank = 1, .shape = {2}, .data = a, .bytes = 4}}, 1, NULL, 0, &error), TD_ERROR_ARGUMENT);
     assert_int_equal(td_safetensors_write(in_directory("bad"), (td_stored_tensor[]){tensors[0], tensors[0]}, 2, NULL, 0, &error), TD_ERROR_ARGUMENT);
     assert_false(td_file_exists(in_directory("bad")));
 }
@@ -158,9 +158,9 @@ static void test_shards(void **state)
     snprintf(sub, sizeof sub, "%s/sharded", directory);
     assert_int_equal(td_directory_create(sub, &error), TD_OK);
     snprintf(path, sizeof path, "%s/one.safetensors", sub);
-    assert_int_equal(td_safetensors_write(path, (td_stored_tensor[]){{"a", TD_F32, 1, {2}, a, 8}}, 1, NULL, 0, &error), TD_OK);
+    assert_int_equal(td_safetensors_write(path, (td_stored_tensor[]){{.name = "a", .dtype = TD_F32, .rank = 1, .shape = {2}, .data = a, .bytes = 8}}, 1, NULL, 0, &error), TD_OK);
     snprintf(path, sizeof path, "%s/two.safetensors", sub);
-    assert_int_equal(td_safetensors_write(path, (td_stored_tensor[]){{"b", TD_F32, 1, {1}, b, 4}}, 1, NULL, 0, &error), TD_OK);
+    assert_int_equal(td_safetensors_write(path, (td_stored_tensor[]){{.name = "b", .dtype = TD_F32, .rank = 1, .shape = {1}, .data = b, .bytes = 4}}, 1, NULL, 0, &error), TD_OK);
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", sub);
     static const struct {
         const char *index;
@@ -258,7 +258,7 @@ static void test_forgotten_pages(void **state)
     assert_true(values && read);
     for (size_t i = 0; i < COUNT; i++)
         values[i] = (float)i;
-    const td_stored_tensor tensor = {"a", TD_F32, 1, {COUNT}, values, COUNT * sizeof *values};
+    const td_stored_tensor tensor = {.name = "a", .dtype = TD_F32, .rank = 1, .shape = {COUNT}, .data = values, .bytes = COUNT * sizeof *values};
     assert_int_equal(td_safetensors_write(in_directory("large"), &tensor, 1, NULL, 0, &error), TD_OK);
     td_safetensors *file;
     assert_int_equal(td_safetensors_open(in_directory("large"), &file, &error), TD_OK);
