@@ -5,7 +5,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 MAKEFLAGS += --no-print-directory
 FORMATTED = $(wildcard src/*/*.[ch] cli/*.[ch] bench/*.[ch] examples/*.c include/tandem/*.h tests/*/*.[ch])
 
-.PHONY: all demo test test-large test-arm bench install docs format clean setup help
+.PHONY: all demo test test-large test-arm bench install docs format clean setup help test-sizes
 .NOTPARALLEL:
 
 all: $(BUILD)/CMakeCache.txt
@@ -24,6 +24,7 @@ help:
 	@echo "make test       installs what is missing, builds, runs all tests, also under sanitizers"
 	@echo "make test-large trains on ten million lines in bounded memory (long; 6 GB of disk)"
 	@echo "make test-arm   builds for 64-bit ARM and runs tests of the kernels and a translation in an emulator"
+	@echo "make test-sizes opens models of true size with random weights and measures their memory (5 GB of disk)"
 	@echo "make bench      measures training and decoding; PEERS=VENV compares with PyTorch"
 	@echo "make install    installs under PREFIX (default /usr/local)"
 	@echo "make docs       writes docs/recipe.md anew from the table of options"
@@ -42,6 +43,9 @@ test-large: setup all
 test-arm: setup all
 	@sh tools/setup.sh --arm
 	@sh tools/test-arm.sh $(BUILD) $(JOBS)
+
+test-sizes: setup all
+	@TANDEM_SIZES=all $(BUILD)/test_sizes
 
 bench: setup all
 	@$(BUILD)/tandem_bench --model pretrained/multi30k --json $(BUILD)/bench.json $(if $(PEERS),--peers $(PEERS))

@@ -55,7 +55,7 @@ double bench_bandwidth(size_t bytes); /* GB/s of one thread that reads so many b
 /* translate.c: variant is the beam; "start" the first sentence of a fresh process */
 void bench_translate(const bench_settings *settings, const char *beam, bench_result *result);
 void bench_start(const bench_settings *settings, const char *variant, bench_result *result);
-/* random_model.c: writes the model on first use; shape: opus, tiny, whisper-base, or growth-N with N words */
+/* random_model.c: writes the model on first use; shape: see shapes.h */
 bool bench_random_model(const bench_settings *settings, const char *shape, bool int8, char *directory, size_t size);
 /* decode.c: variant is "SHAPE PRECISION BEAM", or a shape */
 void bench_decode(const bench_settings *settings, const char *variant, bench_result *result);
