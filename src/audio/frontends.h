@@ -6,6 +6,7 @@
 
 extern const td_frontend_kind td_whisper_frontend;        /* WhisperFeatureExtractor */
 extern const td_frontend_kind td_speech_to_text_frontend; /* Speech2TextFeatureExtractor */
+extern const td_frontend_kind td_waveform_frontend;       /* Wav2Vec2FeatureExtractor */
 extern const td_frontend_kind td_tandem_sound_frontend;   /* TandemFeatureExtractor */
 
 #endif

@@ -23,6 +23,7 @@ static const frontend_row rows[] = {
 #undef X
     {"WhisperFeatureExtractor", &td_whisper_frontend},
     {"Speech2TextFeatureExtractor", &td_speech_to_text_frontend},
+    {"Wav2Vec2FeatureExtractor", &td_waveform_frontend},
     {"TandemFeatureExtractor", &td_tandem_sound_frontend},
     {NULL, NULL},
 };

@@ -135,6 +135,9 @@ td_status td_bert_decoder_configure(const td_bert_kind *kind, const json_t *conf
     TD_TRY(td_config_flag(config, file, kind->model_type, "is_decoder", true, error));
     TD_TRY(td_config_flag(config, file, kind->model_type, "add_cross_attention", true, error));
     TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
+    tied |= kind == &td_bert_kind_blip; /* whatever its configuration says */
+    if (kind->offset)
+        TD_TRY(td_config_counted_start(file, (int32_t)sizes.offset - 1, network, error));
     decoder->head_activation = decoder->stack.activation;
     if (kind->head_activation)
         TD_TRY(td_config_activation(NULL, file, "hidden_act", kind->head_activation, &decoder->head_activation, error));

@@ -104,19 +104,18 @@ td_status td_patch_encoder_configure(const td_patch_names *names, const json_t *
     return TD_OK;
 }
 
-/* Squares of pixels as rows [patches, channels * p * p], in the order of the weight: channel, row, column. */
-static td_tensor *gather_patches(const td_patch_encoder *encoder, td_graph *graph, const td_batch *source)
+td_tensor *td_patch_rows(td_graph *graph, const td_batch *source, size_t height, size_t width, size_t patch)
 {
-    size_t patch = encoder->patch_size, side = encoder->image_size / patch, channels = encoder->channels;
-    td_tensor *rows = td_tensor_new(graph, source->ragged.count * side * side, channels * patch * patch, false);
+    size_t channels = source->width, down = (height + patch - 1) / patch, across = (width + patch - 1) / patch;
+    td_tensor *rows = td_tensor_new(graph, source->ragged.count * down * across, channels * patch * patch, false);
     td_real *to = rows ? rows->data : NULL;
     for (size_t i = 0; to && i < source->ragged.count; i++) {
         const td_real *pixels = source->features + (size_t)source->ragged.offsets[i] * channels;
-        for (size_t at = 0; at < side * side; at++)
+        for (size_t at = 0; at < down * across; at++)
             for (size_t c = 0; c < channels; c++)
-                for (size_t y = 0; y < patch; y++)
-                    for (size_t x = 0; x < patch; x++)
-                        *to++ = pixels[((at / side * patch + y) * encoder->image_size + at % side * patch + x) * channels + c];
+                for (size_t y = at / across * patch; y < (at / across + 1) * patch; y++)
+                    for (size_t x = at % across * patch; x < (at % across + 1) * patch; x++)
+                        *to++ = y < height && x < width ? pixels[(y * width + x) * channels + c] : 0;
     }
     return rows;
 }
@@ -159,7 +158,9 @@ td_tensor *td_patch_encode(const td_patch_encoder *encoder, const td_network *ne
     for (size_t i = 0; i <= count; i++)
         offsets[i] = (int32_t)(i * length);
     td_ragged ragged = {count, offsets};
-    td_tensor *x = td_linear_apply(graph, gather_patches(encoder, graph, source), encoder->patch_weight, encoder->patch_bias);
+    td_tensor *x = td_linear_apply(
+        graph, td_patch_rows(graph, source, encoder->image_size, encoder->image_size, encoder->patch_size),
+        encoder->patch_weight, encoder->patch_bias);
     x = insert_tokens(encoder, graph, x, count, length);
     int32_t *positions = td_count_positions(graph, ragged, NULL, 0);
     x = positions ? td_add_positions(graph, x, td_graph_parameter(graph, encoder->stack.positions), positions) : NULL;

@@ -26,8 +26,12 @@ typedef struct td_patch_encoder {
     td_parameter *patch_weight, *patch_bias;
 } td_patch_encoder;
 
-td_status td_patch_encoder_configure(const td_patch_names *names, const json_t *config, const char *file, const char *prefix,
-                                     td_parameters *parameters, td_patch_encoder *encoder, td_error *error);
+td_status td_patch_encoder_configure(const td_patch_names *names, const json_t *config, const char *file,
+                                     const char *prefix, td_parameters *parameters, td_patch_encoder *encoder,
+                                     td_error *error);
+/* Squares of pixels as rows [pictures * squares, channels * patch^2], in the order of the weight: channel, row, column.
+ * Zeros stand where the last squares reach beyond the picture. */
+td_tensor *td_patch_rows(td_graph *graph, const td_batch *source, size_t height, size_t width, size_t patch);
 /* pixels [pictures * image_size^2, channels] -> [pictures * (tokens + patches), width] */
 td_tensor *td_patch_encode(const td_patch_encoder *encoder, const td_network *network, td_graph *graph, const td_batch *source,
                            td_ragged *ret_ragged);

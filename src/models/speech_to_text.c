@@ -56,6 +56,7 @@ static td_status complete_stacks(speech_to_text *model, td_network *network, con
     TD_TRY(td_json_get_bool(config, file, "scale_embedding", true, &scale, error));
     model->speech.decoder.embedding_scale = scale ? (td_real)sqrt((double)model->speech.encoder.width) : 1;
     model->speech.decoder.position_offset = network->pad_id >= 0 ? (size_t)network->pad_id + 1 : 2;
+    TD_TRY(td_config_counted_start(file, network->pad_id, network, error));
     return td_speech_stacks(network, file, error);
 }
 
@@ -149,7 +150,7 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
     td_tensor *x = td_speech_input(graph, source, network->feature_width);
     td_ragged ragged = source->ragged;
     for (size_t i = 0; i < model->conv_count; i++)
-        x = td_gated_linear(graph, td_conv_apply(graph, x, ragged, &model->conv[i], &ragged));
+        x = td_gated_linear(graph, td_conv_apply(graph, x, ragged, &model->conv[i], &ragged), TD_SIGMOID);
     if (model->speech.decoder.embedding_scale != 1)
         x = td_scale(graph, x, model->speech.decoder.embedding_scale);
     x = td_speech_positions(graph, x, ragged, model->speech.encoder.positions, model->speech.decoder.position_offset);

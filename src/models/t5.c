@@ -146,20 +146,28 @@ static td_status get_feed_forward(const json_t *config, const char *file, const 
         td_activation activation;
         bool gated;
     } kinds[] = {{"relu", TD_RELU, false},          {"gated-gelu", TD_GELU_TANH, true},   {"gated-silu", TD_SWISH, true},
-                 {"gelu", TD_GELU, false},          {"gelu_new", TD_GELU_TANH, false},    {"silu", TD_SWISH, false},
+                 {"gelu", TD_GELU, false},          {"gelu_new", TD_GELU_TANH, false},    {"gelu_pytorch_tanh", TD_GELU_TANH, false},    {"silu", TD_SWISH, false},
                  {"swish", TD_SWISH, false},        {"tanh", TD_TANH, false},             {"gated-relu", TD_RELU, true},
                  {"gated-gelu_new", TD_GELU_TANH, true}, {"gated-swish", TD_SWISH, true}, {"gated-tanh", TD_TANH, true}};
-    const char *name;
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    const char *name, *inner;
+    size_t kind = 0, own = 0;
     TD_TRY(td_json_get_string(config, file, "feed_forward_proj", fallback, &name, error));
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (strcmp(name, kinds[i].name) == 0) {
-            model->activation = kinds[i].activation;
-            model->gated = kinds[i].gated;
-            return TD_OK;
-        }
-    }
-    return td_fail(error, TD_ERROR_UNSUPPORTED,
-                   "%s: \"feed_forward_proj\": \"%s\" is not supported (relu, gelu, gelu_new, silu, swish, tanh, each also as gated-...)", file, name);
+    while (kind < KINDS && strcmp(name, kinds[kind].name) != 0)
+        kind++;
+    if (kind == KINDS)
+        return td_fail(error, TD_ERROR_UNSUPPORTED,
+                       "%s: \"feed_forward_proj\": \"%s\" is not supported (relu, gelu, gelu_new, silu, swish, tanh, each also as gated-...)", file, name);
+    model->activation = kinds[kind].activation;
+    TD_TRY(td_json_get_bool(config, file, "is_gated_act", kinds[kind].gated, &model->gated, error));
+    TD_TRY(td_json_get_string(config, file, "dense_act_fn", "", &inner, error)); /* newer files say the same once more, and this counts */
+    while (own < KINDS && (kinds[own].gated || strcmp(inner, kinds[own].name) != 0))
+        own++;
+    if (*inner && own == KINDS)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"dense_act_fn\": \"%s\" is not supported (relu, gelu, gelu_new, silu, swish, tanh)", file, inner);
+    if (*inner)
+        model->activation = kinds[own].activation;
+    return TD_OK;
 }
 
 static td_status read_sizes(const json_t *config, const char *file, const char *feed_forward, td_network *network, t5 *model, td_error *error)
@@ -199,7 +207,7 @@ static td_status read_ids(const json_t *config, const char *file, td_network *ne
     return get_id(config, file, "decoder_start_token_id", network->pad_id, &network->decoder_start_id, error);
 }
 
-/* Where the output is scaled, it is the embedding, as in T5 v1.0. Where it is not, it is a table of its own, as in T5 v1.1 and mT5,
+/* Where the output is tied and scaled, it is the embedding, as in T5 v1.0. Where it is not, it is a table of its own, as in T5 v1.1 and mT5,
  * unless the file holds but one. */
 static td_status configure_output(const json_t *config, const char *file, bool may_scale, td_network *network, t5 *model, td_error *error)
 {
@@ -212,9 +220,8 @@ static td_status configure_output(const json_t *config, const char *file, bool m
     td_parameters_alias(parameters, "encoder.embed_tokens.weight");
     td_parameters_alias(parameters, "decoder.embed_tokens.weight");
     model->logits = model->embedding;
-    model->logits_scale = 1;
-    if (may_scale && scaled) {
-        model->logits_scale = (td_real)(1 / sqrt((double)model->width));
+    model->logits_scale = may_scale && scaled ? (td_real)(1 / sqrt((double)model->width)) : 1;
+    if (may_scale && scaled && tied) {
         td_parameters_alias(parameters, "lm_head.weight");
         return TD_OK;
     }
@@ -287,7 +294,7 @@ static td_attention_bias relative_bias(td_graph *graph, const t5 *model, const t
     for (size_t i = 0; buckets && i < count; i++)
         buckets[i] = bucket_of(model, both_ways, (int64_t)i - (int64_t)past);
     td_tensor *values = td_relative_bias(graph, td_graph_parameter(graph, stack->distances), buckets, count);
-    return (td_attention_bias){values, count, past, -1};
+    return (td_attention_bias){.values = values, .head_step = count, .first = past, .row_step = -1};
 }
 
 /* ---- layers ---- */

@@ -26,7 +26,6 @@ typedef struct transformer_traits {
     bool two_vocabularies;     /* source and target may have their own: decoder_vocab_size, share_encoder_decoder_embeddings */
     bool scale_embedding;      /* these two when the configuration does not say */
     const char *activation;
-    int32_t pad, eos, bos, start; /* ids when the configuration does not have the key; -1: none */
     bool picture; /* the source is cells of a picture: a projection in place of the embedding, and layers may be none */
 } transformer_traits;
 
@@ -117,25 +116,6 @@ static void declare_copying(td_parameters *parameters, transformer *model)
     copy->gate_bias = td_parameters_declare(parameters, 1, 0, TD_INIT_ZERO, 0, "tandem.copy.gate.bias");
 }
 
-/* A key that is null says that there is no such token; one that is missing means the family's. */
-static td_status read_ids(const json_t *config, const char *file, const transformer_traits *traits, td_network *network, td_error *error)
-{
-    const struct {
-        const char *key;
-        int32_t *id, usual;
-    } ids[] = {{"pad_token_id", &network->pad_id, traits->pad},
-               {"eos_token_id", &network->eos_id, traits->eos},
-               {"bos_token_id", &network->bos_id, traits->bos},
-               {"decoder_start_token_id", &network->decoder_start_id, traits->start}};
-    int64_t words;
-    TD_TRY(td_json_get_integer(config, file, "vocab_size", 0, &words, error));
-    TD_TRY(td_config_ids(config, file, network, error)); /* Marian's 58100 is no token of a smaller model */
-    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
-        if (!json_object_get(config, ids[i].key) && ids[i].usual < words)
-            *ids[i].id = ids[i].usual;
-    return TD_OK;
-}
-
 static td_status read_sizes(const json_t *config, const char *file, td_network *network, transformer *model, td_error *error)
 {
     bool scale;
@@ -164,7 +144,7 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
     model->encoder.names = model->decoder.stack.names = &td_layer_names_bart;
     TD_TRY(td_stack_check(&model->encoder, file, "d_model", error));
     TD_TRY(td_stack_check(&model->decoder.stack, file, "d_model", error));
-    return read_ids(config, file, model->traits, network, error);
+    return td_config_ids(config, file, network, error);
 }
 
 /* Keys of older files that describe the family itself: another value than the family's would mean another network. */
@@ -222,6 +202,8 @@ static td_status configure(const transformer_traits *traits, const json_t *confi
     model->decoder.position_offset = traits->position_offset;
     if (traits->positions == POSITIONS_FAIRSEQ && network->pad_id >= 0)
         model->decoder.position_offset = (size_t)network->pad_id + 1;
+    if (traits->positions == POSITIONS_FAIRSEQ)
+        TD_TRY(td_config_counted_start(file, network->pad_id, network, error));
     if (model->decoder.position_offset > (size_t)1 << 24)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file, network->pad_id);
     TD_TRY(configure_embeddings(config, file, network, model, error));
@@ -418,16 +400,16 @@ static td_copying copying(const td_decoder_state *state)
         .frozen = frozen_part,                                                                                                    \
     };
 
-/*              symbol   model_type  pre-norm  embedding norm  positions        offset  logits bias  two vocabularies  scale  activation  pad  eos  bos  start */
-TRANSFORMER_ROW(marian, "marian", false, false, POSITIONS_SINUSOIDAL, 0, true, true, false, "gelu", 58100, 0, -1, 58100)
-TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true, false, false, "gelu", 1, 2, 0, 2)
-TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true, false, false, "gelu", 1, 2, 0, -1)
-TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "gelu", 0, 1, -1, 0)
-TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false, false, true, "relu", 1, 2, 0, 2)
+/*              symbol   model_type  pre-norm  embedding norm  positions        offset  logits bias  two vocabularies  scale  activation */
+TRANSFORMER_ROW(marian, "marian", false, false, POSITIONS_SINUSOIDAL, 0, true, true, false, "gelu")
+TRANSFORMER_ROW(bart, "bart", false, true, POSITIONS_LEARNED, 2, true, false, false, "gelu")
+TRANSFORMER_ROW(mbart, "mbart", true, true, POSITIONS_LEARNED, 2, true, false, false, "gelu")
+TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "gelu")
+TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false, false, true, "relu")
 
 /* Text, with everything that distinguishes the families above said by the configuration. Sinusoids count from 1, as OpenNMT has them. */
 #define GENERAL(pre_norm, embedding_norm, positions, first) \
-    {"tandem-transformer", pre_norm, embedding_norm, positions, first, true, true, true, "relu", -1, -1, -1, -1, false}
+    {"tandem-transformer", pre_norm, embedding_norm, positions, first, true, true, true, "relu", false}
 static td_status configure_general(const json_t *config, const char *file, td_network *network, td_error *error)
 {
     static const transformer_traits rows[2][2][2] = {
@@ -452,8 +434,8 @@ static td_status frozen(const td_network *network, td_graph *graph, const td_bat
 /* Captions: the norms are where "normalize_before" says. */
 static td_status configure_picture(const json_t *config, const char *file, td_network *network, td_error *error)
 {
-    static const transformer_traits post = {"tandem-transformer-image", false, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", -1, -1, -1, -1, true};
-    static const transformer_traits pre = {"tandem-transformer-image", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", -1, -1, -1, -1, true};
+    static const transformer_traits post = {"tandem-transformer-image", false, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
+    static const transformer_traits pre = {"tandem-transformer-image", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
     bool before;
     TD_TRY(td_json_get_bool(config, file, "normalize_before", false, &before, error));
     return configure(before ? &pre : &post, config, file, network, error);

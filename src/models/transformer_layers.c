@@ -27,6 +27,7 @@ typedef struct stack_pass {
     td_ragged ragged;
     td_decoder_state *state;   /* decoder only */
     const td_real **attention; /* takes the weights of the last cross-attention; or NULL */
+    const td_real *angles;     /* of rotary positions, or NULL */
 } stack_pass;
 
 /* ---- declaration ---- */
@@ -77,6 +78,14 @@ static td_parameter *declare_matrix(td_parameters *parameters, const td_transfor
     return weight;
 }
 
+static td_norm_layer declare_norm(td_parameters *parameters, const td_transformer_stack *stack, const char *prefix, const char *name)
+{
+    td_norm_layer norm = td_norm_declare(parameters, stack->width, "%s.%s", prefix, name);
+    if (stack->bare)
+        td_parameters_optional(parameters);
+    return norm;
+}
+
 static td_attention_layer declare_attention(td_parameters *parameters, const td_transformer_stack *stack, bool cross, const char *prefix)
 {
     const td_layer_names *names = stack->names;
@@ -96,7 +105,9 @@ static td_attention_layer declare_attention(td_parameters *parameters, const td_
     }
     attention.output_weight = declare_matrix(parameters, stack, width, width, 1, prefix, names->output[cross]);
     attention.output_bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->output[cross]);
-    attention.norm = td_norm_declare(parameters, width, "%s.%s", prefix, names->norm[cross]);
+    if (stack->bare)
+        td_parameters_optional(parameters);
+    attention.norm = declare_norm(parameters, stack, prefix, names->norm[cross]);
     return attention;
 }
 
@@ -106,11 +117,12 @@ static void declare_layer(td_parameters *parameters, const td_transformer_stack 
     layer->self = declare_attention(parameters, stack, false, prefix);
     if (stack->memory_width)
         layer->cross = declare_attention(parameters, stack, true, prefix);
-    layer->fc1_weight = declare_matrix(parameters, stack, stack->feed_forward, stack->width, 1, prefix, names->fc1);
-    layer->fc1_bias = td_parameters_declare(parameters, stack->feed_forward, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->fc1);
+    size_t inner = stack->feed_forward * (stack->gated ? 2 : 1);
+    layer->fc1_weight = declare_matrix(parameters, stack, inner, stack->width, 1, prefix, names->fc1);
+    layer->fc1_bias = td_parameters_declare(parameters, inner, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->fc1);
     layer->fc2_weight = declare_matrix(parameters, stack, stack->width, stack->feed_forward, 1, prefix, names->fc2);
     layer->fc2_bias = td_parameters_declare(parameters, stack->width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->fc2);
-    layer->norm = td_norm_declare(parameters, stack->width, "%s.%s", prefix, names->final_norm);
+    layer->norm = declare_norm(parameters, stack, prefix, names->final_norm);
 }
 
 td_status td_stack_declare(td_parameters *parameters, td_transformer_stack *stack, const char *prefix, td_error *error)
@@ -157,12 +169,22 @@ static td_tensor *attend(stack_pass *pass, bool causal, td_tensor *query, td_ten
                         td_tensor_columns(pass->graph, key_value, width, width), memory, &options, NULL);
 }
 
+/* Keys and queries, of k | v | q, turn; values do not. */
+static td_tensor *rotate(stack_pass *pass, td_tensor *kvq)
+{
+    const td_transformer_stack *stack = pass->stack;
+    if (!stack->rotary_dimensions)
+        return kvq;
+    td_rotary_options options = {pass->angles, (stack->rotary_dimensions + 1) / 2, stack->width / stack->heads, stack->heads, stack->heads};
+    return td_rotary(pass->graph, kvq, &options);
+}
+
 static td_tensor *self_attention(stack_pass *pass, size_t index, td_tensor *x)
 {
     const td_attention_layer *attention = &pass->stack->layer[index].self;
     size_t width = pass->stack->width;
     bool decoder = pass->state != NULL;
-    td_tensor *kvq = fused_linear(pass->graph, x, attention, 0, 3), *mixed;
+    td_tensor *kvq = rotate(pass, fused_linear(pass->graph, x, attention, 0, 3)), *mixed;
     if (decoder && !pass->graph->recording)
         mixed = td_cache_self_attention(&pass->state->cache, pass->graph, index, pass->stack->heads, pass->ragged, kvq);
     else
@@ -187,6 +209,10 @@ static td_tensor *cross_attention(stack_pass *pass, size_t index, td_tensor *x)
 static td_tensor *feed_forward(stack_pass *pass, size_t index, td_tensor *x)
 {
     const td_transformer_layer *layer = &pass->stack->layer[index];
+    if (pass->stack->gated) {
+        td_tensor *gated = td_gated_linear(pass->graph, td_linear_apply(pass->graph, x, layer->fc1_weight, layer->fc1_bias), pass->stack->activation);
+        return td_linear_apply(pass->graph, td_dropout(pass->graph, gated, pass->network->rates.activation), layer->fc2_weight, layer->fc2_bias);
+    }
     td_tensor *hidden = td_linear_activate(pass->graph, x, td_graph_parameter(pass->graph, layer->fc1_weight),
                                            td_graph_parameter(pass->graph, layer->fc1_bias), pass->stack->activation,
                                            pass->network->rates.activation);
@@ -224,9 +250,16 @@ static td_tensor *run_stack(stack_pass *pass, td_tensor *x)
     return stack->final_norm.weight ? td_norm_apply(pass->graph, x, stack->final_norm, stack->epsilon) : x;
 }
 
+static const td_real *find_angles(const td_transformer_stack *stack, td_graph *graph, td_ragged ragged, const int32_t *positions)
+{
+    return positions ? td_rotary_angles(graph, positions, td_ragged_total(ragged), stack->rotary_dimensions, stack->rotary_base) : NULL;
+}
+
 td_tensor *td_stack_encode(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_ragged ragged, td_tensor *x)
 {
-    stack_pass pass = {network, stack, graph, ragged, NULL, NULL};
+    stack_pass pass = {network, stack, graph, ragged, NULL, NULL, NULL};
+    if (stack->rotary_dimensions)
+        pass.angles = find_angles(stack, graph, ragged, td_count_positions(graph, ragged, NULL, 0));
     return run_stack(&pass, x);
 }
 
@@ -266,7 +299,8 @@ static td_tensor *add_token_types(const td_transformer_stack *stack, td_graph *g
 td_tensor *td_stack_place(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_tensor *x,
                           const int32_t *positions)
 {
-    x = td_add_positions(graph, x, td_graph_parameter(graph, stack->positions), positions);
+    if (stack->positions)
+        x = td_add_positions(graph, x, td_graph_parameter(graph, stack->positions), positions);
     if (stack->token_types)
         x = add_token_types(stack, graph, x);
     if (stack->embedding_norm.weight)
@@ -379,12 +413,14 @@ td_status td_text_decoder_decode(const td_network *network, td_graph *graph, td_
                                  td_tensor **ret_hidden, const td_real **ret_attention)
 {
     const td_text_decoder *decoder = network->family;
-    stack_pass pass = {network, &decoder->stack, graph, targets->ragged, state, ret_attention};
+    stack_pass pass = {network, &decoder->stack, graph, targets->ragged, state, ret_attention, NULL};
     int32_t *positions = target_positions(graph, state, targets->ragged, decoder->position_offset);
     if (ret_attention)
         *ret_attention = NULL;
     if (!positions)
         return graph->error.status;
+    if (decoder->stack.rotary_dimensions)
+        pass.angles = find_angles(&decoder->stack, graph, targets->ragged, positions);
     td_tensor *x = decoder->zero_start ? embed_zero_start(decoder, network, graph, targets, positions)
                                        : td_text_embed(&decoder->stack, network, graph, decoder->embedding_scale, targets->ids,
                                                        td_ragged_total(targets->ragged), positions);
@@ -454,12 +490,54 @@ td_status td_config_id(const json_t *config, const char *file, const char *key, 
     return TD_OK;
 }
 
+/* Token ids of families (and of decoders within larger ones) whose configuration does not have the key; -1: none. */
+static const struct usual_ids {
+    const char *model_type;
+    int32_t pad, eos, bos, start;
+} usual[] = {
+    {"marian", 58100, 0, -1, 58100},  {"bart", 1, 2, 0, 2},        {"mbart", 1, 2, 0, -1},          {"pegasus", 0, 1, -1, 0},
+    {"m2m_100", 1, 2, 0, 2},          {"t5", 0, 1, -1, 0},         {"mt5", 0, 1, -1, 0},            {"whisper", 50256, 50256, 50256, 50257},
+    {"moonshine", -1, 2, 1, 1},       {"trocr", 1, 2, 0, 2},       {"speech_to_text", 1, 2, 0, 2},  {"gpt2", -1, 50256, 50256, -1},
+    {"bert", 0, -1, -1, -1},          {"roberta", 1, 2, 0, -1},
+};
+
+static const struct usual_ids *find_usual(const json_t *config)
+{
+    static const struct usual_ids none = {"", -1, -1, -1, -1};
+    const char *model_type = json_string_value(json_object_get(config, "model_type"));
+    for (size_t i = 0; model_type && i < sizeof usual / sizeof *usual; i++)
+        if (strcmp(usual[i].model_type, model_type) == 0)
+            return &usual[i];
+    return &none;
+}
+
+/* A key that is null says that there is no such token; one that is missing means the family's, where the vocabulary has it: Marian's 58100
+ * is no token of a smaller model. */
 td_status td_config_ids(const json_t *config, const char *file, td_network *network, td_error *error)
 {
-    TD_TRY(td_config_id(config, file, "pad_token_id", &network->pad_id, error));
-    TD_TRY(td_config_id(config, file, "eos_token_id", &network->eos_id, error));
-    TD_TRY(td_config_id(config, file, "bos_token_id", &network->bos_id, error));
-    return td_config_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error);
+    const struct usual_ids *ids = find_usual(config);
+    const struct {
+        const char *key;
+        int32_t *id, usual;
+    } keys[] = {{"pad_token_id", &network->pad_id, ids->pad},
+                {"eos_token_id", &network->eos_id, ids->eos},
+                {"bos_token_id", &network->bos_id, ids->bos},
+                {"decoder_start_token_id", &network->decoder_start_id, ids->start}};
+    int64_t words;
+    TD_TRY(td_json_get_integer(config, file, "vocab_size", INT32_MAX, &words, error));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        TD_TRY(td_config_id(config, file, keys[i].key, keys[i].id, error));
+        if (!json_object_get(config, keys[i].key) && keys[i].usual < words)
+            *keys[i].id = keys[i].usual;
+    }
+    return TD_OK;
+}
+
+td_status td_config_counted_start(const char *file, int32_t pad, const td_network *network, td_error *error)
+{
+    if (pad < 0 || pad != network->decoder_start_id)
+        return TD_OK;
+    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d must not be \"decoder_start_token_id\" too: padding has no position", file, pad);
 }
 
 td_status td_config_nested_ids(const json_t *config, const json_t *decoder, const char *file, td_network *network, td_error *error)

@@ -39,11 +39,15 @@ typedef struct td_transformer_stack {
     size_t memory_width; /* columns of what cross-attention looks at; 0: there is none */
     bool pre_norm;       /* norm before each block, and once more at the end; else after each */
     bool missing_bias;   /* files may lack biases of query, key and value: they are zero then */
+    bool bare;           /* files may lack those of attention's output and of norms too */
+    bool gated;          /* fc1 makes values and then gates, which are activated (Shazeer 2020) */
+    size_t rotary_dimensions; /* columns of a head that turn with the position in self-attention (see td_rotary); 0: none */
+    td_real rotary_base;
     td_real epsilon;
     td_activation activation;
     const td_layer_names *names;
     td_transformer_layer *layer; /* owned */
-    td_parameter *embedding, *positions;
+    td_parameter *embedding, *positions; /* positions: or NULL */
     td_parameter *token_types; /* BERT: its first row is added to every position; or NULL */
     td_norm_layer embedding_norm, final_norm; /* final: applied when declared */
 } td_transformer_stack;
@@ -115,8 +119,11 @@ size_t td_attention_state_rows(const td_decoder_state *state);
 /* A size from the configuration: `key` must be there and within 1..limit. */
 td_status td_config_size(const json_t *config, const char *file, const char *key, size_t limit, size_t *ret_size, td_error *error);
 td_status td_config_id(const json_t *config, const char *file, const char *key, int32_t *ret_id, td_error *error);
-td_status td_config_ids(const json_t *config, const char *file, td_network *network, td_error *error); /* pad, eos, bos, decoder start */
-/* The same; `fallback` where it is not given. */
+/* pad, eos, bos, decoder start; a key that is not there means what "model_type" usually has. */
+td_status td_config_ids(const json_t *config, const char *file, td_network *network, td_error *error);
+/* For families whose positions do not count padding, `pad`: a target that begins with it would have no first position. */
+td_status td_config_counted_start(const char *file, int32_t pad, const td_network *network, td_error *error);
+/* A size; `fallback` where it is not given. */
 td_status td_config_size_or(const json_t *config, const char *file, const char *key, size_t limit, size_t fallback, size_t *ret_size,
                             td_error *error);
 /* A number above 0. */

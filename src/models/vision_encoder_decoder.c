@@ -1,7 +1,9 @@
-/* Pictures to text: a ViT or DeiT encoder (Dosovitskiy 2020, Touvron 2020) in front of a GPT-2 decoder with cross-attention, as captioning
- * models have it, a TrOCR decoder (Li 2021), or BERT or RoBERTa that decode. */
+/* Pictures to text: a ViT, DeiT or Swin encoder (Dosovitskiy 2020, Touvron 2020, Liu 2021) in front of a GPT-2 decoder
+ * with cross-attention, as captioning models have it, a decoder of BART's line (TrOCR, Li 2021; Donut, Kim 2022), or
+ * BERT or RoBERTa that decode. */
 #include "models/bert.h"
 #include "models/patch_encoder.h"
+#include "models/swin.h"
 
 #include "io/json.h"
 
@@ -9,8 +11,9 @@
 #include <string.h>
 
 typedef struct vision_encoder_decoder {
-    td_text_decoder decoder; /* first: the shared functions look for it there */
-    td_patch_encoder encoder;
+    td_text_decoder decoder;                   /* first: the shared functions look for it there */
+    td_patch_encoder encoder;                  /* of ViT and DeiT */
+    td_swin *swin;                             /* or NULL; owned */
     td_parameter *bridge_weight, *bridge_bias; /* from the encoder's width to the decoder's; NULL: they are the same */
     bool sinusoidal;
 } vision_encoder_decoder;
@@ -30,21 +33,34 @@ static const td_layer_names gpt2_names = {
 
 /* ---- the encoder ---- */
 
-static td_status configure_encoder(const json_t *config, const char *file, td_network *network, vision_encoder_decoder *model, td_error *error)
+static td_status configure_encoder(const json_t *config, const char *file, td_network *network,
+                                   vision_encoder_decoder *model, size_t *ret_width, td_error *error)
 {
     const char *model_type;
     TD_TRY(td_json_get_string(config, file, "model_type", "", &model_type, error));
+    if (td_swin_is(model_type)) {
+        TD_TRY(td_swin_configure(config, file, "encoder", &network->parameters, &model->swin, error));
+        network->feature_width = td_swin_channels(model->swin);
+        *ret_width = td_swin_width(model->swin);
+        return TD_OK;
+    }
     const td_patch_names *names = td_patch_names_find(model_type);
     if (!names)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"encoder\": \"model_type\": \"%s\" is not supported (vit, deit)", file, model_type);
-    return td_patch_encoder_configure(names, config, file, "encoder", &network->parameters, &model->encoder, error);
+        return td_fail(error, TD_ERROR_UNSUPPORTED,
+                       "%s: \"encoder\": \"model_type\": \"%s\" is not supported (vit, deit, swin, donut-swin)", file,
+                       model_type);
+    TD_TRY(td_patch_encoder_configure(names, config, file, "encoder", &network->parameters, &model->encoder, error));
+    network->feature_width = model->encoder.channels;
+    *ret_width = model->encoder.stack.width;
+    return TD_OK;
 }
 
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const vision_encoder_decoder *model = network->family;
     td_ragged ragged = {0};
-    td_tensor *x = td_patch_encode(&model->encoder, network, graph, source, &ragged);
+    td_tensor *x = model->swin ? td_swin_encode(model->swin, network, graph, source, &ragged)
+                               : td_patch_encode(&model->encoder, network, graph, source, &ragged);
     if (model->bridge_weight)
         x = td_linear_apply(graph, x, model->bridge_weight, model->bridge_bias);
     *ret_memory = (td_memory){ragged, x, NULL, NULL};
@@ -92,11 +108,49 @@ static td_status configure_gpt2(const json_t *config, const char *file, td_netwo
     return TD_OK;
 }
 
-static td_status read_trocr(const json_t *config, const char *file, td_network *network, vision_encoder_decoder *model, td_error *error)
+/* Decoders of BART's line that stand alone: they differ in where the norms are and what the output is called. */
+typedef struct line_row {
+    const char *model_type, *output;
+    bool pre_norm;       /* and a norm at the end */
+    bool embedding_norm; /* there is one, unless "layernorm_embedding" may say otherwise and does */
+    bool may_vary;       /* TrOCR: "use_learned_position_embeddings", "layernorm_embedding" */
+} line_row;
+
+static const line_row lines[] = {
+    {"trocr", "decoder.output_projection.weight", false, true, true},
+    {"bart", "decoder.lm_head.weight", false, true, false},
+    {"mbart", "decoder.lm_head.weight", true, true, false},
+};
+
+static const line_row *find_line(const char *model_type)
+{
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (strcmp(lines[i].model_type, model_type) == 0)
+            return &lines[i];
+    return NULL;
+}
+
+/* Keys of older files that describe the family itself: another value would mean another network. */
+static td_status check_line(const line_row *line, const json_t *config, const char *file, td_error *error)
+{
+    const struct {
+        const char *key;
+        bool wanted;
+    } keys[] = {{"normalize_before", line->pre_norm},
+                {"add_final_layer_norm", line->pre_norm},
+                {"normalize_embedding", true},
+                {"static_position_embeddings", false}};
+    for (size_t i = 0; !line->may_vary && i < sizeof keys / sizeof *keys; i++)
+        TD_TRY(td_config_flag(config, file, line->model_type, keys[i].key, keys[i].wanted, error));
+    return TD_OK;
+}
+
+static td_status read_line(const line_row *line, const json_t *config, const char *file, td_network *network,
+                           vision_encoder_decoder *model, td_error *error)
 {
     td_text_decoder *decoder = &model->decoder;
     td_transformer_stack *stack = &decoder->stack;
-    bool scale, learned;
+    bool scale, learned = true;
     int32_t pad; /* the decoder's own */
     TD_TRY(td_config_id(config, file, "pad_token_id", &pad, error));
     TD_TRY(td_config_size(config, file, "d_model", 1 << 16, &stack->width, error));
@@ -106,44 +160,52 @@ static td_status read_trocr(const json_t *config, const char *file, td_network *
     TD_TRY(td_config_size(config, file, "max_position_embeddings", 1 << 24, &network->max_positions, error));
     TD_TRY(td_config_activation(config, file, "activation_function", "gelu", &stack->activation, error));
     TD_TRY(td_json_get_bool(config, file, "scale_embedding", false, &scale, error));
-    TD_TRY(td_json_get_bool(config, file, "use_learned_position_embeddings", true, &learned, error));
+    if (line->may_vary)
+        TD_TRY(td_json_get_bool(config, file, "use_learned_position_embeddings", true, &learned, error));
+    TD_TRY(check_line(line, config, file, error));
     model->sinusoidal = !learned;
     decoder->embedding_scale = scale ? (td_real)sqrt((double)stack->width) : 1;
     decoder->position_offset = 2;
     if (!learned)
         decoder->position_offset = pad >= 0 && pad < 1 << 24 ? (size_t)pad + 1 : 2;
     stack->memory_width = stack->width;
-    if (json_is_integer(json_object_get(config, "cross_attention_hidden_size")))
+    if (line->may_vary && json_is_integer(json_object_get(config, "cross_attention_hidden_size")))
         TD_TRY(td_config_size(config, file, "cross_attention_hidden_size", 1 << 16, &stack->memory_width, error));
     stack->epsilon = (td_real)1e-5;
+    stack->pre_norm = line->pre_norm;
     stack->names = &td_layer_names_bart;
     return td_stack_check(stack, file, "d_model", error);
 }
 
-static td_status configure_trocr(const json_t *config, const char *file, td_network *network, vision_encoder_decoder *model, td_error *error)
+static td_status configure_line(const line_row *line, const json_t *config, const char *file, td_network *network,
+                                vision_encoder_decoder *model, td_error *error)
 {
     td_text_decoder *decoder = &model->decoder;
     td_transformer_stack *stack = &decoder->stack;
     td_parameters *parameters = &network->parameters;
-    bool norm, tied;
-    TD_TRY(read_trocr(config, file, network, model, error));
-    TD_TRY(td_json_get_bool(config, file, "layernorm_embedding", true, &norm, error));
+    bool norm = line->embedding_norm, tied;
+    TD_TRY(read_line(line, config, file, network, model, error));
+    if (line->may_vary)
+        TD_TRY(td_json_get_bool(config, file, "layernorm_embedding", norm, &norm, error));
     TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
     stack->embedding = td_parameters_declare(parameters, network->vocabulary, stack->width, TD_INIT_NORMAL, 0.02,
                                              "decoder.model.decoder.embed_tokens.weight");
     td_parameters_product(parameters);
     if (tied)
-        td_parameters_alias(parameters, "decoder.output_projection.weight");
-    stack->positions = td_parameters_declare(parameters, network->max_positions + decoder->position_offset, stack->width,
-                                             model->sinusoidal ? TD_INIT_CONSTANT : TD_INIT_NORMAL, 0.02,
-                                             "decoder.model.decoder.embed_positions.%s", model->sinusoidal ? "weights" : "weight");
+        td_parameters_alias(parameters, "%s", line->output);
+    stack->positions =
+        td_parameters_declare(parameters, network->max_positions + decoder->position_offset, stack->width,
+                              model->sinusoidal ? TD_INIT_CONSTANT : TD_INIT_NORMAL, 0.02,
+                              "decoder.model.decoder.embed_positions.%s", model->sinusoidal ? "weights" : "weight");
     if (norm)
         stack->embedding_norm = td_norm_declare(parameters, stack->width, "decoder.model.decoder.layernorm_embedding");
     TD_TRY(td_stack_declare(parameters, stack, "decoder.model.decoder.layers", error));
+    if (line->pre_norm)
+        stack->final_norm = td_norm_declare(parameters, stack->width, "decoder.model.decoder.layer_norm");
     decoder->logits_weight = stack->embedding;
     if (!tied) {
-        decoder->logits_weight = td_parameters_declare(parameters, network->vocabulary, stack->width, TD_INIT_NORMAL, 0.02,
-                                                       "decoder.output_projection.weight");
+        decoder->logits_weight = td_parameters_declare(parameters, network->vocabulary, stack->width, TD_INIT_NORMAL,
+                                                       0.02, "%s", line->output);
         td_parameters_product(parameters);
     }
     return TD_OK;
@@ -156,22 +218,25 @@ static td_status configure_decoder(const json_t *config, const char *file, td_ne
     TD_TRY(td_config_size(config, file, "vocab_size", 1 << 26, &network->vocabulary, error));
     if (strcmp(model_type, "gpt2") == 0)
         return configure_gpt2(config, file, network, model, error);
-    if (strcmp(model_type, "trocr") == 0)
-        return configure_trocr(config, file, network, model, error);
+    const line_row *line = find_line(model_type);
+    if (line)
+        return configure_line(line, config, file, network, model, error);
     const td_bert_kind *bert = td_bert_kind_find(model_type);
     if (bert)
         return td_bert_decoder_configure(bert, config, file, "decoder", 0, network, &model->decoder, error);
-    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"decoder\": \"model_type\": \"%s\" is not supported (gpt2, trocr, bert, roberta)", file,
-                   model_type);
+    return td_fail(error, TD_ERROR_UNSUPPORTED,
+                   "%s: \"decoder\": \"model_type\": \"%s\" is not supported (gpt2, trocr, bart, mbart, bert, roberta)",
+                   file, model_type);
 }
 
 /* ---- the whole ---- */
 
 /* transformers puts a projection between, unless the decoder's cross-attention takes the encoder's width itself. */
-static td_status declare_bridge(td_network *network, vision_encoder_decoder *model, const json_t *decoder, const char *file, td_error *error)
+static td_status declare_bridge(td_network *network, vision_encoder_decoder *model, size_t from, const json_t *decoder,
+                                const char *file, td_error *error)
 {
     td_parameters *parameters = &network->parameters;
-    size_t from = model->encoder.stack.width, to = model->decoder.stack.width;
+    size_t to = model->decoder.stack.width;
     if (json_is_integer(json_object_get(decoder, "cross_attention_hidden_size"))) {
         if (model->decoder.stack.memory_width != from)
             return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"cross_attention_hidden_size\" differs from the encoder's \"hidden_size\" %zu",
@@ -196,10 +261,10 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     if (!json_is_object(encoder) || !json_is_object(decoder))
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"encoder\" and \"decoder\" must be objects", file);
     TD_TRY(td_config_nested_ids(config, decoder, file, network, error));
-    TD_TRY(configure_encoder(encoder, file, network, model, error));
+    size_t width = 0;
+    TD_TRY(configure_encoder(encoder, file, network, model, &width, error));
     TD_TRY(configure_decoder(decoder, file, network, model, error));
-    network->feature_width = model->encoder.channels;
-    return declare_bridge(network, model, decoder, file, error);
+    return declare_bridge(network, model, width, decoder, file, error);
 }
 
 static void fill_constants(td_network *network)
@@ -213,6 +278,7 @@ static void release(td_network *network)
 {
     vision_encoder_decoder *model = network->family;
     td_release(model->encoder.stack.layer);
+    td_swin_free(model->swin);
     td_release(model->decoder.stack.layer);
     td_release(model);
     network->family = NULL;

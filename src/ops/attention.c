@@ -27,6 +27,14 @@ static td_ragged keep_ragged(td_graph *graph, td_ragged ragged)
     return (td_ragged){ragged.count, offsets};
 }
 
+/* The bias as sequence i has it. */
+static td_attention_bias bias_of(const attention_operation *op, size_t i)
+{
+    td_attention_bias bias = op->options.bias;
+    bias.first += bias.of_sequence ? bias.of_sequence[i] : 0;
+    return bias;
+}
+
 static size_t scratch_size(const attention_operation *op)
 {
     size_t width = op->query->columns / op->options.heads;
@@ -62,7 +70,7 @@ static void attend_block(void *context, size_t task, size_t thread)
 {
     const attention_blocks *blocks = context;
     const attention_operation *op = blocks->op;
-    const td_attention_bias *bias = &op->options.bias;
+    const td_attention_bias bias = bias_of(op, blocks->sequence);
     size_t i = blocks->sequence, width = op->query->columns / op->options.heads, head = task / blocks->count;
     size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
     size_t from = task % blocks->count * blocks->queries, to = from + blocks->queries < queries ? from + blocks->queries : queries;
@@ -75,8 +83,8 @@ static void attend_block(void *context, size_t task, size_t thread)
                                op->probabilities + (op->kept ? at : thread * blocks->weights_size),
                                blocks->scratch + thread * blocks->scratch_size, to - from, keys - later, width, op->options.scale,
                                op->options.causal,
-                               td_attention_bias_at(bias, bias->values ? bias->values->data : NULL, head, keys - queries + from),
-                               bias->row_step, op->mask, (uint32_t)at);
+                               td_attention_bias_at(&bias, bias.values ? bias.values->data : NULL, head, keys - queries + from),
+                               bias.row_step, op->mask, (uint32_t)at);
 }
 
 static void attention_forward(td_graph *graph, attention_blocks *blocks)
@@ -135,12 +143,12 @@ static void attention_backward(td_graph *graph, void *operation)
     if (!op->y->gradient)
         return;
     td_real *dq = td_gradient(graph, op->query), *dk = td_gradient(graph, op->key), *dv = td_gradient(graph, op->value);
-    const td_attention_bias *bias = &op->options.bias;
-    td_real *dbias = td_gradient(graph, bias->values);
+    td_real *dbias = td_gradient(graph, op->options.bias.values);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *scratch = td_graph_allocate(graph, scratch_size(op), sizeof *scratch);
     size_t width = op->query->columns / op->options.heads, at = 0;
     for (size_t i = 0; scratch && i < op->query_ragged.count; i++) {
+        const td_attention_bias bias = bias_of(op, i);
         size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
         size_t q = (size_t)op->query_ragged.offsets[i], k = (size_t)op->key_ragged.offsets[i];
         for (size_t head = 0; head < op->options.heads; head++, at += queries * keys) {
@@ -150,8 +158,8 @@ static void attention_backward(td_graph *graph, void *operation)
                                                op->value->data + vh, op->value->stride, op->probabilities + at,
                                                op->y->gradient + yh, op->y->stride, dq ? dq + qh : NULL, dk ? dk + kh : NULL,
                                                dv ? dv + vh : NULL, scratch, queries, keys, width, op->options.scale,
-                                               op->options.causal, td_attention_bias_at(bias, dbias, head, keys - queries),
-                                               bias->row_step, op->mask, (uint32_t)at);
+                                               op->options.causal, td_attention_bias_at(&bias, dbias, head, keys - queries),
+                                               bias.row_step, op->mask, (uint32_t)at);
         }
     }
     td_arena_release_to(graph->arena, mark);
@@ -179,7 +187,7 @@ static bool bias_fits(td_graph *graph, const attention_operation *op)
     bool fit = bias->values->stride == bias->values->columns;
     for (size_t i = 0; fit && i < op->query_ragged.count; i++) {
         ptrdiff_t queries = (ptrdiff_t)td_ragged_length(op->query_ragged, i), keys = (ptrdiff_t)td_ragged_length(op->key_ragged, i);
-        ptrdiff_t top = (ptrdiff_t)bias->first + (keys - queries) * bias->row_step, bottom = top + (queries - 1) * bias->row_step;
+        ptrdiff_t top = (ptrdiff_t)bias_of(op, i).first + (keys - queries) * bias->row_step, bottom = top + (queries - 1) * bias->row_step;
         ptrdiff_t top_end = top + (op->options.causal ? keys - queries : keys - 1), bottom_end = bottom + keys - 1;
         ptrdiff_t highest = top_end > bottom_end ? top_end : bottom_end;
         fit = queries == 0 || keys == 0 ||

@@ -1,9 +1,12 @@
-/* The gated linear unit (Dauphin 2017): one half of the columns opens and closes the other. */
+/* Gated linear units (Dauphin 2017, Shazeer 2020): one half of the columns, activated, opens and closes the other. */
 #include "ops/ops.h"
+
+#include <string.h>
 
 typedef struct gated_operation {
     td_tensor *x, *y;
-    td_real *gate; /* sigmoid of the second half, [rows, columns of y] */
+    td_activation activation;
+    td_real *gate; /* the second half, activated: [rows, columns of y] */
 } gated_operation;
 
 static void gated_backward(td_graph *graph, void *operation)
@@ -12,17 +15,19 @@ static void gated_backward(td_graph *graph, void *operation)
     td_real *dx = td_gradient(graph, op->x);
     const td_real *dy = op->y->gradient;
     size_t columns = op->y->columns, stride = op->x->stride;
-    for (size_t row = 0; dx && dy && row < op->y->rows; row++) {
-        const td_real *gate = op->gate + row * columns, *d = dy + row * columns, *y = op->y->data + row * columns;
-        td_real *first = dx + row * stride, *second = first + columns;
-        for (size_t i = 0; i < columns; i++) {
-            first[i] += d[i] * gate[i];
-            second[i] += d[i] * y[i] * (1 - gate[i]); /* y' = value gate (1 - gate) = y (1 - gate) */
-        }
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_real *dgate = td_graph_allocate(graph, columns, sizeof *dgate);
+    for (size_t row = 0; dx && dy && dgate && row < op->y->rows; row++) {
+        const td_real *value = op->x->data + row * stride, *d = dy + row * columns;
+        graph->kernels->add_product(dx + row * stride, d, op->gate + row * columns, columns);
+        memset(dgate, 0, columns * sizeof *dgate);
+        graph->kernels->add_product(dgate, d, value, columns);
+        graph->kernels->activate_backward(op->activation, dx + row * stride + columns, value + columns, dgate, columns);
     }
+    td_arena_release_to(graph->arena, mark);
 }
 
-td_tensor *td_gated_linear(td_graph *graph, td_tensor *x)
+td_tensor *td_gated_linear(td_graph *graph, td_tensor *x, td_activation activation)
 {
     TD_PROFILE(graph->recorder, "gated linear");
     if (!x)
@@ -36,13 +41,13 @@ td_tensor *td_gated_linear(td_graph *graph, td_tensor *x)
         return NULL;
     for (size_t row = 0; row < x->rows; row++) {
         const td_real *value = x->data + row * x->stride;
-        graph->kernels->activate(TD_SIGMOID, gate + row * columns, value + columns, columns);
+        graph->kernels->activate(activation, gate + row * columns, value + columns, columns);
         for (size_t i = 0; i < columns; i++)
             y->data[row * columns + i] = value[i] * gate[row * columns + i];
     }
     gated_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (op) {
-        *op = (gated_operation){x, y, gate};
+        *op = (gated_operation){x, y, activation, gate};
         td_record(graph, gated_backward, op);
     }
     return y;

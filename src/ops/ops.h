@@ -54,8 +54,21 @@ td_tensor *td_conv_time(td_graph *graph, td_tensor *x, td_ragged ragged, td_tens
                         td_convolution_options options, td_ragged *ret_ragged);
 /* Rows that a sequence of `length` rows becomes. */
 size_t td_conv_time_length(size_t length, td_convolution_options options);
-/* x [T, 2 D] -> x[:, :D] * sigmoid(x[:, D:]) [T, D]  (PyTorch's glu) */
-td_tensor *td_gated_linear(td_graph *graph, td_tensor *x);
+/* x [T, 2 D] -> x[:, :D] * activation(x[:, D:]) [T, D]; with TD_SIGMOID PyTorch's glu */
+td_tensor *td_gated_linear(td_graph *graph, td_tensor *x, td_activation activation);
+/* Each sequence as a whole: (x - mean) / sqrt(variance + epsilon) * weight + bias, weight and bias [1, D] by column (PyTorch's GroupNorm of
+ * one group) */
+td_tensor *td_sequence_norm(td_graph *graph, td_tensor *x, td_ragged ragged, td_tensor *weight, td_tensor *bias, td_real epsilon);
+
+/* Cosine and sine of position * base^(-2i / dimensions) for each pair of columns i: [count, 2 * ceil(dimensions / 2)], in the arena. */
+td_real *td_rotary_angles(td_graph *graph, const int32_t *positions, size_t count, size_t dimensions, td_real base);
+typedef struct td_rotary_options {
+    const td_real *angles;   /* a row for each of the tensor's */
+    size_t pairs, head_width; /* columns 2i and 2i + 1 of a head turn, i < pairs */
+    size_t first_left, left; /* heads that are left as they are */
+} td_rotary_options;
+/* x [T, heads * head_width], turned (Su 2021, 3.2.2) */
+td_tensor *td_rotary(td_graph *graph, td_tensor *x, const td_rotary_options *options);
 
 /* Multi-head attention over ragged batches (Vaswani 2017, 3.2): for each sequence and head softmax(q k^T * scale) v.
  * q [Tq, H * D], k and v [Tk, H * D] -> [Tq, H * D]; query and key ragged have the same count of sequences.
@@ -67,6 +80,7 @@ typedef struct td_attention_bias {
     td_tensor *values; /* NULL: none */
     size_t head_step, first;
     ptrdiff_t row_step;
+    const size_t *of_sequence; /* added to `first`, one number for each sequence; NULL: nothing. In the arena */
 } td_attention_bias;
 /* `data` (the values or their gradient; NULL gives NULL) at a head's first query and key; past: m - n */
 static inline td_real *td_attention_bias_at(const td_attention_bias *bias, td_real *data, size_t head, size_t past)

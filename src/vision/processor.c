@@ -1,5 +1,6 @@
 #include "processor.h"
 
+#include "orientation.h"
 #include "processor_config.h"
 
 #include <string.h>
@@ -77,10 +78,46 @@ static td_status resize(const td_processor_config *it, td_picture *picture, cons
     return it->crops_by_ratio ? crop(picture, edge, edge, name, error) : TD_OK;
 }
 
-static td_status process(const td_processor_config *it, td_picture *picture, const char *name, td_features *ret_features, td_error *error)
+/* A page that lies across is turned clockwise. */
+static td_status align(const td_processor_config *it, td_picture *picture, const char *name, td_error *error)
 {
+    enum { CLOCKWISE = 6 };
+    bool across = picture->width > picture->height, upright = picture->width < picture->height;
+    bool turn = it->size.width < it->size.height ? across : it->size.width > it->size.height && upright;
+    return turn ? td_orientation_apply(CLOCKWISE, picture, name, error) : TD_OK;
+}
+
+static td_status shrink(const td_processor_config *it, td_picture *picture, const char *name, td_error *error)
+{
+    size_t height, width;
+    td_picture made = {0};
+    td_processor_thumbnail(it, picture->height, picture->width, &height, &width);
+    if (height == picture->height && width == picture->width)
+        return TD_OK;
+    td_resample resample =
+        it->resample == TD_NEAREST ? TD_BICUBIC : it->resample; /* 0 counts as not given in transformers */
+    td_status status = td_resize(picture, height, width, resample, name, &made, error);
+    return replace(picture, made, status);
+}
+
+static td_status pad(const td_processor_config *it, td_picture *picture, const char *name, td_error *error)
+{
+    td_picture made = {0};
+    td_status status = td_pad(picture, it->size.height, it->size.width, name, &made, error);
+    return replace(picture, made, status);
+}
+
+static td_status process(const td_processor_config *it, td_picture *picture, const char *name,
+                         td_features *ret_features, td_error *error)
+{
+    if (it->align_long_axis)
+        TD_TRY(align(it, picture, name, error));
     if (it->do_resize)
         TD_TRY(resize(it, picture, name, error));
+    if (it->thumbnail)
+        TD_TRY(shrink(it, picture, name, error));
+    if (it->pad)
+        TD_TRY(pad(it, picture, name, error));
     if (it->do_center_crop)
         TD_TRY(crop(picture, it->crop_size.height, it->crop_size.width, name, error));
     return to_features(it, picture, ret_features, error);
@@ -116,9 +153,15 @@ static td_picture_part seen(const void *state, size_t height, size_t width)
     size_t resized_height = height, resized_width = width;
     if (it->do_resize)
         td_processor_target(it, height, width, &resized_height, &resized_width);
+    if (it->thumbnail)
+        td_processor_thumbnail(it, resized_height, resized_width, &resized_height, &resized_width);
     double tall = (double)resized_height, wide = (double)resized_width, high = tall, across = wide;
     if (it->do_resize && it->crops_by_ratio)
         high = across = (double)it->size.shortest_edge;
+    if (it->pad) {
+        high = (double)it->size.height;
+        across = (double)it->size.width;
+    }
     if (it->do_center_crop) {
         high = (double)it->crop_size.height;
         across = (double)it->crop_size.width;

@@ -8,6 +8,6 @@
 extern const td_frontend_kind td_frontend_picture;
 
 /* Every class this front end stands for, by the stem of its name: X(stem). */
-#define TD_PICTURE_PROCESSORS(X) X("ViT") X("DeiT") X("MobileNetV2") X("ConvNext") X("Blip") X("CLIP")
+#define TD_PICTURE_PROCESSORS(X) X("ViT") X("DeiT") X("MobileNetV2") X("ConvNext") X("Blip") X("CLIP") X("Donut")
 
 #endif

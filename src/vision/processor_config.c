@@ -14,19 +14,20 @@ enum { MAX_SIDE = 1 << 14, WARP_FROM = 384 };
 typedef struct class_row {
     const char *stem;
     bool int_is_square; /* "size": 224 means 224 x 224, not the shortest edge */
-    bool do_center_crop, crops_by_ratio;
+    bool do_center_crop, crops_by_ratio, fits_page;
     td_resample resample;
     td_picture_size size, crop_size;
     double mean[3], deviation[3];
 } class_row;
 
 static const class_row classes[] = {
-    {"ViT", true, false, false, TD_BILINEAR, {.height = 224, .width = 224}, {0}, IMAGENET_STANDARD},
-    {"DeiT", true, true, false, TD_BICUBIC, {.height = 256, .width = 256}, {.height = 224, .width = 224}, IMAGENET_STANDARD},
-    {"MobileNetV2", false, true, false, TD_BILINEAR, {.shortest_edge = 256}, {.height = 224, .width = 224}, IMAGENET_STANDARD},
-    {"ConvNext", false, false, true, TD_BICUBIC, {.shortest_edge = 384}, {0}, IMAGENET_STANDARD},
-    {"Blip", true, false, false, TD_BICUBIC, {.height = 384, .width = 384}, {0}, OPENAI_CLIP},
-    {"CLIP", false, true, false, TD_BICUBIC, {.shortest_edge = 224}, {.height = 224, .width = 224}, OPENAI_CLIP},
+    {"ViT", true, false, false, false, TD_BILINEAR, {.height = 224, .width = 224}, {0}, IMAGENET_STANDARD},
+    {"DeiT", true, true, false, false, TD_BICUBIC, {.height = 256, .width = 256}, {.height = 224, .width = 224}, IMAGENET_STANDARD},
+    {"MobileNetV2", false, true, false, false, TD_BILINEAR, {.shortest_edge = 256}, {.height = 224, .width = 224}, IMAGENET_STANDARD},
+    {"ConvNext", false, false, true, false, TD_BICUBIC, {.shortest_edge = 384}, {0}, IMAGENET_STANDARD},
+    {"Blip", true, false, false, false, TD_BICUBIC, {.height = 384, .width = 384}, {0}, OPENAI_CLIP},
+    {"CLIP", false, true, false, false, TD_BICUBIC, {.shortest_edge = 224}, {.height = 224, .width = 224}, OPENAI_CLIP},
+    {"Donut", true, false, false, true, TD_BILINEAR, {.height = 2560, .width = 1920}, {0}, IMAGENET_STANDARD},
     {.stem = NULL},
 };
 
@@ -139,11 +140,13 @@ static td_status read_resample(const json_t *config, const char *file, td_resamp
 }
 
 /* Keys of other processors that change the pixels: only their neutral values are taken. */
-static td_status refuse_others(const json_t *config, const char *file, td_error *error)
+static td_status refuse_others(const json_t *config, const char *file, bool fits_page, td_error *error)
 {
-    static const char *const keys[] = {"do_pad", "do_flip_channel_order", "offset", "do_offset", "rescale_offset", "use_square_size",
-                                       "do_thumbnail", "do_align_long_axis", "do_crop_margin"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    static const char *const keys[] = {"do_flip_channel_order", "offset",         "do_offset", "rescale_offset",
+                                       "use_square_size",       "do_crop_margin", "do_pad",    "do_thumbnail",
+                                       "do_align_long_axis"};
+    size_t count = sizeof keys / sizeof *keys - (fits_page ? 3 : 0); /* Donut has the last three */
+    for (size_t i = 0; i < count; i++) {
         bool value;
         TD_TRY(td_json_get_bool(config, file, keys[i], false, &value, error));
         if (value)
@@ -161,16 +164,35 @@ static td_status check(const td_processor_config *it, const char *file, td_error
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"size\" must give \"shortest_edge\" for this class", file);
     if (!(it->crop_ratio > 0 && it->crop_ratio <= 1))
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"crop_pct\" must be above 0 and at most 1", file);
+    if (it->fits_page && !(it->size.height && it->size.width))
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"size\" must give height and width for this class", file);
     if (!isfinite(it->rescale_factor))
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"rescale_factor\" must be a finite number", file);
     return TD_OK;
 }
 
-td_status td_processor_config_read(const json_t *config, const char *file, td_processor_config *ret_config, td_error *error)
+/* Donut gives a pair of numbers as [width, height]. */
+static td_status read_page(const json_t *config, const char *file, td_processor_config *it, td_error *error)
+{
+    if (!it->fits_page)
+        return TD_OK;
+    if (json_is_array(json_object_get(config, "size")))
+        it->size = (td_picture_size){.height = it->size.width, .width = it->size.height};
+    TD_TRY(td_json_get_bool(config, file, "do_align_long_axis", false, &it->align_long_axis, error));
+    TD_TRY(td_json_get_bool(config, file, "do_thumbnail", true, &it->thumbnail, error));
+    return td_json_get_bool(config, file, "do_pad", true, &it->pad, error);
+}
+
+td_status td_processor_config_read(const json_t *config, const char *file, td_processor_config *ret_config,
+                                   td_error *error)
 {
     const class_row *row = NULL;
     TD_TRY(find_class(config, file, &row, error));
-    td_processor_config it = {.resample = row->resample, .size = row->size, .crop_size = row->crop_size, .crops_by_ratio = row->crops_by_ratio};
+    td_processor_config it = {.resample = row->resample,
+                              .size = row->size,
+                              .crop_size = row->crop_size,
+                              .crops_by_ratio = row->crops_by_ratio,
+                              .fits_page = row->fits_page};
     memcpy(it.mean, row->mean, sizeof it.mean);
     memcpy(it.deviation, row->deviation, sizeof it.deviation);
     bool int_is_square;
@@ -184,9 +206,10 @@ td_status td_processor_config_read(const json_t *config, const char *file, td_pr
     TD_TRY(read_resample(config, file, &it.resample, error));
     TD_TRY(read_size(config, file, "size", int_is_square, &it.size, error));
     TD_TRY(read_size(config, file, "crop_size", true, &it.crop_size, error));
+    TD_TRY(read_page(config, file, &it, error));
     TD_TRY(read_channels(config, file, "image_mean", -1e30, it.mean, error));
     TD_TRY(read_channels(config, file, "image_std", 0, it.deviation, error));
-    TD_TRY(refuse_others(config, file, error));
+    TD_TRY(refuse_others(config, file, it.fits_page, error));
     TD_TRY(check(&it, file, error));
     *ret_config = it;
     return TD_OK;
@@ -212,6 +235,8 @@ static void fit_edges(const td_picture_size *size, size_t shorter, size_t longer
 void td_processor_target(const td_processor_config *config, size_t height, size_t width, size_t *ret_height, size_t *ret_width)
 {
     td_picture_size size = config->size;
+    if (config->fits_page)
+        size = (td_picture_size){.shortest_edge = size.height < size.width ? size.height : size.width};
     if (config->crops_by_ratio) {
         if (size.shortest_edge >= WARP_FROM)
             size = (td_picture_size){.height = size.shortest_edge, .width = size.shortest_edge};
@@ -230,4 +255,14 @@ void td_processor_target(const td_processor_config *config, size_t height, size_
         *ret_height = size.height;
         *ret_width = size.width;
     }
+}
+
+void td_processor_thumbnail(const td_processor_config *config, size_t height, size_t width, size_t *ret_height,
+                            size_t *ret_width)
+{
+    size_t high = height < config->size.height ? height : config->size.height,
+           wide = width < config->size.width ? width : config->size.width;
+    bool within = high == height && wide == width;
+    *ret_height = !within && width > height ? height * wide / width : high;
+    *ret_width = !within && height > width ? width * high / height : wide;
 }

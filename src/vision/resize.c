@@ -224,11 +224,13 @@ static ptrdiff_t crop_start(size_t length, size_t crop)
     return length >= crop ? (ptrdiff_t)((length - crop) / 2) : -(ptrdiff_t)((crop - length + 1) / 2);
 }
 
-td_status td_center_crop(const td_picture *from, size_t height, size_t width, const char *name, td_picture *ret_picture, td_error *error)
+/* A picture of height x width whose first row and column are `top` and `left` of the old one, black where that has
+ * none. */
+static td_status cut(const td_picture *from, ptrdiff_t top, ptrdiff_t left, size_t height, size_t width,
+                     const char *name, td_picture *ret_picture, td_error *error)
 {
     td_picture picture;
     TD_TRY(td_picture_allocate(height, width, name, &picture, error));
-    ptrdiff_t top = crop_start(from->height, height), left = crop_start(from->width, width);
     memset(picture.pixels, 0, height * width * CHANNELS);
     size_t skip = left < 0 ? (size_t)-left : 0, start = left < 0 ? 0 : (size_t)left;
     size_t columns = from->width - start < width - skip ? from->width - start : width - skip;
@@ -240,4 +242,21 @@ td_status td_center_crop(const td_picture *from, size_t height, size_t width, co
     }
     *ret_picture = picture;
     return TD_OK;
+}
+
+td_status td_center_crop(const td_picture *from, size_t height, size_t width, const char *name, td_picture *ret_picture,
+                         td_error *error)
+{
+    return cut(from, crop_start(from->height, height), crop_start(from->width, width), height, width, name, ret_picture,
+               error);
+}
+
+td_status td_pad(const td_picture *from, size_t height, size_t width, const char *name, td_picture *ret_picture,
+                 td_error *error)
+{
+    if (from->height > height || from->width > width)
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: %zu x %zu pixels do not fit into %zu x %zu", name, from->width,
+                       from->height, width, height);
+    return cut(from, -(ptrdiff_t)((height - from->height) / 2), -(ptrdiff_t)((width - from->width) / 2), height, width,
+               name, ret_picture, error);
 }

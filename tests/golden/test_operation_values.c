@@ -106,15 +106,22 @@ static td_tensor *apply(operation_case *it)
         td_ragged output;
         return td_conv_time(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2], options, &output);
     }
-    if (strcmp(name, "gated_linear") == 0)
-        return td_gated_linear(graph, in[0]);
+    if (strncmp(name, "gated_linear", 12) == 0)
+        return td_gated_linear(graph, in[0], strcmp(name, "gated_linear") == 0 ? TD_SIGMOID : TD_SWISH);
+    if (strcmp(name, "sequence_norm") == 0)
+        return td_sequence_norm(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2], (td_real)1e-5);
+    if (strcmp(name, "rotary") == 0) {
+        td_rotary_options options = {td_rotary_angles(graph, it->ids, it->id_count, 5, 100), 3, 7, 2, 1};
+        return td_rotary(graph, in[0], &options);
+    }
     if (strncmp(name, "attention", 9) == 0) {
         td_attention_options options = {.heads = (size_t)setting(it, "heads"), .causal = json_is_true(json_object_get(it->json, "causal")),
                                         .scale = (td_real)setting(it, "scale")};
         if (it->count > 3) /* distances -20 to 20 */
-            options.bias = (td_attention_bias){td_relative_bias(graph, in[3], it->ids, it->id_count), it->id_count, it->id_count / 2, -1};
-        return td_attention(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2], (td_ragged){it->sequences, it->keys},
-                            &options, NULL);
+            options.bias = (td_attention_bias){td_relative_bias(graph, in[3], it->ids, it->id_count), it->id_count,
+                                               it->id_count / 2, -1, NULL};
+        return td_attention(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2],
+                            (td_ragged){it->sequences, it->keys}, &options, NULL);
     }
     if (strncmp(name, "cross_entropy", 13) == 0) {
         td_cross_entropy_options options = {(td_real)setting(it, "smoothing"), 1, (td_real)setting(it, "r_drop"), NULL};

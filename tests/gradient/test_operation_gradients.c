@@ -262,22 +262,23 @@ static td_tensor *gather_rows_of_view(run *it)
     return td_gather_rows(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 2, 3), index, 4);
 }
 
-/* Input 3, where there is one: a table of buckets, by distances -9 to 9. */
-static td_attention_bias distance_bias(run *it)
+/* Input 3, where there is one: a table of buckets, by distances -9 to 12. */
+static td_attention_bias distance_bias(run *it, const size_t *of_sequence)
 {
-    int32_t buckets[19];
-    for (int32_t i = 0; i < 19; i++)
-        buckets[i] = i * 5 / 19;
-    td_attention_bias bias = {td_relative_bias(&it->graph, input(it, 3), buckets, 19), 19, 9, -1};
+    int32_t buckets[22];
+    for (int32_t i = 0; i < 22; i++)
+        buckets[i] = i * 5 / 22;
+    td_attention_bias bias = {td_relative_bias(&it->graph, input(it, 3), buckets, 22), 22, 9, -1, of_sequence};
     memset(buckets, 0, sizeof buckets);
     return bias;
 }
 
-static td_tensor *attention(run *it)
+static td_tensor *attend(run *it, const size_t *of_sequence)
 {
     const test_case *test = it->test;
-    td_attention_options options = {.heads = test->heads, .causal = test->causal, .scale = test->smoothing, .dropout = test->rate};
-    options.bias = distance_bias(it);
+    td_attention_options options = {
+        .heads = test->heads, .causal = test->causal, .scale = test->smoothing, .dropout = test->rate};
+    options.bias = distance_bias(it, of_sequence);
     const td_real *probabilities;
     int32_t queries[8], keys[8];
     memcpy(queries, test->queries, (test->sequences + 1) * sizeof *queries);
@@ -288,6 +289,17 @@ static td_tensor *attention(run *it)
     memset(keys, 0, sizeof keys);
     assert_true(probabilities[0] > 0 && probabilities[0] <= 1);
     return y;
+}
+
+static td_tensor *attention(run *it)
+{
+    return attend(it, NULL);
+}
+
+static td_tensor *attention_of_windows(run *it)
+{
+    static const size_t of_sequence[] = {0, 3, 1, 2};
+    return attend(it, of_sequence);
 }
 
 /* Keys, values and queries are columns of one tensor, as the layers have it. */
@@ -326,10 +338,26 @@ static td_tensor *convolution_of_view(run *it)
     return td_conv_time(&it->graph, x, (td_ragged){test->sequences, test->queries}, input(it, 1), input(it, 2),
                         (td_convolution_options){3, 2, 1}, &output);
 }
-static td_tensor *gated_linear(run *it) { return td_gated_linear(&it->graph, input(it, 0)); }
+static td_tensor *sequence_norm(run *it)
+{
+    int32_t offsets[] = {0, 1, 4, 4, 10};
+    td_tensor *y = td_sequence_norm(&it->graph, td_scale(&it->graph, input(it, 0), 2), (td_ragged){4, offsets}, input(it, 1), input(it, 2), 0.1);
+    memset(offsets, 0, sizeof offsets);
+    return y;
+}
+
+/* Heads of 5, of which 4 columns turn; head 1 does not. */
+static td_tensor *rotary(run *it)
+{
+    static const int32_t positions[] = {0, 7, 1, 2, 30};
+    td_rotary_options options = {td_rotary_angles(&it->graph, positions, 5, 4, 50), 2, 5, 1, 1};
+    return td_rotary(&it->graph, td_scale(&it->graph, input(it, 0), 2), &options);
+}
+
+static td_tensor *gated_linear(run *it) { return td_gated_linear(&it->graph, input(it, 0), (td_activation)it->test->activation); }
 static td_tensor *gated_linear_of_view(run *it)
 {
-    return td_gated_linear(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 1, 6));
+    return td_gated_linear(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 1, 6), TD_SIGMOID);
 }
 
 static td_tensor *cross_entropy(run *it)
@@ -521,7 +549,10 @@ static const test_case cases[] = {
     {.name = "convolution without padding", .shapes = {{10, 2}, {3, 6}, {1, 3}}, CONVOLUTION = 1},
     {.name = "convolution with more padding than kernel", .shapes = {{10, 2}, {3, 4}, {1, 3}}, CONVOLUTION = 3, .smoothing = 3},
     {.name = "convolution of columns", .forward = convolution_of_view, .shapes = {{10, 5}, {4, 9}, {1, 4}}, .queries = mixed_queries, .sequences = 4},
-    {.name = "gated linear unit", .forward = gated_linear, .shapes = {{5, 8}}},
+    {.name = "gated linear unit", .forward = gated_linear, .shapes = {{5, 8}}, .activation = TD_SIGMOID},
+    {.name = "gated linear unit of swish", .forward = gated_linear, .shapes = {{5, 8}}, .activation = TD_SWISH},
+    {.name = "sequence_norm", .forward = sequence_norm, .shapes = {{10, 3}, {1, 3}, {1, 3}}},
+    {.name = "rotary positions", .forward = rotary, .shapes = {{5, 20}}},
     {.name = "gated linear unit of columns", .forward = gated_linear_of_view, .shapes = {{5, 8}}},
     {.name = "relu6", .forward = relu6, .shapes = {{4, 17}}},
     {.name = "conv2d", .forward = conv2d, .shapes = {{40, 3}, {4, 27}, {1, 4}}},
@@ -540,6 +571,7 @@ static const test_case cases[] = {
     {.name = "batch_norm by running statistics", .forward = batch_norm_running, .shapes = {{11, 3}, {1, 3}, {1, 3}}},
     {.name = "attention with bias", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2, .rate = 0.2},
     {.name = "attention with bias, given scale", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2, .smoothing = 0.5},
+    {.name = "attention with a bias for each sequence", .forward = attention_of_windows, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2},
     {.name = "causal attention with bias after a past", .forward = attention, .shapes = {{10, 6}, {15, 6}, {15, 6}, {5, 2}}, .keys = later_keys, ATTENTION = 2, .causal = true},
     {.name = "cross_entropy", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}}},
     {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},

@@ -377,7 +377,8 @@ static void test_settings(void **state)
         {"{\"feature_extractor_type\": \"WhisperFeatureExtractor\", \"dither\": 0.5}", "\"dither\": 0.5"},
         {"{\"feature_extractor_type\": \"WhisperFeatureExtractor\", \"chunk_length\": 1e9}", "\"chunk_length\""},
         {"{\"feature_extractor_type\": \"Speech2TextFeatureExtractor\", \"sampling_rate\": 8000}", "\"sampling_rate\": 8000"},
-        {"{\"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\"}", "\"Wav2Vec2FeatureExtractor\""},
+        {"{\"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\", \"feature_size\": 2}", "\"feature_size\": 2"},
+        {"{\"feature_extractor_type\": \"EncodecFeatureExtractor\"}", "\"EncodecFeatureExtractor\""},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         td_frontend front;
@@ -386,6 +387,35 @@ static void test_settings(void **state)
         if (strncmp(error.message, "preprocessor_config.json: ", 26) != 0 || !strstr(error.message, wrong[i][1]))
             fail_msg("%s: %s", wrong[i][0], error.message);
     }
+}
+
+/* The samples themselves, one a row; brought to mean 0 and variance 1 unless the configuration says otherwise. */
+static void test_waveform(void **state)
+{
+    (void)state;
+    static const float samples[] = {0.5f, -0.25f, 0.125f, 0.75f, -0.5f, 0.25f};
+    td_raw_sound raw = {samples, 6, 1, 16000};
+    td_frontend front;
+    td_features features;
+    td_error error = {0};
+    assert_int_equal(configure("{\"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\", \"do_normalize\": false}", &front, &error), TD_OK);
+    assert_int_equal(front.kind->take_sound(front.state, &raw, &features, &error), TD_OK);
+    assert_int_equal(features.rows, 6);
+    assert_int_equal(features.width, 1);
+    assert_memory_equal(features.data, samples, sizeof samples);
+    td_features_free(&features);
+    td_frontend_close(&front);
+    assert_int_equal(configure("{\"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\"}", &front, &error), TD_OK);
+    assert_int_equal(front.kind->take_sound(front.state, &raw, &features, &error), TD_OK);
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < 6; i++) {
+        sum += (double)features.data[i];
+        squares += (double)(features.data[i] * features.data[i]);
+    }
+    assert_true(fabs(sum) < 1e-5 && fabs(squares / 6 - 1) < 1e-5);
+    assert_true(fabs((double)features.data[0] - 0.8365151) < 1e-5); /* (0.5 - 0.1458333) / sqrt(variance + 1e-7) */
+    td_features_free(&features);
+    td_frontend_close(&front);
 }
 
 /* Ready-made frames pass the same deltas and normalisation; sound given to such a model is refused with the reason. */
@@ -599,7 +629,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resampling_is_exact), cmocka_unit_test(test_stream_equals_whole), cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_endless_wav),         cmocka_unit_test(test_mutations),           cmocka_unit_test(test_fft),
-        cmocka_unit_test(test_mfc),                 cmocka_unit_test(test_npy),                 cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_mfc),                 cmocka_unit_test(test_npy),                 cmocka_unit_test(test_settings), cmocka_unit_test(test_waveform),
         cmocka_unit_test(test_feature_front_end),   cmocka_unit_test(test_normalization),       cmocka_unit_test(test_masks),
         cmocka_unit_test(test_mask_with_mean),      cmocka_unit_test(test_speed),               cmocka_unit_test(test_memory_failures),
     };

@@ -1,13 +1,15 @@
 """Writes tests/golden/families/NAME/ for the families that read sound and pictures: tiny random models with unusual settings, and what
 transformers computes with them: encoder states and the log-probabilities of given targets, one source at a time. Features are made by the
-same rule on both sides. Run from the repository root."""
+same rule on both sides. Run from the repository root; names on the command line make these alone."""
 import json
 import math
 import pathlib
+import sys
 
 import torch
 import transformers
-from transformers import (DeiTConfig, GPT2Config, Speech2TextConfig, Speech2TextForConditionalGeneration, TrOCRConfig, ViTConfig,
+from transformers import (BartConfig, DeiTConfig, DonutSwinConfig, GPT2Config, MBartConfig, MoonshineConfig, MoonshineForConditionalGeneration,
+                          Speech2TextConfig, Speech2TextForConditionalGeneration, SwinConfig, TrOCRConfig, ViTConfig,
                           VisionEncoderDecoderConfig, VisionEncoderDecoderModel, WhisperConfig, WhisperForConditionalGeneration)
 
 ROOT = pathlib.Path("tests/golden/families")
@@ -15,6 +17,7 @@ NONE = dict(dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
 SPEECH = dict(decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=4, encoder_ffn_dim=24, decoder_ffn_dim=40, d_model=16,
               max_target_positions=24, **NONE)
 VIT = dict(num_hidden_layers=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+SWIN = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, drop_path_rate=0.0)
 GPT2 = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, add_cross_attention=True, bos_token_id=1, eos_token_id=2)
 
 
@@ -38,6 +41,15 @@ MODELS = {
     "speech_to_text-padding": (Speech2TextForConditionalGeneration, Speech2TextConfig(
         vocab_size=43, input_feat_per_channel=7, num_conv_layers=3, conv_kernel_sizes=[3, 5, 3], conv_channels=8, encoder_layers=1,
         max_source_positions=40, activation_function="gelu", scale_embedding=False, pad_token_id=4, **SPEECH)),
+    # heads of 8, of which 7 (rounded up to 8) and 4 columns turn
+    "moonshine": (MoonshineForConditionalGeneration, MoonshineConfig(
+        vocab_size=41, hidden_size=16, intermediate_size=24, encoder_num_hidden_layers=2, decoder_num_hidden_layers=2,
+        encoder_num_attention_heads=2, decoder_num_attention_heads=2)),
+    "moonshine-bias": (MoonshineForConditionalGeneration, MoonshineConfig(
+        vocab_size=37, hidden_size=32, intermediate_size=40, encoder_num_hidden_layers=1, decoder_num_hidden_layers=2,
+        encoder_num_attention_heads=4, decoder_num_attention_heads=4, encoder_hidden_act="silu", decoder_hidden_act="gelu",
+        attention_bias=True, tie_word_embeddings=False, pad_head_dim_to_multiple_of=6, pad_token_id=0, decoder_start_token_id=3,
+        rope_parameters=dict(rope_type="default", rope_theta=50.0, partial_rotary_factor=0.5))),
     "vit-gpt2": (VisionEncoderDecoderModel, vision(
         ViTConfig(hidden_size=16, num_attention_heads=4, intermediate_size=20, image_size=12, patch_size=4, **VIT),
         GPT2Config(vocab_size=39, n_embd=16, n_layer=2, n_head=2, n_positions=24, **GPT2))),
@@ -56,6 +68,19 @@ MODELS = {
         ViTConfig(hidden_size=16, num_attention_heads=2, intermediate_size=20, image_size=8, patch_size=4, **VIT),
         TrOCRConfig(vocab_size=35, d_model=16, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=24, max_position_embeddings=24,
                     use_learned_position_embeddings=False, layernorm_embedding=False, activation_function="relu", pad_token_id=4, **NONE))),
+    # 10 x 10 cells (the last ones reach over the edge) in windows of 3, padded, then 5 x 5, whose merging is padded, then 3 x 3, one window
+    "swin-gpt2": (VisionEncoderDecoderModel, vision(
+        SwinConfig(image_size=19, patch_size=2, embed_dim=16, depths=[2, 3, 1], num_heads=[2, 4, 4], window_size=3, mlp_ratio=1.5, **SWIN),
+        GPT2Config(vocab_size=37, n_embd=16, n_layer=1, n_head=2, n_positions=24, **GPT2))),
+    "swin-bart": (VisionEncoderDecoderModel, vision(
+        SwinConfig(image_size=16, patch_size=2, embed_dim=16, depths=[2, 2], num_heads=[2, 2], window_size=4, mlp_ratio=2.0, qkv_bias=False,
+                   hidden_act="relu", use_absolute_embeddings=True, layer_norm_eps=1e-3, **SWIN),
+        BartConfig(vocab_size=35, d_model=32, decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=24, max_position_embeddings=24,
+                   scale_embedding=True, **NONE))),
+    "donut": (VisionEncoderDecoderModel, vision(
+        DonutSwinConfig(image_size=[24, 16], patch_size=2, embed_dim=16, depths=[2, 2], num_heads=[4, 2], window_size=4, **SWIN),
+        MBartConfig(vocab_size=41, d_model=32, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=40, max_position_embeddings=24,
+                    scale_embedding=True, **NONE))),
 }
 
 
@@ -76,12 +101,18 @@ def randomise(model):
                 weight.copy_(noise * 0.3)
 
 
+def picture_size(config):
+    size = config.encoder.image_size
+    return list(size) if isinstance(size, (list, tuple)) else [size, size]
+
+
 def compute(model, rows, width, fed, target):
     features = wave(rows * width).reshape(rows, width).double()
     kind = model.config.model_type
     if kind == "vision-encoder-decoder":
-        side = int(rows ** 0.5)
-        inputs = dict(pixel_values=features.t().reshape(1, width, side, side))
+        inputs = dict(pixel_values=features.t().reshape(1, width, *picture_size(model.config)))
+    elif kind == "moonshine":
+        inputs = dict(input_values=features.t())
     elif kind == "whisper":
         inputs = dict(input_features=features.t()[None])
     else:
@@ -99,6 +130,8 @@ def compute(model, rows, width, fed, target):
 
 SEEDS = {"whisper-untied": 350} # of those that came later: the others keep theirs
 for number, (name, (kind, config)) in enumerate(MODELS.items()):
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        continue
     torch.manual_seed(SEEDS.get(name, 300 + number - sum(list(MODELS).index(later) < number for later in SEEDS)))
     model = kind(config).eval()
     randomise(model)
@@ -110,7 +143,9 @@ for number, (name, (kind, config)) in enumerate(MODELS.items()):
         model = kind.from_pretrained(directory).eval()
     model = model.double()
     if kind is VisionEncoderDecoderModel:
-        words, width, lengths = config.decoder.vocab_size, 3, [config.encoder.image_size ** 2] * 2
+        words, width, lengths = config.decoder.vocab_size, 3, [math.prod(picture_size(config))] * 2
+    elif kind is MoonshineForConditionalGeneration:
+        words, width, lengths = config.vocab_size, 1, [895, 2000, 4000]
     elif kind is WhisperForConditionalGeneration:
         words, width, lengths = config.vocab_size, config.num_mel_bins, [2 * config.max_source_positions]
     else:

@@ -54,6 +54,23 @@ def convolution(kernel, stride, padding, queries):
     return compute
 
 
+def sequence_norm(queries):
+    return lambda x, w, b: torch.cat([F.group_norm(part.t()[None], 1, w[0], b[0], 1e-5)[0].t() for part in x.split(queries)])
+
+
+def rotary(positions, dimensions, base, width, left):
+    """Pairs of neighbouring columns turn, as Moonshine has it; heads of `left` do not."""
+    def compute(x):
+        angles = torch.tensor(positions)[:, None] * base ** (-torch.arange(0, dimensions, 2) / dimensions)
+        heads = list(x.split(width, 1))
+        for i, head in enumerate(heads):
+            turned = head[:, :2 * angles.shape[1]]
+            whole = torch.view_as_complex(turned.reshape(len(x), -1, 2).contiguous()) * torch.polar(torch.ones_like(angles), angles)
+            heads[i] = head if i in left else torch.cat([torch.view_as_real(whole).flatten(1), head[:, turned.shape[1]:]], 1)
+        return torch.cat(heads, 1)
+    return compute
+
+
 BUCKETS = [abs(i) * 6 // 21 + 6 * (i > 0) for i in range(-20, 21)]
 RAGGED = dict(queries=[1, 3, 5, 17], keys=[2, 1, 20, 17])
 CAUSAL = dict(queries=[1, 3, 5, 17], keys=[1, 4, 12, 17])
@@ -82,6 +99,9 @@ CASES = {
     "convolution, no padding": (convolution(4, 3, 0, [1, 3, 5, 17]), [(26, 6), (10, 24), (1, 10)],
                                 dict(kernel=4, stride=3, padding=0, queries=[1, 3, 5, 17])),
     "gated_linear": (lambda x: F.glu(x, 1), [(5, 36)], {}),
+    "gated_linear of swish": (lambda x: x[:, :18] * F.silu(x[:, 18:]), [(5, 36)], {}),
+    "sequence_norm": (sequence_norm([1, 3, 5]), [(9, 7), (1, 7), (1, 7)], dict(queries=[1, 3, 5])),
+    "rotary": (rotary([0, 3, 1, 250], 5, 100, 7, [2]), [(4, 28)], dict(ids=[0, 3, 1, 250])),
     "attention": (attention(1, False, 0, **RAGGED), [(26, 16), (40, 16), (40, 16)], dict(heads=1, **RAGGED)),
     "attention, 3 heads": (attention(3, False, 0, **RAGGED), [(26, 15), (40, 15), (40, 15)], dict(heads=3, **RAGGED)),
     "attention, given scale": (attention(2, False, 1.0, **RAGGED), [(26, 36), (40, 36), (40, 36)], dict(heads=2, scale=1.0, **RAGGED)),

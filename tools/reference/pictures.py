@@ -14,6 +14,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
+from transformers.models.donut.image_processing_pil_donut import DonutImageProcessorPil
 from transformers.models.mobilenet_v2.image_processing_pil_mobilenet_v2 import MobileNetV2ImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
@@ -173,6 +174,12 @@ PROCESSORS = [
     (BlipImageProcessorPil, {"size": {"height": 33, "width": 33}}),
     (CLIPImageProcessorPil, {"size": 27, "crop_size": 27}),
     (CLIPImageProcessorPil, {"size": {"shortest_edge": 26}, "crop_size": {"height": 26, "width": 30}, "resample": 1}),
+    (DonutImageProcessorPil, {"size": {"height": 48, "width": 30}, "do_align_long_axis": True}),
+    (DonutImageProcessorPil, {"size": [40, 26]}),
+    (DonutImageProcessorPil, {"size": {"height": 25, "width": 25}, "resample": 0, "do_normalize": False}),
+    (DonutImageProcessorPil, {"size": {"height": 26, "width": 45}, "do_align_long_axis": True, "do_pad": False}),
+    (DonutImageProcessorPil, {"size": {"height": 51, "width": 52}, "do_resize": False}),
+    (DonutImageProcessorPil, {"size": {"height": 31, "width": 20}, "do_thumbnail": False, "do_pad": False, "do_center_crop": True, "crop_size": 24}),
 ]
 SAMPLES = 48
 processed = []
