@@ -64,21 +64,22 @@ static void draw_all(const char *list_path, const char *prefix, size_t count, td
 
 static int enter(void **state)
 {
-    static const char recipe[] = "task: caption\n"
-                                 "data:\n"
-                                 "  train: {source: train.tsv}\n"
-                                 "  validation: {source: dev.tsv}\n"
-                                 "  vocabulary: {kind: word, size: 24, normalization: identity}\n"
-                                 "  image: {size: 24}\n"
-                                 "model:\n"
-                                 "  type: gru\n"
-                                 "  attention: additive\n"
-                                 "  encoder: {width: 32}\n"
-                                 "  decoder: {layers: 1, width: 32}\n"
-                                 "training: {batch_tokens: 160, shards: 1, max_steps: 160, learning_rate: 0.005, warmup_steps: 20,\n"
-                                 "           schedule: constant, dropout: 0, label_smoothing: 0, validate_every: 40, validation_metric: exact,\n"
-                                 "           validation_beam: 1, report_every: 40, checkpoint_every: 1000, threads: 1}\n"
-                                 "generation: {max_length: 8}\n";
+    static const char recipe[] =
+        "task: caption\n"
+        "data:\n"
+        "  train: {source: train.tsv}\n"
+        "  validation: {source: dev.tsv}\n"
+        "  vocabulary: {kind: word, size: 24, normalization: identity}\n"
+        "  image: {size: 24}\n"
+        "model:\n"
+        "  type: gru\n"
+        "  attention: additive\n"
+        "  encoder: {width: 32}\n"
+        "  decoder: {layers: 1, width: 32}\n"
+        "training: {batch_tokens: 160, shards: 1, max_steps: 160, learning_rate: 0.005, warmup_steps: 20,\n"
+        "           schedule: constant, dropout: 0, label_smoothing: 0, validate_every: 40, validation_metric: exact,\n"
+        "           validation_beam: 1, report_every: 40, checkpoint_every: 1000, threads: 1}\n"
+        "generation: {max_length: 8}\n";
     char name[] = "/tmp/tandem-caption-XXXXXX";
     td_random random = {td_random_key(5, 0, 0), 0};
     *state = mkdtemp(name) ? strdup(name) : NULL;
@@ -169,8 +170,10 @@ static void trained_on(void **state)
     copy(TD_TEST_DATA "/golden/cnn/resnet-basic/config.json", "resnet/config.json");
     copy(TD_TEST_DATA "/golden/cnn/resnet-basic/model.safetensors", "resnet/model.safetensors");
     assert_int_equal(td_file_write("resnet/preprocessor_config.json", processor, sizeof processor - 1, NULL), TD_OK);
-    const char *tuned[] = {"output=tuned", "model.encoder.from=resnet", "model.encoder.frozen=false", "training.max_steps=400", "data.image.size=48"};
-    const char *frozen[] = {"output=frozen", "model.encoder.from=resnet", "model.encoder.frozen=true", "training.max_steps=400", "data.image.size=48"};
+    const char *tuned[] = {"output=tuned", "model.encoder.from=resnet", "model.encoder.frozen=false", "training.max_steps=1000",
+                           "data.image.size=48"};
+    const char *frozen[] = {"output=frozen", "model.encoder.from=resnet", "model.encoder.frozen=true", "training.max_steps=400",
+                            "data.image.size=48"};
     double without = best_exact(frozen, 5), with = best_exact(tuned, 5);
     assert_true(with > 90);
     assert_true(with > without + 10);
@@ -194,6 +197,7 @@ static void preparing_can_be_stopped(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(from_scratch), cmocka_unit_test(trained_on), cmocka_unit_test(preparing_can_be_stopped)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(from_scratch), cmocka_unit_test(trained_on),
+                                       cmocka_unit_test(preparing_can_be_stopped)};
     return cmocka_run_group_tests(tests, enter, leave);
 }
