@@ -37,8 +37,7 @@ typedef struct bench_case {
     bool repeated;
 } bench_case;
 
-void bench_add(bench_result *result, const char *unit, double value, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void bench_add(bench_result *result, const char *unit, double value, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void bench_add_memory(bench_result *result, const char *name); /* of this process so far, at most */
 void bench_fail(bench_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double bench_seconds(void);

@@ -102,8 +102,8 @@ static td_status decode(decode_run *run, td_search *search, size_t first, size_t
     return td_generate(search, &run->generation, &callbacks, error);
 }
 
-static td_status prepare(const bench_settings *settings, const char *shape, const char *precision, int beam,
-                         decode_run *run, td_error *error)
+static td_status prepare(const bench_settings *settings, const char *shape, const char *precision, int beam, decode_run *run,
+                         td_error *error)
 {
     char directory[512];
     bool int8 = strcmp(precision, "int8") == 0;
@@ -174,8 +174,7 @@ static td_status write_outputs(const bench_settings *settings, const decode_run 
 }
 
 /* variant: "SHAPE PRECISION BEAM" */
-static td_status measure(const bench_settings *settings, const char *variant, decode_run *run, bench_result *result,
-                         td_error *error)
+static td_status measure(const bench_settings *settings, const char *variant, decode_run *run, bench_result *result, td_error *error)
 {
     char shape[32], precision[16];
     int beam;

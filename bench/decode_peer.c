@@ -28,9 +28,8 @@ void bench_whisper_peer(const bench_settings *settings, const char *precision, b
     if (!bench_random_model(settings, "whisper-base", false, directory, sizeof directory))
         return bench_fail(result, "the model could not be written");
     snprintf(command, sizeof command,
-             "OMP_NUM_THREADS=%d '%s/bin/python' '" TANDEM_SOURCE
-             "/bench/peers/whisper_ctranslate2.py' '%s' %s %d 2>&1",
-             settings->threads, settings->peers, directory, precision, settings->threads);
+             "OMP_NUM_THREADS=%d '%s/bin/python' '" TANDEM_SOURCE "/bench/peers/whisper_ctranslate2.py' '%s' %s %d 2>&1", settings->threads,
+             settings->peers, directory, precision, settings->threads);
     run_peer(command, result);
 }
 
@@ -45,8 +44,7 @@ void bench_decode_peer(const bench_settings *settings, const char *variant, benc
     if (!bench_write_sources(sources))
         return bench_fail(result, "cannot write %s", sources);
     snprintf(command, sizeof command,
-             "OMP_NUM_THREADS=%d '%s/bin/python' '" TANDEM_SOURCE
-             "/bench/peers/decode_ctranslate2.py' '%s' %s %d '%s' %d 2>&1",
-             threads, settings->peers, directory, precision, beam, sources, threads);
+             "OMP_NUM_THREADS=%d '%s/bin/python' '" TANDEM_SOURCE "/bench/peers/decode_ctranslate2.py' '%s' %s %d '%s' %d 2>&1", threads,
+             settings->peers, directory, precision, beam, sources, threads);
     run_peer(command, result);
 }

@@ -9,11 +9,25 @@
 
 static const struct {
     const char *dimension, *title;
-} panels[] = {{"source", "tokens of the source"}, {"beam", "beam"}, {"batch", "sentences together"}, {"vocabulary", "vocabulary"}, {"threads", "threads"}};
+} panels[] = {{"source", "tokens of the source"},
+              {"beam", "beam"},
+              {"batch", "sentences together"},
+              {"vocabulary", "vocabulary"},
+              {"threads", "threads"}};
 static const struct {
     const char *figure, *title, *colour;
-} lines[] = {{"source and first token", "source and first token, ms", "#1b6ca8"}, {"each further step", "each further step, ms", "#c0392b"}, {"peak memory", "peak memory, MB", "#27824a"}};
-enum { PANELS = sizeof panels / sizeof *panels, LINES = sizeof lines / sizeof *lines, POINTS = 16, WIDTH = 210, HEIGHT = 230, LEFT = 44, TOP = 46 };
+} lines[] = {{"source and first token", "source and first token, ms", "#1b6ca8"},
+             {"each further step", "each further step, ms", "#c0392b"},
+             {"peak memory", "peak memory, MB", "#27824a"}};
+enum {
+    PANELS = sizeof panels / sizeof *panels,
+    LINES = sizeof lines / sizeof *lines,
+    POINTS = 16,
+    WIDTH = 210,
+    HEIGHT = 230,
+    LEFT = 44,
+    TOP = 46
+};
 
 typedef struct growth_panel {
     size_t count;
@@ -91,14 +105,16 @@ static double across(const growth_panel *panel, double value)
 static void draw_panel(FILE *file, const growth_panel *panel, size_t number)
 {
     double left = LEFT + (double)number * (WIDTH + LEFT);
-    fprintf(file, "<text x=\"%.0f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", left + WIDTH / 2, TOP + HEIGHT + 34, panels[number].title);
+    fprintf(file, "<text x=\"%.0f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", left + WIDTH / 2, TOP + HEIGHT + 34,
+            panels[number].title);
     for (int power = -2; power <= 4; power++) {
         double y = height_of(pow(10, power));
-        fprintf(file, "<path d=\"M%.0f %.1fh%d\" stroke=\"#ddd\"/><text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", left, y, WIDTH, left - 4,
-                y + 4, pow(10, power));
+        fprintf(file, "<path d=\"M%.0f %.1fh%d\" stroke=\"#ddd\"/><text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", left, y,
+                WIDTH, left - 4, y + 4, pow(10, power));
     }
     for (size_t i = 0; i < panel->count; i++)
-        fprintf(file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", left + across(panel, panel->at[i]), TOP + HEIGHT + 16, panel->at[i]);
+        fprintf(file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", left + across(panel, panel->at[i]),
+                TOP + HEIGHT + 16, panel->at[i]);
     for (size_t line = 0; line < LINES; line++) {
         fprintf(file, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\" points=\"", lines[line].colour);
         for (size_t i = 0; i < panel->count; i++)
@@ -119,7 +135,8 @@ static bool draw(const growth_panel *all, const char *path)
             "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n",
             width, height, width, height);
     for (size_t line = 0; line < LINES; line++)
-        fprintf(file, "<text x=\"%d\" y=\"20\" fill=\"%s\" font-size=\"13\">%s</text>\n", (int)(LEFT + line * 240), lines[line].colour, lines[line].title);
+        fprintf(file, "<text x=\"%d\" y=\"20\" fill=\"%s\" font-size=\"13\">%s</text>\n", (int)(LEFT + line * 240), lines[line].colour,
+                lines[line].title);
     for (size_t p = 0; p < PANELS; p++)
         if (all[p].count > 0)
             draw_panel(file, &all[p], p);

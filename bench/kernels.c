@@ -48,10 +48,9 @@ static td_status multiply(const product_operands *operands, const product_shape 
 {
     size_t lda = s->transpose_a ? s->m : s->k, ldb = s->transpose_b ? s->k : s->n;
     if (operands->cache)
-        return td_gemm_bfloat16(operands->cache, s->transpose_a, s->transpose_b, s->m, s->n, s->k, operands->rounded_a,
-                                lda, operands->rounded_b, ldb, false, operands->c, s->n, error);
-    td_gemm(s->transpose_a, s->transpose_b, s->m, s->n, s->k, operands->a, lda, operands->b, ldb, false, operands->c,
-            s->n);
+        return td_gemm_bfloat16(operands->cache, s->transpose_a, s->transpose_b, s->m, s->n, s->k, operands->rounded_a, lda,
+                                operands->rounded_b, ldb, false, operands->c, s->n, error);
+    td_gemm(s->transpose_a, s->transpose_b, s->m, s->n, s->k, operands->a, lda, operands->b, ldb, false, operands->c, s->n);
     return TD_OK;
 }
 
@@ -102,15 +101,14 @@ void bench_products(const bench_settings *settings, const char *precision, bench
         peak = speeds[i] > peak ? speeds[i] : peak;
     }
     for (size_t i = 0; i < SHAPES && !*result->failure; i++)
-        bench_add(result, "Gflop/s", speeds[i], "%zu x %zu x %zu%s, %.0f %% of the best", shapes[i].m, shapes[i].n,
-                  shapes[i].k, shapes[i].transpose_a ? " (a^T b)" : "", 100 * speeds[i] / peak);
+        bench_add(result, "Gflop/s", speeds[i], "%zu x %zu x %zu%s, %.0f %% of the best", shapes[i].m, shapes[i].n, shapes[i].k,
+                  shapes[i].transpose_a ? " (a^T b)" : "", 100 * speeds[i] / peak);
 }
 
 /* ---- products with packed weights ---- */
 
 /* inputs, outputs: attention, feed-forward, the vocabularies of the opus, tiny and Multi30k shapes */
-static const size_t packed_shapes[][2] = {{512, 512}, {512, 2048},  {2048, 512}, {256, 1536},
-                                          {128, 256}, {128, 10000}, {512, 58101}};
+static const size_t packed_shapes[][2] = {{512, 512}, {512, 2048}, {2048, 512}, {256, 1536}, {128, 256}, {128, 10000}, {512, 58101}};
 static const size_t packed_rows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256};
 enum { MOST_ROWS = 256, WIDEST = 2048, MOST_OUTPUTS = 58101, SECOND_CACHE = 1 << 19, MEMORY = 1 << 27 };
 
@@ -145,12 +143,11 @@ static td_packed *random_packed(td_precision precision, size_t inputs, size_t ou
 static double packed_speed(const packed_operands *operands, const td_packed *packed, size_t rows)
 {
     const td_packed_kernels *kernels = td_packed_kernels_get();
-    td_packed_job job = {
-        .weights = packed,
-        .input = {rows, packed->depth, operands->x, operands->rounded, operands->shifted, operands->scales},
-        .last = td_packed_panels(packed),
-        .y = operands->y,
-        .ldy = packed->outputs};
+    td_packed_job job = {.weights = packed,
+                         .input = {rows, packed->depth, operands->x, operands->rounded, operands->shifted, operands->scales},
+                         .last = td_packed_panels(packed),
+                         .y = operands->y,
+                         .ldy = packed->outputs};
     double best = 1e30, start = bench_seconds(), work = 2 * (double)(rows * packed->inputs * packed->outputs);
     size_t inner = 1 + (size_t)(2e7 / work);
     for (int round = 0; round < LEAST_REPEATS || bench_seconds() - start < LEAST_SECONDS / 4; round++) {
@@ -166,24 +163,20 @@ static double packed_speed(const packed_operands *operands, const td_packed *pac
 static bool new_packed_operands(packed_operands *operands)
 {
     enum { INPUTS = MOST_ROWS * WIDEST };
-    *operands =
-        (packed_operands){td_allocate_array(INPUTS, 4), td_allocate_array((size_t)MOST_ROWS * MOST_OUTPUTS, 4),
-                          td_allocate_array(MOST_ROWS, 4), td_allocate_array(INPUTS, 2), td_allocate_array(INPUTS, 1)};
+    *operands = (packed_operands){td_allocate_array(INPUTS, 4), td_allocate_array((size_t)MOST_ROWS * MOST_OUTPUTS, 4),
+                                  td_allocate_array(MOST_ROWS, 4), td_allocate_array(INPUTS, 2), td_allocate_array(INPUTS, 1)};
     if (!operands->x || !operands->y || !operands->scales || !operands->rounded || !operands->shifted)
         return false;
     fill(operands->x, INPUTS);
     td_kernels_get()->to_bfloat16(operands->rounded, operands->x, INPUTS);
-    td_packed_kernels_get()->quantise(operands->x, WIDEST, MOST_ROWS, WIDEST, WIDEST, operands->shifted,
-                                      operands->scales);
+    td_packed_kernels_get()->quantise(operands->x, WIDEST, MOST_ROWS, WIDEST, WIDEST, operands->shifted, operands->scales);
     return true;
 }
 
 void bench_packed(const bench_settings *settings, const char *precision, bench_result *result)
 {
     (void)settings;
-    td_precision which = strcmp(precision, "int8") == 0       ? TD_INT8
-                         : strcmp(precision, "bfloat16") == 0 ? TD_BFLOAT16
-                                                              : TD_FLOAT32;
+    td_precision which = strcmp(precision, "int8") == 0 ? TD_INT8 : strcmp(precision, "bfloat16") == 0 ? TD_BFLOAT16 : TD_FLOAT32;
     packed_operands operands;
     const char *instruction = "";
     if (!new_packed_operands(&operands))
@@ -198,10 +191,9 @@ void bench_packed(const bench_settings *settings, const char *precision, bench_r
             return bench_fail(result, "out of memory");
         for (size_t i = 0; i < sizeof packed_rows / sizeof *packed_rows; i++) {
             double speed = packed_speed(&operands, packed, packed_rows[i]);
-            double read = speed / 2 / (double)(packed_rows[i] * packed->inputs * packed->outputs) *
-                          (double)panel_bytes(packed);
-            bench_add(result, "Gop/s", speed, "%zu x %zu x %zu, %.0f %%, %.0f GB/s", packed_rows[i], packed->inputs,
-                      packed->outputs, peak > 0 ? 100 * speed / peak : 0, read);
+            double read = speed / 2 / (double)(packed_rows[i] * packed->inputs * packed->outputs) * (double)panel_bytes(packed);
+            bench_add(result, "Gop/s", speed, "%zu x %zu x %zu, %.0f %%, %.0f GB/s", packed_rows[i], packed->inputs, packed->outputs,
+                      peak > 0 ? 100 * speed / peak : 0, read);
         }
         td_packed_free(packed);
     }
@@ -210,16 +202,17 @@ void bench_packed(const bench_settings *settings, const char *precision, bench_r
 /* ---- products of weights as they are, each row by itself ---- */
 
 /* rows, inputs, outputs: a picture's places in MobileNetV2, the steps of an LSTM */
-static const size_t plain_shapes[][3] = {{12544, 32, 16}, {12544, 16, 96}, {3136, 24, 144}, {784, 192, 32},  {784, 32, 192},
-                                         {196, 384, 64},  {196, 576, 96},  {49, 960, 160},  {49, 320, 1280}, {1, 512, 2048},
-                                         {4, 512, 2048},  {32, 512, 2048}};
+static const size_t plain_shapes[][3] = {{12544, 32, 16}, {12544, 16, 96}, {3136, 24, 144}, {784, 192, 32},
+                                         {784, 32, 192},  {196, 384, 64},  {196, 576, 96},  {49, 960, 160},
+                                         {49, 320, 1280}, {1, 512, 2048},  {4, 512, 2048},  {32, 512, 2048}};
 
 void bench_unpacked(const bench_settings *settings, const char *variant, bench_result *result)
 {
     (void)settings, (void)variant;
     enum { LARGEST = 1 << 21 };
     const td_kernels *kernels = td_kernels_get();
-    td_real *x = td_allocate_array(LARGEST, sizeof *x), *w = td_allocate_array(LARGEST, sizeof *w), *y = td_allocate_array(LARGEST, sizeof *y);
+    td_real *x = td_allocate_array(LARGEST, sizeof *x), *w = td_allocate_array(LARGEST, sizeof *w),
+            *y = td_allocate_array(LARGEST, sizeof *y);
     const char *instruction = "";
     if (!x || !w || !y)
         return bench_fail(result, "out of memory");
@@ -265,8 +258,7 @@ static size_t layer_norm(row_data *d)
 {
     td_real mean, inverse;
     for (size_t i = 0; i < ROWS; i++)
-        d->kernels->layer_norm(d->y + i * WIDTH, d->x + i * WIDTH, d->weight, d->weight, (td_real)1e-5, WIDTH, &mean,
-                               &inverse);
+        d->kernels->layer_norm(d->y + i * WIDTH, d->x + i * WIDTH, d->weight, d->weight, (td_real)1e-5, WIDTH, &mean, &inverse);
     return ROWS * WIDTH;
 }
 
@@ -294,9 +286,8 @@ static size_t attention(row_data *d)
 {
     const size_t depth = WIDTH / HEADS;
     for (size_t head = 0; head < HEADS; head++)
-        d->kernels->attention(d->x + head * depth, WIDTH, d->m + head * depth, WIDTH, d->v + head * depth, WIDTH,
-                              d->y + head * depth, WIDTH, d->p, d->scratch, POSITIONS, POSITIONS, depth, (td_real)0.2,
-                              1, NULL, 0, td_dropout_mask_of(0, 0), 0);
+        d->kernels->attention(d->x + head * depth, WIDTH, d->m + head * depth, WIDTH, d->v + head * depth, WIDTH, d->y + head * depth,
+                              WIDTH, d->p, d->scratch, POSITIONS, POSITIONS, depth, (td_real)0.2, 1, NULL, 0, td_dropout_mask_of(0, 0), 0);
     return POSITIONS * WIDTH;
 }
 

@@ -48,12 +48,31 @@ static const bench_case cases[] = {
     {"CTranslate2 whisper-base int8", bench_whisper_peer, "int8", true, true},
     {"whisper-base float32", bench_whisper, "float32", false, true},
     {"CTranslate2 whisper-base float32", bench_whisper_peer, "float32", true, true},
-#define GROWTH(dimension) {"growth " dimension, bench_growth, dimension, false, true}
-    GROWTH("source 16"), GROWTH("source 64"), GROWTH("source 256"), GROWTH("source 1024"), GROWTH("source 4096"),
-    GROWTH("beam 1"), GROWTH("beam 2"), GROWTH("beam 4"), GROWTH("beam 8"), GROWTH("beam 16"),
-    GROWTH("batch 1"), GROWTH("batch 4"), GROWTH("batch 16"), GROWTH("batch 64"), GROWTH("batch 256"),
-    GROWTH("vocabulary 1000"), GROWTH("vocabulary 8000"), GROWTH("vocabulary 32000"), GROWTH("vocabulary 128000"),
-    GROWTH("threads 1"), GROWTH("threads 2"),
+#define GROWTH(dimension)                                                                                                                  \
+    {                                                                                                                                      \
+        "growth " dimension, bench_growth, dimension, false, true                                                                          \
+    }
+    GROWTH("source 16"),
+    GROWTH("source 64"),
+    GROWTH("source 256"),
+    GROWTH("source 1024"),
+    GROWTH("source 4096"),
+    GROWTH("beam 1"),
+    GROWTH("beam 2"),
+    GROWTH("beam 4"),
+    GROWTH("beam 8"),
+    GROWTH("beam 16"),
+    GROWTH("batch 1"),
+    GROWTH("batch 4"),
+    GROWTH("batch 16"),
+    GROWTH("batch 64"),
+    GROWTH("batch 256"),
+    GROWTH("vocabulary 1000"),
+    GROWTH("vocabulary 8000"),
+    GROWTH("vocabulary 32000"),
+    GROWTH("vocabulary 128000"),
+    GROWTH("threads 1"),
+    GROWTH("threads 2"),
     {"train transformer float32", bench_train, "transformer float32", false, true},
     {"PyTorch beside transformer float32", bench_train_peer, "transformer float32", true, true},
     {"train transformer bfloat16", bench_train, "transformer bfloat16", false, true},
@@ -211,9 +230,9 @@ static json_t *json_of(const bench_case *row, const bench_result *result)
 {
     json_t *figures = json_array();
     for (size_t i = 0; i < result->count; i++)
-        json_array_append_new(figures, json_pack("{s:s,s:f,s:f,s:f,s:s}", "name", result->figures[i].name, "value",
-                                                 result->figures[i].value, "low", result->figures[i].low, "high",
-                                                 result->figures[i].high, "unit", result->figures[i].unit));
+        json_array_append_new(figures,
+                              json_pack("{s:s,s:f,s:f,s:f,s:s}", "name", result->figures[i].name, "value", result->figures[i].value, "low",
+                                        result->figures[i].low, "high", result->figures[i].high, "unit", result->figures[i].unit));
     json_t *object = json_pack("{s:s,s:o}", "case", row->name, "figures", figures);
     if (*result->failure)
         json_object_set_new(object, "not_measured", json_string(result->failure));
@@ -287,8 +306,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < CASES; i++)
         if (!cases[i].peer && strstr(cases[i].name, only))
             failures += run_turns(&settings, i, old, all);
-    json_t *report = json_pack("{s:i,s:s,s:i,s:o}", "processors", td_cpu_count(), "instruction_set",
-                               td_isa_name(td_cpu_isa()), "threads", settings.threads, "cases", all);
+    json_t *report = json_pack("{s:i,s:s,s:i,s:o}", "processors", td_cpu_count(), "instruction_set", td_isa_name(td_cpu_isa()), "threads",
+                               settings.threads, "cases", all);
     if (json && json_dump_file(report, json, JSON_INDENT(1)) != 0) {
         fprintf(stderr, "tandem_bench: cannot write %s\n", json);
         failures++;

@@ -13,22 +13,21 @@ static const double LEAST_SECONDS = 0.15;
 #if defined(__x86_64__)
 /* Sums in CHAINS registers, STEPS times. In assembly, for a compiler keeps what it cannot take apart in memory. */
 #define CHAIN(instruction, width, sum) instruction " %%" width "mm15, %%" width "mm15, %%" width "mm" #sum "\n"
-#define ALL_CHAINS(instruction, width)                                                                                 \
-    CHAIN(instruction, width, 0)                                                                                       \
-    CHAIN(instruction, width, 1)                                                                                       \
-    CHAIN(instruction, width, 2) CHAIN(instruction, width, 3) CHAIN(instruction, width, 4)                             \
-        CHAIN(instruction, width, 5) CHAIN(instruction, width, 6) CHAIN(instruction, width, 7)                         \
-            CHAIN(instruction, width, 8) CHAIN(instruction, width, 9) CHAIN(instruction, width, 10)                    \
-                CHAIN(instruction, width, 11)
-#define PEAK(name, chains)                                                                                             \
-    static void name(void)                                                                                             \
-    {                                                                                                                  \
-        __asm__ volatile("vzeroall" : : : EVERY_SUM);                                                                  \
-        for (int step = 0; step < STEPS; step++)                                                                       \
-            __asm__ volatile(chains : : : EVERY_SUM);                                                                  \
+#define ALL_CHAINS(instruction, width)                                                                                                     \
+    CHAIN(instruction, width, 0)                                                                                                           \
+    CHAIN(instruction, width, 1)                                                                                                           \
+    CHAIN(instruction, width, 2)                                                                                                           \
+    CHAIN(instruction, width, 3)                                                                                                           \
+    CHAIN(instruction, width, 4) CHAIN(instruction, width, 5) CHAIN(instruction, width, 6) CHAIN(instruction, width, 7)                    \
+        CHAIN(instruction, width, 8) CHAIN(instruction, width, 9) CHAIN(instruction, width, 10) CHAIN(instruction, width, 11)
+#define PEAK(name, chains)                                                                                                                 \
+    static void name(void)                                                                                                                 \
+    {                                                                                                                                      \
+        __asm__ volatile("vzeroall" : : : EVERY_SUM);                                                                                      \
+        for (int step = 0; step < STEPS; step++)                                                                                           \
+            __asm__ volatile(chains : : : EVERY_SUM);                                                                                      \
     }
-#define EVERY_SUM                                                                                                      \
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm15"
+#define EVERY_SUM "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm15"
 PEAK(float32_avx2, ALL_CHAINS("vfmadd231ps", "y"))
 PEAK(int16_avx2, ALL_CHAINS("vpmaddwd", "y"))
 PEAK(float32_avx512, ALL_CHAINS("vfmadd231ps", "z"))

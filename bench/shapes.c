@@ -10,13 +10,13 @@
 
 enum { BLOCK = 1 << 14 };
 
-#define MARIAN(width, feed_forward, encoder, decoder, positions, words, last)                                          \
-    "{\"model_type\": \"marian\", \"architectures\": [\"MarianMTModel\"], \"d_model\": " #width                        \
-    ", \"encoder_layers\": " #encoder ", \"decoder_layers\": " #decoder ", \"encoder_ffn_dim\": " #feed_forward        \
-    ", \"decoder_ffn_dim\": " #feed_forward ", \"encoder_attention_heads\": 8, \"decoder_attention_heads\": 8, "       \
-    "\"activation_function\": \"swish\", \"static_position_embeddings\": true, \"scale_embedding\": true, "            \
-    "\"max_position_embeddings\": " #positions ", \"share_encoder_decoder_embeddings\": true, \"vocab_size\": " #words \
-    ", \"decoder_vocab_size\": " #words ", \"pad_token_id\": " #last ", \"decoder_start_token_id\": " #last            \
+#define MARIAN(width, feed_forward, encoder, decoder, positions, words, last)                                                              \
+    "{\"model_type\": \"marian\", \"architectures\": [\"MarianMTModel\"], \"d_model\": " #width ", \"encoder_layers\": " #encoder          \
+    ", \"decoder_layers\": " #decoder ", \"encoder_ffn_dim\": " #feed_forward ", \"decoder_ffn_dim\": " #feed_forward                      \
+    ", \"encoder_attention_heads\": 8, \"decoder_attention_heads\": 8, "                                                                   \
+    "\"activation_function\": \"swish\", \"static_position_embeddings\": true, \"scale_embedding\": true, "                                \
+    "\"max_position_embeddings\": " #positions ", \"share_encoder_decoder_embeddings\": true, \"vocab_size\": " #words                     \
+    ", \"decoder_vocab_size\": " #words ", \"pad_token_id\": " #last ", \"decoder_start_token_id\": " #last                                \
     ", \"eos_token_id\": 0, \"bos_token_id\": 0, \"forced_eos_token_id\": 0}\n"
 
 static const struct shape {
@@ -146,7 +146,8 @@ static bool write_values(FILE *file, const tensor_shape *tensor, const char *dty
             wide[i] = tensor->constant >= 0 ? tensor->constant : ((float)(seed >> 40) / (float)(1 << 24) - 0.5f) * 0.1f;
             half[i] = narrow(wide[i], dtype);
         }
-        good = element_size(dtype) == 4 ? fwrite(wide, sizeof *wide, count, file) == count : fwrite(half, sizeof *half, count, file) == count;
+        good =
+            element_size(dtype) == 4 ? fwrite(wide, sizeof *wide, count, file) == count : fwrite(half, sizeof *half, count, file) == count;
         left -= count;
     }
     return good;
@@ -168,7 +169,8 @@ static td_status write_shard(const char *path, const tensor_shape *tensors, size
     return good ? TD_OK : td_fail(error, TD_ERROR_IO, "%s: cannot be written", path);
 }
 
-static td_status write_weights(const char *directory, const tensor_shape *tensors, size_t count, const char *dtype, size_t shards, td_error *error)
+static td_status write_weights(const char *directory, const tensor_shape *tensors, size_t count, const char *dtype, size_t shards,
+                               td_error *error)
 {
     char path[512];
     td_buffer index = TD_BUFFER_INIT;

@@ -29,11 +29,9 @@ static bool write_side(const char *directory, const char *name, uint64_t seed)
         return false;
     for (int pair = 0; pair < PAIRS; pair++) {
         uint64_t lengths = (uint64_t)pair * 77 + 5; /* both sides of a pair have nearly the same */
-        unsigned length =
-            4 + draw(&lengths) % 7 + draw(&lengths) % 7 + draw(&lengths) % 7 + draw(&lengths) % 4 + draw(&seed) % 3;
+        unsigned length = 4 + draw(&lengths) % 7 + draw(&lengths) % 7 + draw(&lengths) % 7 + draw(&lengths) % 4 + draw(&seed) % 3;
         for (unsigned word = 0; word < length; word++)
-            fprintf(file, "%sw%u", word ? " " : "",
-                    (unsigned)pair < LEXICON && word == 0 ? (unsigned)pair : draw(&seed) % LEXICON);
+            fprintf(file, "%sw%u", word ? " " : "", (unsigned)pair < LEXICON && word == 0 ? (unsigned)pair : draw(&seed) % LEXICON);
         fputc('\n', file);
     }
     return fclose(file) == 0;
@@ -53,14 +51,13 @@ static bool write_recipe(const bench_settings *settings, const char *variant, co
     FILE *file = fopen(path, "w");
     if (!file)
         return false;
-    fprintf(
-        file,
-        "data:\n  train: {source: source.txt, target: target.txt}\n  vocabulary: {kind: word, size: 10000}\nmodel:\n%s"
-        "training: {batch_tokens: 4096, max_steps: %d, report_every: %d, warmup_steps: 100, dropout: 0.3, threads: %d, "
-        "precision: %s}\n"
-        "output: \"%s/run-%s\"\n",
-        model_of(variant), REPORT_EVERY * REPORTS, REPORT_EVERY, settings->threads,
-        strstr(variant, "bfloat16") ? "bfloat16" : "float32", settings->directory, variant);
+    fprintf(file,
+            "data:\n  train: {source: source.txt, target: target.txt}\n  vocabulary: {kind: word, size: 10000}\nmodel:\n%s"
+            "training: {batch_tokens: 4096, max_steps: %d, report_every: %d, warmup_steps: 100, dropout: 0.3, threads: %d, "
+            "precision: %s}\n"
+            "output: \"%s/run-%s\"\n",
+            model_of(variant), REPORT_EVERY * REPORTS, REPORT_EVERY, settings->threads,
+            strstr(variant, "bfloat16") ? "bfloat16" : "float32", settings->directory, variant);
     return fclose(file) == 0;
 }
 
@@ -103,8 +100,7 @@ void bench_train(const bench_settings *settings, const char *model, bench_result
 void bench_train_peer(const bench_settings *settings, const char *model, bench_result *result)
 {
     char command[4 * PATH], line[1024] = "";
-    snprintf(command, sizeof command,
-             "'%s/bin/python' '" TANDEM_SOURCE "/bench/peers/train_torch.py' '%s' '%s/run-%s/data/train.index' %d",
+    snprintf(command, sizeof command, "'%s/bin/python' '" TANDEM_SOURCE "/bench/peers/train_torch.py' '%s' '%s/run-%s/data/train.index' %d",
              settings->peers, model, settings->directory, model, settings->threads);
     FILE *output = popen(command, "r");
     bool read = output && fgets(line, sizeof line, output);

@@ -19,8 +19,7 @@ static const char *const sentences[] = {
 };
 enum { SENTENCES = sizeof sentences / sizeof *sentences, COPIES = 64, COUNT = SENTENCES * COPIES };
 
-static td_status open_model(const bench_settings *settings, td_model **ret_model, td_generate_options *options,
-                            td_error *error)
+static td_status open_model(const bench_settings *settings, td_model **ret_model, td_generate_options *options, td_error *error)
 {
     td_status status = td_model_open(settings->model, NULL, ret_model, error);
     if (status == TD_OK && td_model_language(*ret_model, 0) && td_model_language(*ret_model, 1))

@@ -137,10 +137,8 @@ static td_status measure(whisper_run *run, bench_result *result, td_error *error
     for (size_t k = 0; k < sizeof windows / sizeof *windows; k++) {
         TD_TRY(repeat(run, windows[k], &least, error));
         const char *plural = windows[k] > 1 ? "s" : "";
-        bench_add(result, "tokens/s", (double)run->tokens / least.seconds, "beam %d, %zu window%s", BEAM, windows[k],
-                  plural);
-        bench_add(result, "tokens/s", (double)run->tokens / least.processor, "%zu window%s, of processor time",
-                  windows[k], plural);
+        bench_add(result, "tokens/s", (double)run->tokens / least.seconds, "beam %d, %zu window%s", BEAM, windows[k], plural);
+        bench_add(result, "tokens/s", (double)run->tokens / least.processor, "%zu window%s, of processor time", windows[k], plural);
     }
     return TD_OK;
 }

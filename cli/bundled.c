@@ -63,8 +63,7 @@ int bundled_model(const cli_command *command, char **ret_directory)
             *ret_directory = strdup(path);
             return *ret_directory ? -1 : cli_complain(command, CLI_FAILED, "out of memory");
         }
-    cli_complain(command, CLI_FAILED,
-                 "the bundled model \"%s\" is not there; name one with --model DIR. Looked in:", model);
+    cli_complain(command, CLI_FAILED, "the bundled model \"%s\" is not there; name one with --model DIR. Looked in:", model);
     for (int i = 0; i < PLACES; i++)
         if (candidate(i, program, model, path, sizeof path))
             fprintf(stderr, "  %s\n", path);

@@ -61,8 +61,8 @@ int cmd_convert(const cli_command *command, int argc, char **argv)
     if (positional != 2)
         return cli_complain(command, CLI_USAGE, "IN and OUT directories are wanted");
     if (!is_of_form(argv[1], values.from))
-        return cli_complain(command, CLI_FAILED, "%s: holds no %s, which is where %s is", argv[1],
-                            forms[values.from].files[0], forms[values.from].what);
+        return cli_complain(command, CLI_FAILED, "%s: holds no %s, which is where %s is", argv[1], forms[values.from].files[0],
+                            forms[values.from].what);
     td_error error;
     if (td_convert_model(argv[1], precisions[values.precision], argv[2], &error) != TD_OK)
         return cli_complain(command, CLI_FAILED, "%s", error.message);

@@ -38,8 +38,7 @@ const cli_option evaluate_options[] = {
      "(default: none)",
      0, 0},
     {"lowercase", 0, CLI_FLAG, OFFSET(lowercase), NULL, "compare without regard to case (rouge always does)", 0, 0},
-    {"chrf-word-order", 0, CLI_INTEGER, OFFSET(word_order), "N",
-     "words among chrf's n-grams: 2 for chrF++ (default: 0)", 0, 8},
+    {"chrf-word-order", 0, CLI_INTEGER, OFFSET(word_order), "N", "words among chrf's n-grams: 2 for chrF++ (default: 0)", 0, 8},
     {"stem", 0, CLI_FLAG, OFFSET(stem), NULL, "compare stems of English words (rouge)", 0, 0},
     {"table", 0, CLI_FLAG, OFFSET(table), NULL,
      "wer, cer: a table of sentences, words (characters), and how many were correct, substituted, deleted, inserted", 0, 0},
@@ -53,8 +52,7 @@ const cli_option evaluate_options[] = {
      "another system's output: how likely is the difference chance "
      "(bleu, chrf)",
      0, 0},
-    {"seed", 0, CLI_INTEGER, OFFSET(seed), "N", "of the resamples (default: 12345, sacreBLEU's)", 0,
-     9007199254740992.0},
+    {"seed", 0, CLI_INTEGER, OFFSET(seed), "N", "of the resamples (default: 12345, sacreBLEU's)", 0, 9007199254740992.0},
     {"json", 0, CLI_FLAG, OFFSET(json), NULL, "print one JSON object", 0, 0},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, 0, 0},
 };
@@ -96,8 +94,7 @@ static void add_bootstrap(json_t *result, const evaluation *e, const td_bootstra
     if (!e->compare)
         return;
     json_object_set_new(result, "other",
-                        json_pack("{s:f,s:f,s:f}", "score", sure->other_score, "mean", sure->other_mean, "interval",
-                                  sure->other_interval));
+                        json_pack("{s:f,s:f,s:f}", "score", sure->other_score, "mean", sure->other_mean, "interval", sure->other_interval));
     json_object_set_new(result, "p_value", json_real(sure->p_value));
 }
 
@@ -110,25 +107,21 @@ static td_status run_bleu(const evaluation *e, json_t **ret_result, td_error *er
     options.lowercase = e->values->lowercase;
     if (e->values->tokenizer != NO_CHOICE)
         options.tokenizer = (td_metric_tokenizer)e->values->tokenizer;
-    td_status status =
-        td_bleu(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &bleu, error);
+    td_status status = td_bleu(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &bleu, error);
     if (status == TD_OK && resamples(e))
-        status = td_bleu_bootstrap(&options, &bootstrap, e->hypotheses.items, e->compare ? e->other.items : NULL,
-                                   e->references, e->reference_count, e->count, &sure, error);
+        status = td_bleu_bootstrap(&options, &bootstrap, e->hypotheses.items, e->compare ? e->other.items : NULL, e->references,
+                                   e->reference_count, e->count, &sure, error);
     if (status != TD_OK)
         return status;
-    td_signature signature =
-        td_bleu_signature(&options, e->reference_count, (size_t)e->values->bootstrap, bootstrap.seed);
+    td_signature signature = td_bleu_signature(&options, e->reference_count, (size_t)e->values->bootstrap, bootstrap.seed);
     json_t *result = scored(bleu.score, signature.text);
-    json_object_set_new(
-        result, "precisions",
-        json_pack("[f,f,f,f]", bleu.precisions[0], bleu.precisions[1], bleu.precisions[2], bleu.precisions[3]));
+    json_object_set_new(result, "precisions",
+                        json_pack("[f,f,f,f]", bleu.precisions[0], bleu.precisions[1], bleu.precisions[2], bleu.precisions[3]));
     json_object_set_new(result, "brevity_penalty", json_real(bleu.brevity_penalty));
     json_object_set_new(result, "hypothesis_length", json_integer((json_int_t)bleu.hypothesis_length));
     json_object_set_new(result, "reference_length", json_integer((json_int_t)bleu.reference_length));
-    json_object_set_new(
-        result, "cumulative",
-        json_pack("[f,f,f,f]", bleu.cumulative[0], bleu.cumulative[1], bleu.cumulative[2], bleu.cumulative[3]));
+    json_object_set_new(result, "cumulative",
+                        json_pack("[f,f,f,f]", bleu.cumulative[0], bleu.cumulative[1], bleu.cumulative[2], bleu.cumulative[3]));
     if (resamples(e))
         add_bootstrap(result, e, &sure);
     *ret_result = result;
@@ -143,15 +136,13 @@ static td_status run_chrf(const evaluation *e, json_t **ret_result, td_error *er
     double score;
     options.lowercase = e->values->lowercase;
     options.word_order = (size_t)e->values->word_order;
-    td_status status =
-        td_chrf(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &score, error);
+    td_status status = td_chrf(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &score, error);
     if (status == TD_OK && resamples(e))
-        status = td_chrf_bootstrap(&options, &bootstrap, e->hypotheses.items, e->compare ? e->other.items : NULL,
-                                   e->references, e->reference_count, e->count, &sure, error);
+        status = td_chrf_bootstrap(&options, &bootstrap, e->hypotheses.items, e->compare ? e->other.items : NULL, e->references,
+                                   e->reference_count, e->count, &sure, error);
     if (status != TD_OK)
         return status;
-    td_signature signature =
-        td_chrf_signature(&options, e->reference_count, (size_t)e->values->bootstrap, bootstrap.seed);
+    td_signature signature = td_chrf_signature(&options, e->reference_count, (size_t)e->values->bootstrap, bootstrap.seed);
     *ret_result = scored(score, signature.text);
     if (resamples(e))
         add_bootstrap(*ret_result, e, &sure);
@@ -161,8 +152,8 @@ static td_status run_chrf(const evaluation *e, json_t **ret_result, td_error *er
 static td_status run_exact(const evaluation *e, json_t **ret_result, td_error *error)
 {
     double score;
-    td_status status = td_exact_match(e->values->lowercase, e->hypotheses.items, e->references, e->reference_count,
-                                      e->count, &score, error);
+    td_status status =
+        td_exact_match(e->values->lowercase, e->hypotheses.items, e->references, e->reference_count, e->count, &score, error);
     if (status == TD_OK)
         *ret_result = scored(score, NULL);
     return status;
@@ -173,11 +164,10 @@ static td_status run_rouge(const evaluation *e, json_t **ret_result, td_error *e
     td_rouge_options options = TD_ROUGE_OPTIONS_INIT;
     td_rouge_result rouge;
     options.stem = e->values->stem;
-    td_status status =
-        td_rouge(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &rouge, error);
+    td_status status = td_rouge(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &rouge, error);
     if (status == TD_OK)
-        *ret_result = json_pack("{s:f,s:f,s:f,s:f}", "rouge1", rouge.rouge1.f, "rouge2", rouge.rouge2.f, "rougeL",
-                                rouge.rougeL.f, "rougeLsum", rouge.rougeLsum.f);
+        *ret_result = json_pack("{s:f,s:f,s:f,s:f}", "rouge1", rouge.rouge1.f, "rouge2", rouge.rouge2.f, "rougeL", rouge.rougeL.f,
+                                "rougeLsum", rouge.rougeLsum.f);
     return status;
 }
 
@@ -189,10 +179,10 @@ static td_status run_error_rate(const evaluation *e, bool characters, json_t **r
     options.lowercase = e->values->lowercase;
     td_status status = td_error_rate(&options, e->hypotheses.items, e->references[0], e->count, &rate, error);
     if (status == TD_OK)
-        *ret_result = json_pack("{s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "score", rate.score, "substitutions",
-                                (json_int_t)rate.substitutions, "deletions", (json_int_t)rate.deletions, "insertions",
-                                (json_int_t)rate.insertions, "hits", (json_int_t)rate.hits, "sentences", (json_int_t)e->count,
-                                "sentences_with_errors", (json_int_t)rate.wrong_segments);
+        *ret_result =
+            json_pack("{s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "score", rate.score, "substitutions", (json_int_t)rate.substitutions, "deletions",
+                      (json_int_t)rate.deletions, "insertions", (json_int_t)rate.insertions, "hits", (json_int_t)rate.hits, "sentences",
+                      (json_int_t)e->count, "sentences_with_errors", (json_int_t)rate.wrong_segments);
     return status;
 }
 
@@ -213,8 +203,7 @@ static td_status run_cider(const evaluation *e, json_t **ret_result, td_error *e
     options.lowercase = e->values->lowercase;
     if (e->values->tokenizer != NO_CHOICE)
         options.tokenizer = (td_metric_tokenizer)e->values->tokenizer;
-    td_status status =
-        td_cider(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &score, error);
+    td_status status = td_cider(&options, e->hypotheses.items, e->references, e->reference_count, e->count, &score, error);
     if (status == TD_OK)
         *ret_result = scored(score, NULL);
     return status;
@@ -228,7 +217,7 @@ typedef struct metric {
 
 static const metric metrics[] = {
     {"bleu", run_bleu, false, true, false},    {"chrf", run_chrf, false, true, false}, {"exact", run_exact, false, false, false},
-    {"rouge", run_rouge, false, false, false}, {"wer", run_wer, true, false, true},   {"cer", run_cer, true, false, true},
+    {"rouge", run_rouge, false, false, false}, {"wer", run_wer, true, false, true},    {"cer", run_cer, true, false, true},
     {"cider", run_cider, false, false, false}, {NULL, NULL, false, false, false},
 };
 
@@ -252,12 +241,10 @@ static int check_values(const cli_command *command, const evaluate_values *value
         size_t length = strcspn(at, ",");
         const metric *m = find_metric(at, length);
         if (!m)
-            return cli_complain(command, CLI_USAGE,
-                                "no metric \"%.*s\"; there are bleu, chrf, exact, rouge, wer, cer, cider", (int)length,
+            return cli_complain(command, CLI_USAGE, "no metric \"%.*s\"; there are bleu, chrf, exact, rouge, wer, cer, cider", (int)length,
                                 at);
         if (m->one_reference && values->references.count > 1)
-            return cli_complain(command, CLI_USAGE, "%s takes one --reference, not %zu", m->name,
-                                values->references.count);
+            return cli_complain(command, CLI_USAGE, "%s takes one --reference, not %zu", m->name, values->references.count);
         any_resampled |= m->resamples;
         any_edits |= m->edits;
     }
@@ -276,13 +263,11 @@ static int check_values(const cli_command *command, const evaluate_values *value
     return -1;
 }
 
-static int check_count(const cli_command *command, const char *path, size_t count, const char *hypotheses,
-                       size_t wanted)
+static int check_count(const cli_command *command, const char *path, size_t count, const char *hypotheses, size_t wanted)
 {
     if (count == wanted)
         return -1;
-    return cli_complain(command, CLI_FAILED, "%s has %zu lines and %s has %zu; they must have as many", path, count,
-                        hypotheses, wanted);
+    return cli_complain(command, CLI_FAILED, "%s has %zu lines and %s has %zu; they must have as many", path, count, hypotheses, wanted);
 }
 
 static int read_files(const cli_command *command, const char *path, evaluation *e)
@@ -346,8 +331,8 @@ static void print_plain(const char *name, const json_t *result)
     for (size_t n = 0; n < json_array_size(precisions); n++)
         printf("%c%.1f", n ? '/' : ' ', json_number_value(json_array_get(precisions, n)));
     if (precisions)
-        printf(" (brevity penalty %.3f, lengths %.0f/%.0f)", number(result, "brevity_penalty"),
-               number(result, "hypothesis_length"), number(result, "reference_length"));
+        printf(" (brevity penalty %.3f, lengths %.0f/%.0f)", number(result, "brevity_penalty"), number(result, "hypothesis_length"),
+               number(result, "reference_length"));
     if (json_object_get(result, "hits"))
         printf(" (%.0f substitutions, %.0f deletions, %.0f insertions, %.0f hits)", number(result, "substitutions"),
                number(result, "deletions"), number(result, "insertions"), number(result, "hits"));
@@ -356,14 +341,18 @@ static void print_plain(const char *name, const json_t *result)
     putchar('\n');
 }
 
-static bool is_error_rate(const json_t *result) { return json_object_get(result, "hits") != NULL; }
+static bool is_error_rate(const json_t *result)
+{
+    return json_object_get(result, "hits") != NULL;
+}
 
 static void print_table(const json_t *all)
 {
     static const struct {
         const char *title, *key;
-    } columns[] = {{"sentences", "sentences"},     {"with errors", "sentences_with_errors"}, {"correct", "hits"},
-                   {"substituted", "substitutions"}, {"deleted", "deletions"},               {"inserted", "insertions"}};
+    } columns[] = {{"sentences", "sentences"}, {"with errors", "sentences_with_errors"},
+                   {"correct", "hits"},        {"substituted", "substitutions"},
+                   {"deleted", "deletions"},   {"inserted", "insertions"}};
     const char *name;
     json_t *result;
     printf("%-4s", "");
@@ -424,8 +413,7 @@ static int score(const cli_command *command, const evaluation *e)
 {
     json_t *all = json_object();
     int code = CLI_DONE;
-    for (const char *at = e->values->metrics; at && code == CLI_DONE;
-         at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+    for (const char *at = e->values->metrics; at && code == CLI_DONE; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
         const metric *m = find_metric(at, strcspn(at, ","));
         json_t *result = NULL;
         td_error error;

@@ -81,8 +81,8 @@ static void notice(generate_run *run, const stream_line *line, const td_result *
     if (cut || run->values->attention)
         cli_progress_clear(&run->progress);
     if (cut)
-        fprintf(stderr, "%s:%zu: warning: cut to %zu tokens, the most the model takes; %zu were left out\n", line->file,
-                line->number, td_model_max_source(run->model), cut);
+        fprintf(stderr, "%s:%zu: warning: cut to %zu tokens, the most the model takes; %zu were left out\n", line->file, line->number,
+                td_model_max_source(run->model), cut);
     if (run->values->attention && !run->drawn) {
         run->drawn = true;
         if (attention_svg_write(run->command, result, run->values->attention) >= 0)
@@ -109,8 +109,7 @@ static bool take_result(void *context, size_t index, const td_result *result, co
 static int generate_window(generate_run *run, size_t count)
 {
     td_error error;
-    td_status status =
-        td_generate_batch(run->model, run->texts, count, &run->options, &run->batch, take_result, run, &error);
+    td_status status = td_generate_batch(run->model, run->texts, count, &run->options, &run->batch, take_result, run, &error);
     run->batch.first_index += count;
     if (status == TD_OK)
         return -1;
@@ -202,8 +201,7 @@ static int generate_lines(generate_run *run, line_stream *stream)
     }
     cli_progress_end(&run->progress);
     if (*run->stop)
-        code = cli_complain(run->command, CLI_FAILED, "interrupted after %zu lines",
-                            run->before - run->count + run->written);
+        code = cli_complain(run->command, CLI_FAILED, "interrupted after %zu lines", run->before - run->count + run->written);
     return cli_finish_output(run->command, code < 0 ? (run->failed ? CLI_FAILED : CLI_DONE) : code);
 }
 
@@ -213,8 +211,7 @@ static int check_values(const cli_command *command, generate_values *values)
     if (values->sample && values->beam > 1)
         return cli_complain(command, CLI_USAGE, "--sample draws and --beam searches; choose one");
     if (values->stream && (values->json || values->output != TD_INPUT_TEXT || values->nbest > 1))
-        return cli_complain(command, CLI_USAGE,
-                            "--stream prints one text; it goes with neither --json, --nbest nor --output");
+        return cli_complain(command, CLI_USAGE, "--stream prints one text; it goes with neither --json, --nbest nor --output");
     if (values->stream && values->beam > 1)
         return cli_complain(command, CLI_USAGE,
                             "--stream prints words as they are chosen, which a beam does not settle; "
@@ -234,8 +231,7 @@ static int generate_files(generate_run *run, char **files, int count)
     run->texts = calloc(WINDOW_LINES, sizeof *run->texts);
     run->line_of = calloc(WINDOW_LINES, sizeof *run->line_of);
     int code;
-    if (!run->lines || !run->texts || !run->line_of ||
-        !line_stream_open(&stream, (const char *const *)files, (size_t)count, run->stop)) {
+    if (!run->lines || !run->texts || !run->line_of || !line_stream_open(&stream, (const char *const *)files, (size_t)count, run->stop)) {
         code = cli_complain(run->command, CLI_FAILED, "out of memory");
     } else {
         cli_progress_begin(&run->progress, run->values->progress, "lines", cli_bytes_of_files(files, count));

@@ -8,8 +8,12 @@ struct plot_values {
 };
 
 const cli_option plot_options[] = {
-    {.name = "output", .letter = 'o', .kind = CLI_TEXT, .offset = offsetof(struct plot_values, output),
-     .argument = "FILE.svg", .help = "where to write the picture (default: RUN/log.svg)"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_TEXT,
+     .offset = offsetof(struct plot_values, output),
+     .argument = "FILE.svg",
+     .help = "where to write the picture (default: RUN/log.svg)"},
     {.name = NULL},
 };
 

@@ -39,10 +39,7 @@ static bool take_result(void *context, size_t index, const td_result *result, co
     score_run *run = context;
     const stream_line *source = &run->lines[0][index - run->batch.first_index];
     const stream_line *target = &run->lines[1][index - run->batch.first_index];
-    const char *problem = source->problem   ? source->problem
-                          : target->problem ? target->problem
-                          : error           ? error->message
-                                            : NULL;
+    const char *problem = source->problem ? source->problem : target->problem ? target->problem : error ? error->message : NULL;
     if (problem) {
         bool in_target = !source->problem && (target->problem || strncmp(problem, "target", 6) == 0);
         const stream_line *where = in_target ? target : source;
@@ -50,8 +47,8 @@ static bool take_result(void *context, size_t index, const td_result *result, co
         fprintf(stderr, "%s:%zu: %s\n", where->file, where->number, problem);
         run->failed = true;
     } else if (td_result_truncated(result, 0)) {
-        fprintf(stderr, "%s:%zu: warning: source cut to %zu tokens, the most the model takes\n", source->file,
-                source->number, td_model_max_source(run->model));
+        fprintf(stderr, "%s:%zu: warning: source cut to %zu tokens, the most the model takes\n", source->file, source->number,
+                td_model_max_source(run->model));
     }
     print_score(run, index, result, problem);
     return cli_output_ok();
@@ -104,13 +101,12 @@ static int score_lines(score_run *run)
         td_error error;
         int reading = -1;
         more = read_window(run, &reading);
-        td_status status = td_score_batch(run->model, run->texts[0], run->texts[1], run->count, &run->options,
-                                          &run->batch, take_result, run, &error);
+        td_status status =
+            td_score_batch(run->model, run->texts[0], run->texts[1], run->count, &run->options, &run->batch, take_result, run, &error);
         if (status == TD_ERROR_CANCELLED)
             code = CLI_FAILED;
         else if (status != TD_OK)
-            code =
-                cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
+            code = cli_complain(run->command, status == TD_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED, "%s", error.message);
         else
             code = reading;
         run->batch.first_index += run->count;

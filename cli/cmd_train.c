@@ -18,19 +18,30 @@ struct train_values {
 };
 
 const cli_option train_options[] = {
-    {.name = "set", .kind = CLI_LIST, .offset = offsetof(struct train_values, overrides), .argument = "KEY=VALUE",
+    {.name = "set",
+     .kind = CLI_LIST,
+     .offset = offsetof(struct train_values, overrides),
+     .argument = "KEY=VALUE",
      .help = "override a key of the recipe, e.g. training.learning_rate=0.002 (repeatable)"},
-    {.name = "restart", .kind = CLI_FLAG, .offset = offsetof(struct train_values, restart),
+    {.name = "restart",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct train_values, restart),
      .help = "begin again instead of going on from the last checkpoint"},
-    {.name = "progress", .kind = CLI_CHOICE, .offset = offsetof(struct train_values, progress), .argument = "auto|on|off",
+    {.name = "progress",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(struct train_values, progress),
+     .argument = "auto|on|off",
      .help = "the moving progress line (default: auto, on a terminal)"},
-    {.name = "profile", .kind = CLI_OPTIONAL, .offset = offsetof(struct train_values, profile), .argument = "FILE.json",
+    {.name = "profile",
+     .kind = CLI_OPTIONAL,
+     .offset = offsetof(struct train_values, profile),
+     .argument = "FILE.json",
      .help = PROFILE_HELP},
     {.name = NULL},
 };
 
 struct train_display {
-    bool moving; /* transient lines are shown */
+    bool moving;  /* transient lines are shown */
     bool pending; /* one is on the screen */
 };
 

@@ -125,7 +125,10 @@ static int transcribe(const cli_command *command, const generate_values *values,
 }
 
 /* Single outputs with pieces, ids or hypotheses are those of `generate`. */
-static bool wants_outputs(const generate_values *values) { return values->json || values->output != TD_INPUT_TEXT || values->nbest > 1; }
+static bool wants_outputs(const generate_values *values)
+{
+    return values->json || values->output != TD_INPUT_TEXT || values->nbest > 1;
+}
 
 /* Options of long form alone. */
 static bool wants_whisper(const generate_values *values)
@@ -143,13 +146,15 @@ static int check(const cli_command *command, const generate_values *values, int 
         return cli_complain(command, CLI_USAGE, "--format %s writes the subtitles of one file; call it for each, or use --format json",
                             values->format == TRANSCRIPT_SRT ? "srt" : "vtt");
     if (wants_outputs(values) && times)
-        return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; leave them out for --format and "
-                                                "--timestamps");
+        return cli_complain(command, CLI_USAGE,
+                            "--json, --output and --nbest show single outputs; leave them out for --format and "
+                            "--timestamps");
     if (wants_outputs(values) && wants_whisper(values))
         return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; set what they need by --generation");
     double temperatures[TEMPERATURES];
     if (values->temperatures && read_temperatures(values->temperatures, temperatures) == 0)
-        return cli_complain(command, CLI_USAGE, "--temperatures %s: at most %d numbers from 0 to 100 with commas between them, as in 0,0.2,0.4",
+        return cli_complain(command, CLI_USAGE,
+                            "--temperatures %s: at most %d numbers from 0 to 100 with commas between them, as in 0,0.2,0.4",
                             values->temperatures, TEMPERATURES);
     if (values->word_timestamps && !times)
         return cli_complain(command, CLI_USAGE, "--word-timestamps shows in --format json, vtt or srt, or with --timestamps");

@@ -21,15 +21,13 @@ static const char *const normalizations[] = {"nmt_nfkc", "nfkc", "nfkc_cf", "nmt
 
 const cli_option vocabulary_options[] = {
     {"output", 'o', CLI_TEXT, AT(output), "DIR", "where to write source.spm, target.spm and vocab.json", 0, 0},
-    {"source", 0, CLI_LIST, AT(sources), "FILE",
-     "text of the source side, a sentence a line, .gz too; -: standard input (repeatable)", 0, 0},
-    {"target", 0, CLI_LIST, AT(targets), "FILE", "text of the target side (repeatable; default: that of the source)", 0,
+    {"source", 0, CLI_LIST, AT(sources), "FILE", "text of the source side, a sentence a line, .gz too; -: standard input (repeatable)", 0,
      0},
+    {"target", 0, CLI_LIST, AT(targets), "FILE", "text of the target side (repeatable; default: that of the source)", 0, 0},
     {"kind", 0, CLI_CHOICE, AT(kind), "unigram|bpe|char|word", "how text is cut (default: unigram)", 0, 0},
     {"size", 0, CLI_INTEGER, AT(size), "N", "tokens in all, or of each side with --separate (default: 8000)", 16, 1e7},
     {"separate", 0, CLI_FLAG, AT(separate), NULL, "a vocabulary model for each side instead of a shared one", 0, 0},
-    {"character-coverage", 0, CLI_REAL, AT(coverage), "P", "share of the characters that get a token (default: 1)", 0.5,
-     1},
+    {"character-coverage", 0, CLI_REAL, AT(coverage), "P", "share of the characters that get a token (default: 1)", 0.5, 1},
     {"byte-fallback", 0, CLI_FLAG, AT(byte_fallback), NULL, "write unknown characters as bytes", 0, 0},
     {"normalization", 0, CLI_CHOICE, AT(normalization), "nmt_nfkc|nfkc|nfkc_cf|nmt_nfkc_cf|identity",
      "what is done to the text first; cf folds case (default: nmt_nfkc)", 0, 0},
@@ -50,8 +48,8 @@ static int train(const cli_command *command, const struct vocabulary_values *val
     request.character_coverage = values->coverage;
     request.languages = values->languages.items;
     request.language_count = values->languages.count;
-    if (td_vocabulary_train(&request, values->sources.items, values->sources.count, targets->items, targets->count,
-                            values->output, &error) != TD_OK)
+    if (td_vocabulary_train(&request, values->sources.items, values->sources.count, targets->items, targets->count, values->output,
+                            &error) != TD_OK)
         return cli_complain(command, CLI_FAILED, "%s", error.message);
     return CLI_DONE;
 }

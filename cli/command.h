@@ -20,7 +20,7 @@ struct cli_command {
 int cmd_average(const cli_command *command, int argc, char **argv);
 int cmd_convert(const cli_command *command, int argc, char **argv);
 int cmd_evaluate(const cli_command *command, int argc, char **argv);
-int cmd_files(const cli_command *command, int argc, char **argv); /* caption */
+int cmd_files(const cli_command *command, int argc, char **argv);    /* caption */
 int cmd_generate(const cli_command *command, int argc, char **argv); /* translate, summarize, generate */
 int cmd_inspect(const cli_command *command, int argc, char **argv);
 int cmd_plot(const cli_command *command, int argc, char **argv);

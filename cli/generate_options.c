@@ -4,117 +4,96 @@
 
 #define AT(member) offsetof(generate_values, member)
 
-#define MODEL_OPTION                                                                                                   \
-    {                                                                                                                  \
-        "model", 'm', CLI_TEXT, AT(model), "DIR",                                                                      \
-            "model directory in the Hugging Face layout (default: the bundled model for the verb)", 0, 0               \
+#define MODEL_OPTION                                                                                                                       \
+    {                                                                                                                                      \
+        "model", 'm', CLI_TEXT, AT(model), "DIR", "model directory in the Hugging Face layout (default: the bundled model for the verb)",  \
+            0, 0                                                                                                                           \
     }
-#define FROM_OPTION                                                                                                    \
-    {                                                                                                                  \
-        "from", 0, CLI_TEXT, AT(from), "LANG", "source language, for models of many languages", 0, 0                   \
+#define FROM_OPTION                                                                                                                        \
+    {                                                                                                                                      \
+        "from", 0, CLI_TEXT, AT(from), "LANG", "source language, for models of many languages", 0, 0                                       \
     }
-#define TO_OPTION                                                                                                      \
-    {                                                                                                                  \
-        "to", 0, CLI_TEXT, AT(to), "LANG", "target language, as the model writes it; needed when a model has several", \
-            0, 0                                                                                                       \
+#define TO_OPTION                                                                                                                          \
+    {                                                                                                                                      \
+        "to", 0, CLI_TEXT, AT(to), "LANG", "target language, as the model writes it; needed when a model has several", 0, 0                \
     }
-#define THREADS_OPTION                                                                                                 \
-    {                                                                                                                  \
-        "threads", 0, CLI_INTEGER, AT(threads), "N",                                                                   \
-            "sentences decoded side by side (default: one thread per processor); results do not depend on it", 1, 1024 \
+#define THREADS_OPTION                                                                                                                     \
+    {                                                                                                                                      \
+        "threads", 0, CLI_INTEGER, AT(threads), "N",                                                                                       \
+            "sentences decoded side by side (default: one thread per processor); results do not depend on it", 1, 1024                     \
     }
-#define BATCH_OPTION                                                                                                   \
-    {                                                                                                                  \
-        "batch-tokens", 0, CLI_INTEGER, AT(batch_tokens), "N",                                                         \
-            "source tokens times beams that a thread decodes together; results do not depend on it", 1, 1e9            \
+#define BATCH_OPTION                                                                                                                       \
+    {                                                                                                                                      \
+        "batch-tokens", 0, CLI_INTEGER, AT(batch_tokens), "N",                                                                             \
+            "source tokens times beams that a thread decodes together; results do not depend on it", 1, 1e9                                \
     }
-#define PRECISION_OPTION                                                                                               \
-    {                                                                                                                  \
-        "precision", 0, CLI_CHOICE, AT(precision), "stored|float32|bfloat16|int8",                                     \
-            "of weights in memory and of products (default: stored, int8 if the file holds int8, else float32)", 0, 0  \
+#define PRECISION_OPTION                                                                                                                   \
+    {                                                                                                                                      \
+        "precision", 0, CLI_CHOICE, AT(precision), "stored|float32|bfloat16|int8",                                                         \
+            "of weights in memory and of products (default: stored, int8 if the file holds int8, else float32)", 0, 0                      \
     }
-#define PROFILE_OPTION                                                                                                 \
-    {                                                                                                                  \
-        "profile", 0, CLI_OPTIONAL, AT(profile), "FILE.json", PROFILE_HELP, 0, 0                                       \
+#define PROFILE_OPTION                                                                                                                     \
+    {                                                                                                                                      \
+        "profile", 0, CLI_OPTIONAL, AT(profile), "FILE.json", PROFILE_HELP, 0, 0                                                           \
     }
-#define INPUT_OPTION                                                                                                   \
-    {                                                                                                                  \
-        "input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",                                                          \
-            "what a line holds: text, subword pieces, or token ids taken as they are (default: text)", 0, 0            \
+#define INPUT_OPTION                                                                                                                       \
+    {                                                                                                                                      \
+        "input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",                                                                              \
+            "what a line holds: text, subword pieces, or token ids taken as they are (default: text)", 0, 0                                \
     }
-#define PROGRESS_OPTION                                                                                                \
-    {                                                                                                                  \
-        "progress", 0, CLI_CHOICE, AT(progress), "auto|on|off",                                                        \
-            "a moving line on standard error: how far and how fast (default: auto, on a terminal while the output "    \
-            "goes elsewhere)",                                                                                         \
-            0, 0                                                                                                       \
+#define PROGRESS_OPTION                                                                                                                    \
+    {                                                                                                                                      \
+        "progress", 0, CLI_CHOICE, AT(progress), "auto|on|off",                                                                            \
+            "a moving line on standard error: how far and how fast (default: auto, on a terminal while the output "                        \
+            "goes elsewhere)",                                                                                                             \
+            0, 0                                                                                                                           \
     }
-#define JSON_OPTION                                                                                                    \
-    {                                                                                                                  \
-        "json", 0, CLI_FLAG, AT(json), NULL, "one JSON object a line, with scores and pieces", 0, 0                    \
+#define JSON_OPTION                                                                                                                        \
+    {                                                                                                                                      \
+        "json", 0, CLI_FLAG, AT(json), NULL, "one JSON object a line, with scores and pieces", 0, 0                                        \
     }
 
 /* How outputs are found. */
-#define SEARCH_OPTIONS                                                                                                  \
-    {"beam", 0,   CLI_INTEGER, AT(beam), "N", "hypotheses kept; 1 is greedy (default: what the model says, else 4)",    \
-     1,      1024},                                                                                                     \
-        {"nbest", 0,   CLI_INTEGER, AT(nbest), "N", "outputs for each input, best first, a line each (default: 1)",     \
-         1,       1024},                                                                                                \
-        {"length-penalty",                                                                                              \
-         0,                                                                                                             \
-         CLI_REAL,                                                                                                      \
-         AT(length_penalty),                                                                                            \
-         "A",                                                                                                           \
-         "rank by log-probability / length^A; above 0 favours longer outputs",                                          \
-         -100,                                                                                                          \
-         100},                                                                                                          \
-        {"min-length", 0, CLI_INTEGER, AT(min_length), "N", "no end before N tokens, the start token counted", 0, 1e6}, \
-        {"max-length", 0, CLI_INTEGER, AT(max_length), "N", "no more than N tokens, start and end token counted", 1,    \
-         1e6},                                                                                                          \
-        {"repetition-penalty",                                                                                          \
-         0,                                                                                                             \
-         CLI_REAL,                                                                                                      \
-         AT(repetition_penalty),                                                                                        \
-         "P",                                                                                                           \
-         "above 1: tokens already written are less likely",                                                             \
-         1e-3,                                                                                                          \
-         1e3},                                                                                                          \
-        {"no-repeat-ngram",                                                                                             \
-         0,                                                                                                             \
-         CLI_INTEGER,                                                                                                   \
-         AT(no_repeat_ngram),                                                                                           \
-         "N",                                                                                                           \
-         "no N tokens in a row occur twice; 0: off",                                                                    \
-         0,                                                                                                             \
-         1e6},                                                                                                          \
-        {"sample", 0, CLI_FLAG, AT(sample), NULL, "draw from the distribution instead of searching", 0, 0},             \
-        {"temperature", 0,  CLI_REAL, AT(temperature), "T", "with --sample: below 1 sharpens, above 1 flattens",        \
-         1e-4,          1e4},                                                                                           \
-        {"top-k", 0, CLI_INTEGER, AT(top_k), "N", "with --sample: only the N most probable tokens; 0: all", 0, 1e9},    \
-        {"top-p", 0, CLI_REAL, AT(top_p), "P", "with --sample: only the most probable tokens that make up P", 1e-6, 1}, \
-    {                                                                                                                   \
-        "seed", 0, CLI_INTEGER, AT(seed), "N", "with --sample: the same seed gives the same output (default: 0)", 0,    \
-            9e15                                                                                                        \
+#define SEARCH_OPTIONS                                                                                                                     \
+    {"beam", 0, CLI_INTEGER, AT(beam), "N", "hypotheses kept; 1 is greedy (default: what the model says, else 4)", 1, 1024},               \
+        {"nbest", 0, CLI_INTEGER, AT(nbest), "N", "outputs for each input, best first, a line each (default: 1)", 1, 1024},                \
+        {"length-penalty",                                                                                                                 \
+         0,                                                                                                                                \
+         CLI_REAL,                                                                                                                         \
+         AT(length_penalty),                                                                                                               \
+         "A",                                                                                                                              \
+         "rank by log-probability / length^A; above 0 favours longer outputs",                                                             \
+         -100,                                                                                                                             \
+         100},                                                                                                                             \
+        {"min-length", 0, CLI_INTEGER, AT(min_length), "N", "no end before N tokens, the start token counted", 0, 1e6},                    \
+        {"max-length", 0, CLI_INTEGER, AT(max_length), "N", "no more than N tokens, start and end token counted", 1, 1e6},                 \
+        {"repetition-penalty", 0, CLI_REAL, AT(repetition_penalty), "P", "above 1: tokens already written are less likely", 1e-3, 1e3},    \
+        {"no-repeat-ngram", 0, CLI_INTEGER, AT(no_repeat_ngram), "N", "no N tokens in a row occur twice; 0: off", 0, 1e6},                 \
+        {"sample", 0, CLI_FLAG, AT(sample), NULL, "draw from the distribution instead of searching", 0, 0},                                \
+        {"temperature", 0, CLI_REAL, AT(temperature), "T", "with --sample: below 1 sharpens, above 1 flattens", 1e-4, 1e4},                \
+        {"top-k", 0, CLI_INTEGER, AT(top_k), "N", "with --sample: only the N most probable tokens; 0: all", 0, 1e9},                       \
+        {"top-p", 0, CLI_REAL, AT(top_p), "P", "with --sample: only the most probable tokens that make up P", 1e-6, 1},                    \
+    {                                                                                                                                      \
+        "seed", 0, CLI_INTEGER, AT(seed), "N", "with --sample: the same seed gives the same output (default: 0)", 0, 9e15                  \
     }
 
-#define LIST_OPTION                                                                                                    \
-    {                                                                                                                  \
-        "list", 0, CLI_TEXT, AT(list), "FILE", "read the names of the files from FILE, one a line (-: standard input)", \
-            0, 0                                                                                                       \
+#define LIST_OPTION                                                                                                                        \
+    {                                                                                                                                      \
+        "list", 0, CLI_TEXT, AT(list), "FILE", "read the names of the files from FILE, one a line (-: standard input)", 0, 0               \
     }
-#define PREFIX_OPTION                                                                                                  \
-    {                                                                                                                  \
-        "prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0                          \
+#define PREFIX_OPTION                                                                                                                      \
+    {                                                                                                                                      \
+        "prefix", 0, CLI_TEXT, AT(prefix), "TEXT", "every output begins with this text", 0, 0                                              \
     }
-#define OUTPUT_OPTION                                                                                                  \
-    {                                                                                                                  \
-        "output", 0, CLI_CHOICE, AT(output), "text|pieces|ids",                                                        \
-            "what is written: text, subword pieces, or token ids with the end token (default: text)", 0, 0             \
+#define OUTPUT_OPTION                                                                                                                      \
+    {                                                                                                                                      \
+        "output", 0, CLI_CHOICE, AT(output), "text|pieces|ids",                                                                            \
+            "what is written: text, subword pieces, or token ids with the end token (default: text)", 0, 0                                 \
     }
-#define SETTINGS_OPTION                                                                                                \
-    {                                                                                                                  \
-        "generation", 0, CLI_LIST, AT(settings), "FIELD=VALUE",                                                        \
-            "set any field of generation_config.json to a JSON value, e.g. max_new_tokens=20 (repeatable)", 0, 0       \
+#define SETTINGS_OPTION                                                                                                                    \
+    {                                                                                                                                      \
+        "generation", 0, CLI_LIST, AT(settings), "FIELD=VALUE",                                                                            \
+            "set any field of generation_config.json to a JSON value, e.g. max_new_tokens=20 (repeatable)", 0, 0                           \
     }
 
 const cli_option generate_options[] = {
@@ -182,10 +161,11 @@ const cli_option transcribe_options[] = {
      "Whisper: decode what came out badly (log-probability below -1, compression above 2.4) at rising temperatures; skip silence", 0, 0},
     {"temperatures", 0, CLI_TEXT, AT(temperatures), "T,T,...",
      "Whisper: the temperatures tried one after the other while a threshold is not met; 0 searches, above samples", 0, 0},
-    {"compression-ratio-threshold", 0, CLI_REAL, AT(compression_ratio), "R", "Whisper: text that repeats itself so much came out badly", 0, 1e6},
+    {"compression-ratio-threshold", 0, CLI_REAL, AT(compression_ratio), "R", "Whisper: text that repeats itself so much came out badly", 0,
+     1e6},
     {"logprob-threshold", 0, CLI_REAL, AT(log_probability), "L", "Whisper: so did text of a lower mean log-probability", -1e6, 0},
-    {"no-speech-threshold", 0, CLI_REAL, AT(no_speech), "P", "Whisper: but not if it is silence with more than this probability: that is skipped",
-     0, 1},
+    {"no-speech-threshold", 0, CLI_REAL, AT(no_speech), "P",
+     "Whisper: but not if it is silence with more than this probability: that is skipped", 0, 1},
     {"condition-on-previous", 0, CLI_FLAG, AT(condition), NULL, "Whisper: tell each window the text before it", 0, 0},
     {"prompt", 0, CLI_TEXT, AT(prompt), "TEXT", "Whisper: tell each window this text: names, spelling, style", 0, 0},
     SEARCH_OPTIONS,
@@ -212,8 +192,7 @@ const cli_option score_options[] = {
     THREADS_OPTION,
     BATCH_OPTION,
     {"input", 0, CLI_CHOICE, AT(input), "text|pieces|ids",
-     "what lines of both files hold; ids are taken as they are, so a target's end token counts only if it is there", 0,
-     0},
+     "what lines of both files hold; ids are taken as they are, so a target's end token counts only if it is there", 0, 0},
     {"keys", 0, CLI_TEXT, AT(keys), "SOURCE,TARGET",
      "lines are JSON objects; the two texts are under these keys, of --source alone or of both files", 0, 0},
     JSON_OPTION,

@@ -19,10 +19,10 @@ typedef struct generate_values {
     cli_list settings;
     const char *language, *profile;
     td_profile *profiled; /* made by generate_open_model when --profile is given */
-    int format, task; /* transcribe: index into the choices */
+    int format, task;     /* transcribe: index into the choices */
     bool timestamps, word_timestamps, fallback, condition;
     double longest, pause;
-    const char *prompt, *temperatures; /* transcribe */
+    const char *prompt, *temperatures;                    /* transcribe */
     double compression_ratio, log_probability, no_speech; /* TD_UNSET_REAL: not given */
 } generate_values;
 

@@ -143,8 +143,7 @@ stream_read line_stream_next(line_stream *lines, stream_line *ret_line)
 
 bool line_stream_ready(line_stream *lines)
 {
-    if (lines->descriptor < 0 || lines->end_of_file ||
-        memchr(lines->buffer + lines->start, '\n', lines->used - lines->start))
+    if (lines->descriptor < 0 || lines->end_of_file || memchr(lines->buffer + lines->start, '\n', lines->used - lines->start))
         return true;
     struct pollfd wait = {.fd = lines->descriptor, .events = POLLIN};
     return poll(&wait, 1, 0) != 0;

@@ -26,7 +26,7 @@ typedef struct stream_line {
     size_t length;
     const char *file; /* as errors name it */
     size_t number;
-    size_t end; /* bytes of all files up to the line's end */
+    size_t end;          /* bytes of all files up to the line's end */
     const char *problem; /* why it cannot be used (too long, a zero byte), or NULL; text is then "" */
 } stream_line;
 

@@ -86,8 +86,7 @@ static int check_line(const cli_command *command, const char *path, const char *
     for (size_t at = 0; at < length;) {
         size_t start = at;
         if (next_code(line, &at, length) < 0)
-            return cli_complain(command, CLI_FAILED, "%s:%zu: line is not UTF-8 (byte %zu)", shown(path), number,
-                                start + 1);
+            return cli_complain(command, CLI_FAILED, "%s:%zu: line is not UTF-8 (byte %zu)", shown(path), number, start + 1);
     }
     return -1;
 }

@@ -5,32 +5,32 @@
 
 #include <string.h>
 
-#define LINES                                                                                                          \
-    "One input line gives one output line, in the same order; an empty line gives an empty one. Without FILE, or "     \
-    "when "                                                                                                            \
-    "FILE is -, standard input is read. A line that cannot be answered gives an empty line, an error message and "     \
-    "exit "                                                                                                            \
+#define LINES                                                                                                                              \
+    "One input line gives one output line, in the same order; an empty line gives an empty one. Without FILE, or "                         \
+    "when "                                                                                                                                \
+    "FILE is -, standard input is read. A line that cannot be answered gives an empty line, an error message and "                         \
+    "exit "                                                                                                                                \
     "status 1; the others are answered all the same."
 
-#define FILES                                                                                                          \
-    "For one file its text is printed, for several a line of name, tab and text each. A file that cannot be read "     \
-    "gets "                                                                                                            \
+#define FILES                                                                                                                              \
+    "For one file its text is printed, for several a line of name, tab and text each. A file that cannot be read "                         \
+    "gets "                                                                                                                                \
     "an error message and exit status 1; the others are answered all the same."
 
 static const cli_command commands[] = {
-    {"translate", "[FILE]...", "translate text, line by line",
-     LINES "\n\nExample: echo \"Ein Hund rennt im Schnee.\" | tandem translate", generate_options, cmd_generate},
+    {"translate", "[FILE]...", "translate text, line by line", LINES "\n\nExample: echo \"Ein Hund rennt im Schnee.\" | tandem translate",
+     generate_options, cmd_generate},
     {"summarize", "-m DIR [FILE]...", "summarize text, line by line", LINES, generate_options, cmd_generate},
-    {"caption", "-m DIR FILE...", "describe pictures", FILES "\n\nExample: tandem caption -m runs/captions holiday.jpg",
-     files_options, cmd_files},
+    {"caption", "-m DIR FILE...", "describe pictures", FILES "\n\nExample: tandem caption -m runs/captions holiday.jpg", files_options,
+     cmd_files},
     {"transcribe", "FILE...", "write down what is said",
      FILES " A recording may be hours long: it is cut at pauses, or read by Whisper window by window. Of each file --json and "
-     "--output pieces or ids show what is made of its first window alone (models for utterances: of all of it in one piece).\n\n"
-     "Examples: tandem transcribe recording.wav\n"
-     "          tandem transcribe -m whisper-base --language auto --format srt talk.mp3 > talk.srt",
+           "--output pieces or ids show what is made of its first window alone (models for utterances: of all of it in one piece).\n\n"
+           "Examples: tandem transcribe recording.wav\n"
+           "          tandem transcribe -m whisper-base --language auto --format srt talk.mp3 > talk.srt",
      transcribe_options, cmd_transcribe},
-    {"generate", "-m DIR [FILE]...", "the verb under those: any model; for sound and pictures lines are names of files",
-     LINES, generate_options, cmd_generate},
+    {"generate", "-m DIR [FILE]...", "the verb under those: any model; for sound and pictures lines are names of files", LINES,
+     generate_options, cmd_generate},
     {"score", "--source FILE --target FILE", "log-probability of given targets",
      "Prints, for each pair of lines, the sum of the natural log-probabilities of the target's tokens, end token "
      "included.",
@@ -67,7 +67,8 @@ static const cli_command commands[] = {
      "Example: tandem translate < test.de | tandem evaluate --reference test.en",
      evaluate_options, cmd_evaluate},
     {"convert", "IN OUT", "store a model's weights in another precision",
-     "Everything but the weights is copied as it is. A directory of CTranslate2's is written in the layout of Tandem's own.", convert_options, cmd_convert},
+     "Everything but the weights is copied as it is. A directory of CTranslate2's is written in the layout of Tandem's own.",
+     convert_options, cmd_convert},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -94,8 +95,7 @@ static int unknown_verb(const char *name)
 
 static void print_overview(FILE *stream)
 {
-    fputs("tandem: train and run sequence-to-sequence models\n\nUsage: tandem VERB [OPTION]... [ARGUMENT]...\n\n",
-          stream);
+    fputs("tandem: train and run sequence-to-sequence models\n\nUsage: tandem VERB [OPTION]... [ARGUMENT]...\n\n", stream);
     for (const cli_command *command = commands; command->name; command++)
         fprintf(stream, "  %-11s %s\n", command->name, command->help);
     fputs("\nExamples:\n"
@@ -107,20 +107,20 @@ static void print_overview(FILE *stream)
 
 static void print_man_page(FILE *stream)
 {
-    fprintf(
-        stream,
-        ".TH TANDEM 1 \"\" \"tandem %s\" \"User Commands\"\n"
-        ".SH NAME\ntandem \\- train and run sequence\\-to\\-sequence models\n"
-        ".SH SYNOPSIS\n.B tandem\n.I VERB\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n"
-        ".SH DESCRIPTION\nAn encoder reads a sequence, a decoder writes another one. Data goes to standard output,\n"
-        "everything else to standard error. A file named \\- is standard input.\n"
-        ".SH VERBS\n",
-        td_version());
+    fprintf(stream,
+            ".TH TANDEM 1 \"\" \"tandem %s\" \"User Commands\"\n"
+            ".SH NAME\ntandem \\- train and run sequence\\-to\\-sequence models\n"
+            ".SH SYNOPSIS\n.B tandem\n.I VERB\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n"
+            ".SH DESCRIPTION\nAn encoder reads a sequence, a decoder writes another one. Data goes to standard output,\n"
+            "everything else to standard error. A file named \\- is standard input.\n"
+            ".SH VERBS\n",
+            td_version());
     for (const cli_command *command = commands; command->name; command++)
         cli_command_man(command, stream);
     fputs(".SH EXIT STATUS\n0 done, 1 failed while running, 2 called wrongly.\n"
           ".SH ENVIRONMENT\n.TP\n.B TANDEM_PRETRAINED\nDirectory of the bundled models.\n"
-          ".TP\n.B TANDEM_ISA\nplain, avx2, avx512, vnni or amx, on ARM plain, neon, dotprod or bf16: use no better instruction set than this.\n",
+          ".TP\n.B TANDEM_ISA\nplain, avx2, avx512, vnni or amx, on ARM plain, neon, dotprod or bf16: use no better instruction set than "
+          "this.\n",
           stream);
 }
 

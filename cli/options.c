@@ -121,8 +121,7 @@ static int complain_number(const cli_command *command, const cli_option *option,
     const char *kind = option->kind == CLI_INTEGER ? "a whole number" : "a number";
     if (option->minimum == 0 && option->maximum == 0)
         return cli_complain(command, CLI_USAGE, "--%s takes %s, not \"%s\"", option->name, kind, text);
-    return cli_complain(command, CLI_USAGE, "--%s takes %s from %s to %s, not \"%s\"", option->name, kind, low, high,
-                        text);
+    return cli_complain(command, CLI_USAGE, "--%s takes %s from %s to %s, not \"%s\"", option->name, kind, low, high, text);
 }
 
 static int set_number(const cli_command *command, const cli_option *option, void *member, const char *text)
@@ -132,14 +131,12 @@ static int set_number(const cli_command *command, const cli_option *option, void
     errno = 0;
     if (option->kind == CLI_INTEGER) {
         long long value = strtoll(text, &end, 10);
-        if (errno || end == text || *end ||
-            (bounded && ((double)value < option->minimum || (double)value > option->maximum)))
+        if (errno || end == text || *end || (bounded && ((double)value < option->minimum || (double)value > option->maximum)))
             return complain_number(command, option, text);
         *(int64_t *)member = value;
     } else {
         double value = strtod(text, &end);
-        if (errno || end == text || *end || !(value - value == 0) ||
-            (bounded && (value < option->minimum || value > option->maximum)))
+        if (errno || end == text || *end || !(value - value == 0) || (bounded && (value < option->minimum || value > option->maximum)))
             return complain_number(command, option, text);
         *(double *)member = value;
     }
@@ -157,8 +154,7 @@ static int set_choice(const cli_command *command, const cli_option *option, int 
             return -1;
         }
         if (at[size] == 0)
-            return cli_complain(command, CLI_USAGE, "--%s is one of %s, not \"%s\"", option->name, option->argument,
-                                text);
+            return cli_complain(command, CLI_USAGE, "--%s is one of %s, not \"%s\"", option->name, option->argument, text);
         at += size + 1;
     }
 }
@@ -206,10 +202,9 @@ static int complain_unknown(const cli_command *command, const char *argument)
         nearest = cli_nearest(name, option_name, command->options);
     }
     if (nearest)
-        return cli_complain(command, CLI_USAGE, "unknown option %.*s; did you mean --%s?", (int)length, argument,
-                            nearest);
-    return cli_complain(command, CLI_USAGE, "unknown option %.*s; `tandem help %s` lists the options", (int)length,
-                        argument, command->name);
+        return cli_complain(command, CLI_USAGE, "unknown option %.*s; did you mean --%s?", (int)length, argument, nearest);
+    return cli_complain(command, CLI_USAGE, "unknown option %.*s; `tandem help %s` lists the options", (int)length, argument,
+                        command->name);
 }
 
 /* One option at argv[*index]; moves *index to its last word. */
@@ -218,16 +213,15 @@ static int parse_option(const cli_command *command, int argc, char **argv, int *
     char *argument = argv[*index];
     bool is_long = argument[1] == '-';
     const char *value = is_long ? strchr(argument, '=') : argument[2] ? argument + 2 : NULL;
-    const cli_option *option = is_long ? find_option(command->options, argument + 2,
-                                                     value ? (size_t)(value - argument) - 2 : strlen(argument + 2))
-                                       : find_letter(command->options, argument[1]);
+    const cli_option *option =
+        is_long ? find_option(command->options, argument + 2, value ? (size_t)(value - argument) - 2 : strlen(argument + 2))
+                : find_letter(command->options, argument[1]);
     if (!option)
         return complain_unknown(command, argument);
     if (value && is_long)
         value++;
     if (option->kind == CLI_FLAG)
-        return value ? cli_complain(command, CLI_USAGE, "--%s takes no argument", option->name)
-                     : set_option(command, option, values, NULL);
+        return value ? cli_complain(command, CLI_USAGE, "--%s takes no argument", option->name) : set_option(command, option, values, NULL);
     if (!value && option->kind == CLI_OPTIONAL)
         value = "";
     if (!value) {
@@ -312,7 +306,8 @@ void cli_command_help(const cli_command *command, FILE *stream)
         int length = option->letter ? snprintf(left, sizeof left, "  -%c, --%s", option->letter, option->name)
                                     : snprintf(left, sizeof left, "      --%s", option->name);
         if (option->argument)
-            length += snprintf(left + length, sizeof left - (size_t)length, option->kind == CLI_OPTIONAL ? "[=%s]" : " %s", option->argument);
+            length +=
+                snprintf(left + length, sizeof left - (size_t)length, option->kind == CLI_OPTIONAL ? "[=%s]" : " %s", option->argument);
         fputs(left, stream);
         if (length > HELP_COLUMN - 2)
             fprintf(stream, "\n%*s", HELP_COLUMN, "");

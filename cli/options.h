@@ -8,13 +8,13 @@
 #include <stdio.h>
 
 typedef enum cli_kind {
-    CLI_FLAG,    /* bool: present or not; no argument */
-    CLI_INTEGER, /* int64_t within minimum .. maximum */
-    CLI_REAL,    /* double within minimum .. maximum */
-    CLI_TEXT,    /* const char * */
+    CLI_FLAG,     /* bool: present or not; no argument */
+    CLI_INTEGER,  /* int64_t within minimum .. maximum */
+    CLI_REAL,     /* double within minimum .. maximum */
+    CLI_TEXT,     /* const char * */
     CLI_OPTIONAL, /* const char *: "" without an argument, which only "=" can give */
-    CLI_CHOICE,  /* int: position in `choices`, "a|b|c" */
-    CLI_LIST     /* cli_list: the option may be repeated */
+    CLI_CHOICE,   /* int: position in `choices`, "a|b|c" */
+    CLI_LIST      /* cli_list: the option may be repeated */
 } cli_kind;
 
 typedef struct cli_list {

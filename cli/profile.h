@@ -6,8 +6,8 @@
 
 #include <tandem/profile.h>
 
-#define PROFILE_HELP                                                                                                   \
-    "say on standard error how long each operation and each shape of product took; FILE.json gets a trace for "        \
+#define PROFILE_HELP                                                                                                                       \
+    "say on standard error how long each operation and each shape of product took; FILE.json gets a trace for "                            \
     "chrome://tracing or Perfetto"
 
 /* wanted: the option's value, NULL without it (no profile then), "" without a file. -1, or an exit code. */

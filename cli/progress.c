@@ -44,8 +44,7 @@ static void paint(cli_progress *progress, double now)
         memset(bar, '#', (size_t)(share * WIDTH));
         fprintf(stderr, "[%s] %3d%% ", bar, (int)(share * 100));
     }
-    fprintf(stderr, "%zu %s, %.0f tokens/s", progress->answered, progress->inputs,
-            elapsed > 0 ? (double)progress->tokens / elapsed : 0);
+    fprintf(stderr, "%zu %s, %.0f tokens/s", progress->answered, progress->inputs, elapsed > 0 ? (double)progress->tokens / elapsed : 0);
     if (share > 0 && share < 1)
         print_time(elapsed / share * (1 - share));
     fflush(stderr);

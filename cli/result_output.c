@@ -120,8 +120,7 @@ void result_print_json(size_t index, const char *source, const td_result *result
     if (problem)
         json_object_set_new(object, "error", json_string(problem));
     else if (!result)
-        json_array_append_new(outputs, json_pack("{s:s,s:[],s:[],s:f,s:[]}", "text", "", "pieces", "ids", "score", 0.0,
-                                                 "token_logprobs"));
+        json_array_append_new(outputs, json_pack("{s:s,s:[],s:[],s:f,s:[]}", "text", "", "pieces", "ids", "score", 0.0, "token_logprobs"));
     for (size_t i = 0; i < td_result_outputs(result, 0); i++)
         json_array_append_new(outputs, json_output(result, i));
     json_object_set_new(object, "outputs", outputs);

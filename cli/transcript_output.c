@@ -126,7 +126,10 @@ static json_t *json_text(const char *text)
     return value ? value : json_null(); /* not UTF-8 */
 }
 
-static json_t *json_time(double seconds) { return json_real(round(seconds * 1000) / 1000); }
+static json_t *json_time(double seconds)
+{
+    return json_real(round(seconds * 1000) / 1000);
+}
 
 static json_t *json_words(const td_transcript_segment *segment)
 {

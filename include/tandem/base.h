@@ -22,16 +22,16 @@ extern "C" {
 #define TD_VERSION_PATCH 0
 
 /* One row per status code: name, what td_status_text returns. */
-#define TD_STATUS_TABLE(X)                                                         \
-    X(TD_OK, "ok")                                                                 \
-    X(TD_ERROR_MEMORY, "out of memory")                                            \
-    X(TD_ERROR_ARGUMENT, "invalid argument")                                       \
-    X(TD_ERROR_IO, "input or output failed")                                       \
-    X(TD_ERROR_FORMAT, "malformed data")                                           \
-    X(TD_ERROR_LIMIT, "size limit exceeded")                                       \
-    X(TD_ERROR_UNSUPPORTED, "not supported")                                       \
-    X(TD_ERROR_NUMERIC, "not a finite number")                                     \
-    X(TD_ERROR_CANCELLED, "stopped on request")                                    \
+#define TD_STATUS_TABLE(X)                                                                                                                 \
+    X(TD_OK, "ok")                                                                                                                         \
+    X(TD_ERROR_MEMORY, "out of memory")                                                                                                    \
+    X(TD_ERROR_ARGUMENT, "invalid argument")                                                                                               \
+    X(TD_ERROR_IO, "input or output failed")                                                                                               \
+    X(TD_ERROR_FORMAT, "malformed data")                                                                                                   \
+    X(TD_ERROR_LIMIT, "size limit exceeded")                                                                                               \
+    X(TD_ERROR_UNSUPPORTED, "not supported")                                                                                               \
+    X(TD_ERROR_NUMERIC, "not a finite number")                                                                                             \
+    X(TD_ERROR_CANCELLED, "stopped on request")                                                                                            \
     X(TD_ERROR_INTERNAL, "internal error")
 
 typedef enum td_status {

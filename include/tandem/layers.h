@@ -25,7 +25,10 @@ typedef struct td_layer_options {
     const char *nonlinearity; /* td_rnn: "tanh" or "relu" */
     uint64_t seed;            /* of the starting weights (uniform in +-1 / sqrt(hidden_size)) and of dropout */
 } td_layer_options;
-#define TD_LAYER_OPTIONS_INIT {sizeof(td_layer_options), 0, 0, 1, 1, 1, 0, 0.0, "tanh", 1}
+#define TD_LAYER_OPTIONS_INIT                                                                                                              \
+    {                                                                                                                                      \
+        sizeof(td_layer_options), 0, 0, 1, 1, 1, 0, 0.0, "tanh", 1                                                                         \
+    }
 
 TD_API td_status td_lstm_new(const td_layer_options *options, td_lstm **ret_layer, td_error *error);
 TD_API td_status td_gru_new(const td_layer_options *options, td_gru **ret_layer, td_error *error);

@@ -41,9 +41,9 @@ typedef struct td_bleu_options {
     bool lowercase;
     bool effective_order; /* leave out orders longer than the hypotheses: for single sentences */
 } td_bleu_options;
-#define TD_BLEU_OPTIONS_INIT                                                                                           \
-    {                                                                                                                  \
-        sizeof(td_bleu_options), TD_TOKENIZER_13A, TD_SMOOTHING_EXP, -1.0, false, false                                \
+#define TD_BLEU_OPTIONS_INIT                                                                                                               \
+    {                                                                                                                                      \
+        sizeof(td_bleu_options), TD_TOKENIZER_13A, TD_SMOOTHING_EXP, -1.0, false, false                                                    \
     }
 
 typedef struct td_bleu_result {
@@ -52,12 +52,11 @@ typedef struct td_bleu_result {
     double brevity_penalty;                       /* 0 to 1 */
     uint64_t hypothesis_length, reference_length; /* tokens */
     uint64_t correct[4], total[4];                /* n-grams */
-    double cumulative[4]; /* BLEU-1 to BLEU-4 as caption papers report them (pycocoevalcap): unsmoothed */
+    double cumulative[4];                         /* BLEU-1 to BLEU-4 as caption papers report them (pycocoevalcap): unsmoothed */
 } td_bleu_result;
 
-TD_API td_status td_bleu(const td_bleu_options *options, const char *const *hypotheses,
-                         const char *const *const *references, size_t reference_count, size_t count,
-                         td_bleu_result *ret_result, td_error *error);
+TD_API td_status td_bleu(const td_bleu_options *options, const char *const *hypotheses, const char *const *const *references,
+                         size_t reference_count, size_t count, td_bleu_result *ret_result, td_error *error);
 
 /* What a signature is written into: "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0". */
 typedef struct td_signature {
@@ -65,8 +64,7 @@ typedef struct td_signature {
 } td_signature;
 
 /* bootstrap_samples > 0 adds sacreBLEU's "bs:N|seed:S". */
-TD_API td_signature td_bleu_signature(const td_bleu_options *options, size_t reference_count, size_t bootstrap_samples,
-                                      uint64_t seed);
+TD_API td_signature td_bleu_signature(const td_bleu_options *options, size_t reference_count, size_t bootstrap_samples, uint64_t seed);
 
 /* ---- chrF (Popovic 2015) and chrF++ (Popovic 2017) as sacreBLEU's corpus_chrf ---- */
 
@@ -79,16 +77,14 @@ typedef struct td_chrf_options {
     bool whitespace;    /* count white space among the characters */
     bool eps_smoothing; /* average F over all orders, as the authors' own script; else over those both sides have */
 } td_chrf_options;
-#define TD_CHRF_OPTIONS_INIT                                                                                           \
-    {                                                                                                                  \
-        sizeof(td_chrf_options), 6, 0, 2.0, false, false, false                                                        \
+#define TD_CHRF_OPTIONS_INIT                                                                                                               \
+    {                                                                                                                                      \
+        sizeof(td_chrf_options), 6, 0, 2.0, false, false, false                                                                            \
     }
 
-TD_API td_status td_chrf(const td_chrf_options *options, const char *const *hypotheses,
-                         const char *const *const *references, size_t reference_count, size_t count, double *ret_score,
-                         td_error *error);
-TD_API td_signature td_chrf_signature(const td_chrf_options *options, size_t reference_count, size_t bootstrap_samples,
-                                      uint64_t seed);
+TD_API td_status td_chrf(const td_chrf_options *options, const char *const *hypotheses, const char *const *const *references,
+                         size_t reference_count, size_t count, double *ret_score, td_error *error);
+TD_API td_signature td_chrf_signature(const td_chrf_options *options, size_t reference_count, size_t bootstrap_samples, uint64_t seed);
 
 /* ---- How sure a score is: bootstrap resampling of segments (Koehn 2004) as sacreBLEU's ---- */
 
@@ -97,9 +93,9 @@ typedef struct td_bootstrap_options {
     size_t samples; /* 1000 */
     uint64_t seed;  /* 12345; draws the very resamples that sacreBLEU draws (NumPy's PCG64) */
 } td_bootstrap_options;
-#define TD_BOOTSTRAP_OPTIONS_INIT                                                                                      \
-    {                                                                                                                  \
-        sizeof(td_bootstrap_options), 1000, 12345                                                                      \
+#define TD_BOOTSTRAP_OPTIONS_INIT                                                                                                          \
+    {                                                                                                                                      \
+        sizeof(td_bootstrap_options), 1000, 12345                                                                                          \
     }
 
 typedef struct td_bootstrap_result {
@@ -109,13 +105,11 @@ typedef struct td_bootstrap_result {
 } td_bootstrap_result;
 
 /* `other`: a second system's hypotheses, compared on the same resamples, or NULL. */
-TD_API td_status td_bleu_bootstrap(const td_bleu_options *options, const td_bootstrap_options *bootstrap,
-                                   const char *const *hypotheses, const char *const *other,
-                                   const char *const *const *references, size_t reference_count, size_t count,
+TD_API td_status td_bleu_bootstrap(const td_bleu_options *options, const td_bootstrap_options *bootstrap, const char *const *hypotheses,
+                                   const char *const *other, const char *const *const *references, size_t reference_count, size_t count,
                                    td_bootstrap_result *ret_result, td_error *error);
-TD_API td_status td_chrf_bootstrap(const td_chrf_options *options, const td_bootstrap_options *bootstrap,
-                                   const char *const *hypotheses, const char *const *other,
-                                   const char *const *const *references, size_t reference_count, size_t count,
+TD_API td_status td_chrf_bootstrap(const td_chrf_options *options, const td_bootstrap_options *bootstrap, const char *const *hypotheses,
+                                   const char *const *other, const char *const *const *references, size_t reference_count, size_t count,
                                    td_bootstrap_result *ret_result, td_error *error);
 
 /* ---- ROUGE (Lin 2004) as the rouge-score package ---- */
@@ -124,9 +118,9 @@ typedef struct td_rouge_options {
     size_t struct_size;
     bool stem; /* Porter's stemmer, with NLTK's extensions */
 } td_rouge_options;
-#define TD_ROUGE_OPTIONS_INIT                                                                                          \
-    {                                                                                                                  \
-        sizeof(td_rouge_options), false                                                                                \
+#define TD_ROUGE_OPTIONS_INIT                                                                                                              \
+    {                                                                                                                                      \
+        sizeof(td_rouge_options), false                                                                                                    \
     }
 
 typedef struct td_rouge_score {
@@ -139,9 +133,8 @@ typedef struct td_rouge_result {
 } td_rouge_result;
 
 /* Means over segments; of several references the one with the best F counts, for each kind on its own. */
-TD_API td_status td_rouge(const td_rouge_options *options, const char *const *hypotheses,
-                          const char *const *const *references, size_t reference_count, size_t count,
-                          td_rouge_result *ret_result, td_error *error);
+TD_API td_status td_rouge(const td_rouge_options *options, const char *const *hypotheses, const char *const *const *references,
+                          size_t reference_count, size_t count, td_rouge_result *ret_result, td_error *error);
 
 /* ---- Word and character error rates as jiwer's defaults ---- */
 
@@ -150,9 +143,9 @@ typedef struct td_error_rate_options {
     bool characters; /* CER; else WER */
     bool lowercase;
 } td_error_rate_options;
-#define TD_ERROR_RATE_OPTIONS_INIT                                                                                     \
-    {                                                                                                                  \
-        sizeof(td_error_rate_options), false, false                                                                    \
+#define TD_ERROR_RATE_OPTIONS_INIT                                                                                                         \
+    {                                                                                                                                      \
+        sizeof(td_error_rate_options), false, false                                                                                        \
     }
 
 typedef struct td_error_rate_result {
@@ -163,9 +156,8 @@ typedef struct td_error_rate_result {
 
 /* One reference a segment. With empty references only, the score is 100 times the insertions, as jiwer's. Of several
  * alignments of equal cost the counts are of the one jiwer chooses (up to about 2,000 x 2,000 units a segment). */
-TD_API td_status td_error_rate(const td_error_rate_options *options, const char *const *hypotheses,
-                               const char *const *references, size_t count, td_error_rate_result *ret_result,
-                               td_error *error);
+TD_API td_status td_error_rate(const td_error_rate_options *options, const char *const *hypotheses, const char *const *references,
+                               size_t count, td_error_rate_result *ret_result, td_error *error);
 
 /* The alignment behind the counts, unit after unit. reference is NULL for an insertion, hypothesis for a deletion; both are as they were
  * compared (lowercase where asked for) and only valid during the call. */
@@ -181,21 +173,20 @@ typedef struct td_cider_options {
     td_metric_tokenizer tokenizer; /* NONE: pycocoevalcap's figures, given text tokenised as it does */
     bool lowercase;
 } td_cider_options;
-#define TD_CIDER_OPTIONS_INIT                                                                                          \
-    {                                                                                                                  \
-        sizeof(td_cider_options), TD_TOKENIZER_NONE, false                                                             \
+#define TD_CIDER_OPTIONS_INIT                                                                                                              \
+    {                                                                                                                                      \
+        sizeof(td_cider_options), TD_TOKENIZER_NONE, false                                                                                 \
     }
 
 /* Document frequencies are counted in the references. 100 times pycocoevalcap's figure, as papers print it. */
-TD_API td_status td_cider(const td_cider_options *options, const char *const *hypotheses,
-                          const char *const *const *references, size_t reference_count, size_t count, double *ret_score,
-                          td_error *error);
+TD_API td_status td_cider(const td_cider_options *options, const char *const *hypotheses, const char *const *const *references,
+                          size_t reference_count, size_t count, double *ret_score, td_error *error);
 
 /* ---- Exact match ---- */
 
 /* Share of hypotheses equal to any of their references. */
-TD_API td_status td_exact_match(bool lowercase, const char *const *hypotheses, const char *const *const *references,
-                                size_t reference_count, size_t count, double *ret_score, td_error *error);
+TD_API td_status td_exact_match(bool lowercase, const char *const *hypotheses, const char *const *const *references, size_t reference_count,
+                                size_t count, double *ret_score, td_error *error);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,10 @@ typedef struct td_profile_options {
     size_t struct_size;
     bool trace; /* keep when each operation began and ended, for td_profile_write_trace: memory grows with time */
 } td_profile_options;
-#define TD_PROFILE_OPTIONS_INIT {sizeof(td_profile_options), false}
+#define TD_PROFILE_OPTIONS_INIT                                                                                                            \
+    {                                                                                                                                      \
+        sizeof(td_profile_options), false                                                                                                  \
+    }
 
 /* options may be NULL. */
 TD_API td_status td_profile_new(const td_profile_options *options, td_profile **ret_profile, td_error *error);

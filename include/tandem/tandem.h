@@ -39,14 +39,16 @@ typedef struct td_model_options {
     size_t struct_size;
     const char *precision; /* of weights in memory and of products: "float32", "bfloat16" (half the memory), "int8" (a quarter; inputs
                               of a product are rounded to 8 bits row by row). NULL: int8 when the file holds int8, else float32 */
-    td_profile *profile; /* measures what the model's sessions and batches do; NULL: nothing. Must outlive the model */
+    td_profile *profile;   /* measures what the model's sessions and batches do; NULL: nothing. Must outlive the model */
 } td_model_options;
-#define TD_MODEL_OPTIONS_INIT {sizeof(td_model_options), NULL, NULL}
+#define TD_MODEL_OPTIONS_INIT                                                                                                              \
+    {                                                                                                                                      \
+        sizeof(td_model_options), NULL, NULL                                                                                               \
+    }
 
 /* Opens a directory in the Hugging Face layout: config.json, model.safetensors (or its shards), generation_config.json
  * (optional) and the tokenizer's files. Errors name the file and what in it is wrong. options may be NULL. */
-TD_API td_status td_model_open(const char *directory, const td_model_options *options, td_model **ret_model,
-                               td_error *error);
+TD_API td_status td_model_open(const char *directory, const td_model_options *options, td_model **ret_model, td_error *error);
 /* Releases a model; all its sessions must be gone. */
 TD_API void td_model_close(td_model *model);
 
@@ -76,14 +78,16 @@ typedef struct td_session td_session;
 typedef struct td_session_options {
     size_t struct_size;
     size_t batch_tokens; /* source tokens times beams decoded together by td_generate_texts; 0: a good number */
-    size_t threads; /* that share the work of each step, at most one per processor, for an early answer; 0: the calling one alone,
-                       which is best where several sessions run side by side. Outputs do not depend on it */
+    size_t threads;      /* that share the work of each step, at most one per processor, for an early answer; 0: the calling one alone,
+                            which is best where several sessions run side by side. Outputs do not depend on it */
 } td_session_options;
-#define TD_SESSION_OPTIONS_INIT {sizeof(td_session_options), 0, 0}
+#define TD_SESSION_OPTIONS_INIT                                                                                                            \
+    {                                                                                                                                      \
+        sizeof(td_session_options), 0, 0                                                                                                   \
+    }
 
 /* options may be NULL. The model must outlive the session. */
-TD_API td_status td_session_new(td_model *model, const td_session_options *options, td_session **ret_session,
-                                td_error *error);
+TD_API td_status td_session_new(td_model *model, const td_session_options *options, td_session **ret_session, td_error *error);
 TD_API void td_session_free(td_session *session);
 
 /* ---- Options of generation ---- */
@@ -102,23 +106,22 @@ typedef enum td_split_kind { TD_SPLIT_NONE, TD_SPLIT_SENTENCES } td_split_kind;
 typedef struct td_generate_options {
     size_t struct_size;
     td_input_kind input;
-    int64_t beam;              /* hypotheses kept; 1: greedy */
-    int64_t nbest;             /* outputs a result holds, at most `beam`; TD_UNSET: 1 */
-    int64_t min_length;        /* of the output in tokens, counted as max_length is */
-    int64_t max_length;        /* of the output in tokens, decoder start, prefix and end token included */
-    int64_t no_repeat_ngram;   /* no n-gram of this many tokens occurs twice; 0: off */
-    int64_t sample;            /* 1: draw from the distribution instead of searching (beam is then 1) */
-    int64_t top_k;             /* sampling: only among the k most probable tokens; 0: all */
-    uint64_t seed;             /* sampling: the same seed gives the same outputs; input i draws from stream (seed, i) */
-    double length_penalty;     /* a hypothesis ranks by its log-probability / length ^ length_penalty */
-    double repetition_penalty; /* 1: none (Keskar 2019) */
-    double temperature;        /* sampling: logits are divided by it; > 0 */
-    double top_p;              /* sampling: only among the most probable tokens that make up p (Holtzman 2020) */
+    int64_t beam;                /* hypotheses kept; 1: greedy */
+    int64_t nbest;               /* outputs a result holds, at most `beam`; TD_UNSET: 1 */
+    int64_t min_length;          /* of the output in tokens, counted as max_length is */
+    int64_t max_length;          /* of the output in tokens, decoder start, prefix and end token included */
+    int64_t no_repeat_ngram;     /* no n-gram of this many tokens occurs twice; 0: off */
+    int64_t sample;              /* 1: draw from the distribution instead of searching (beam is then 1) */
+    int64_t top_k;               /* sampling: only among the k most probable tokens; 0: all */
+    uint64_t seed;               /* sampling: the same seed gives the same outputs; input i draws from stream (seed, i) */
+    double length_penalty;       /* a hypothesis ranks by its log-probability / length ^ length_penalty */
+    double repetition_penalty;   /* 1: none (Keskar 2019) */
+    double temperature;          /* sampling: logits are divided by it; > 0 */
+    double top_p;                /* sampling: only among the most probable tokens that make up p (Holtzman 2020) */
     const char *source_language; /* models of many languages: as the model writes it; NULL: its default */
     const char *target_language; /* must be given when the model writes several and names no default */
     const char *prefix;          /* every output begins with this text; NULL: none */
-    const char *const
-        *settings; /* further fields of generation_config.json, "name=JSON value"; they win over the above */
+    const char *const *settings; /* further fields of generation_config.json, "name=JSON value"; they win over the above */
     size_t setting_count;
     bool attention;   /* results hold the decoder's attention to the source */
     bool no_truncate; /* a source longer than the model takes is an error instead of being cut */
@@ -128,10 +131,11 @@ typedef struct td_generate_options {
     void *on_text_context;
     td_split_kind split;
 } td_generate_options;
-#define TD_GENERATE_OPTIONS_INIT                                                                                      \
-    {sizeof(td_generate_options), TD_INPUT_TEXT, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, \
-     0, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL, \
-     TD_SPLIT_NONE}
+#define TD_GENERATE_OPTIONS_INIT                                                                                                           \
+    {                                                                                                                                      \
+        sizeof(td_generate_options), TD_INPUT_TEXT, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, 0,               \
+            TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL, TD_SPLIT_NONE \
+    }
 
 /* ---- Generating ---- */
 
@@ -139,23 +143,21 @@ typedef struct td_generate_options {
 typedef struct td_result td_result;
 
 /* One input (kind: options->input), 0-terminated. options may be NULL: text in, everything as the model's files say. */
-TD_API td_status td_generate_text(td_session *session, const char *text, const td_generate_options *options,
-                                  td_result **ret_result, td_error *error);
+TD_API td_status td_generate_text(td_session *session, const char *text, const td_generate_options *options, td_result **ret_result,
+                                  td_error *error);
 /* Inputs that are decoded together; the outputs do not depend on the company. */
-TD_API td_status td_generate_texts(td_session *session, const char *const *texts, size_t count,
-                                   const td_generate_options *options, td_result **ret_result, td_error *error);
+TD_API td_status td_generate_texts(td_session *session, const char *const *texts, size_t count, const td_generate_options *options,
+                                   td_result **ret_result, td_error *error);
 
 /* Models of sound and pictures take the names of files in the place of texts; or one input from memory: the bytes of a
  * file; samples [frames, channels], full scale 1, of any rate; pixels [height, width, channels], channels 1 (grey), 3
  * (RGB) or 4 (RGBA). */
-TD_API td_status td_generate_bytes(td_session *session, const void *bytes, size_t length,
-                                   const td_generate_options *options, td_result **ret_result, td_error *error);
-TD_API td_status td_generate_samples(td_session *session, const float *samples, size_t frames, size_t channels,
-                                     size_t rate, const td_generate_options *options, td_result **ret_result,
-                                     td_error *error);
-TD_API td_status td_generate_pixels(td_session *session, const uint8_t *pixels, size_t height, size_t width,
-                                    size_t channels, const td_generate_options *options, td_result **ret_result,
-                                    td_error *error);
+TD_API td_status td_generate_bytes(td_session *session, const void *bytes, size_t length, const td_generate_options *options,
+                                   td_result **ret_result, td_error *error);
+TD_API td_status td_generate_samples(td_session *session, const float *samples, size_t frames, size_t channels, size_t rate,
+                                     const td_generate_options *options, td_result **ret_result, td_error *error);
+TD_API td_status td_generate_pixels(td_session *session, const uint8_t *pixels, size_t height, size_t width, size_t channels,
+                                    const td_generate_options *options, td_result **ret_result, td_error *error);
 
 /* Receives input `index`'s result (with one input, number 0), or NULL and why. Only valid during the call. Calls come
  * one at a time and in order of index, from any thread. Returning false ends the batch with TD_ERROR_CANCELLED. */
@@ -163,31 +165,32 @@ typedef bool (*td_result_callback)(void *context, size_t index, const td_result 
 
 typedef struct td_batch_options {
     size_t struct_size;
-    size_t threads;      /* 0: one per processor; where inputs are fewer, threads share the work of one */
-    size_t batch_tokens; /* source tokens times beams a thread decodes together; 0: a good number */
-    size_t first_index;  /* number of the first input: what callbacks get, and what random streams depend on */
-    const volatile int
-        *cancel; /* or NULL; once it is not 0, no further input is begun and the batch ends as cancelled */
+    size_t threads;             /* 0: one per processor; where inputs are fewer, threads share the work of one */
+    size_t batch_tokens;        /* source tokens times beams a thread decodes together; 0: a good number */
+    size_t first_index;         /* number of the first input: what callbacks get, and what random streams depend on */
+    const volatile int *cancel; /* or NULL; once it is not 0, no further input is begun and the batch ends as cancelled */
 } td_batch_options;
-#define TD_BATCH_OPTIONS_INIT {sizeof(td_batch_options), 0, 0, 0, NULL}
+#define TD_BATCH_OPTIONS_INIT                                                                                                              \
+    {                                                                                                                                      \
+        sizeof(td_batch_options), 0, 0, 0, NULL                                                                                            \
+    }
 
 /* Many inputs on several threads, each with a session of its own. Outputs are the same for any number of threads and
  * any batch size; the last bits of scores may follow the company a sentence was computed in. An input that fails is
  * reported to the callback and the others go on. */
-TD_API td_status td_generate_batch(td_model *model, const char *const *texts, size_t count,
-                                   const td_generate_options *options, const td_batch_options *batch_options,
-                                   td_result_callback callback, void *context, td_error *error);
+TD_API td_status td_generate_batch(td_model *model, const char *const *texts, size_t count, const td_generate_options *options,
+                                   const td_batch_options *batch_options, td_result_callback callback, void *context, td_error *error);
 
 /* ---- Scoring ---- */
 
 /* The log-probability of given targets: the result's only output holds the target's ids, their log-probabilities, and
  * as score their sum. With text, the end token is part of the target; with ids, the target is taken as it is (decoder
  * start not included). Of the options only input, the languages and attention count. */
-TD_API td_status td_score_text(td_session *session, const char *source, const char *target,
-                               const td_generate_options *options, td_result **ret_result, td_error *error);
+TD_API td_status td_score_text(td_session *session, const char *source, const char *target, const td_generate_options *options,
+                               td_result **ret_result, td_error *error);
 TD_API td_status td_score_batch(td_model *model, const char *const *sources, const char *const *targets, size_t count,
-                                const td_generate_options *options, const td_batch_options *batch_options,
-                                td_result_callback callback, void *context, td_error *error);
+                                const td_generate_options *options, const td_batch_options *batch_options, td_result_callback callback,
+                                void *context, td_error *error);
 
 /* ---- Results ---- */
 
@@ -208,8 +211,7 @@ TD_API double td_result_score(const td_result *result, size_t input, size_t outp
 TD_API const float *td_result_token_logprobs(const td_result *result, size_t input, size_t output, size_t *ret_count);
 /* Attention to the source, last layer, mean of heads: [tokens, source tokens], rows sum to 1. NULL unless asked for, or
  * when the model has none. */
-TD_API const float *td_result_attention(const td_result *result, size_t input, size_t output, size_t *ret_rows,
-                                        size_t *ret_columns);
+TD_API const float *td_result_attention(const td_result *result, size_t input, size_t output, size_t *ret_rows, size_t *ret_columns);
 /* Draws where a captioner looked as an SVG: the picture, once for each word of the output, bright where the word's attention was. `picture`
  * is the file that input `input` was read from. Needs options->attention. */
 TD_API td_status td_picture_overlay(const td_result *result, size_t input, size_t output, const char *picture, const char *svg_path,
@@ -242,12 +244,12 @@ TD_API int32_t td_model_end(const td_model *model); /* the end token; -1: none *
 
 /* Text to source ids, end token included where the model has it. Writes at most `capacity` ids and gives the count
  * needed. */
-TD_API td_status td_model_tokenize(const td_model *model, const char *text, int32_t *ids, size_t capacity,
-                                   size_t *ret_count, td_error *error);
+TD_API td_status td_model_tokenize(const td_model *model, const char *text, int32_t *ids, size_t capacity, size_t *ret_count,
+                                   td_error *error);
 /* Target ids to text without special tokens, 0-terminated, at most `capacity` bytes; *ret_length is the length needed
  * without the 0: when it is not below `capacity` the text was cut. */
-TD_API td_status td_model_detokenize(const td_model *model, const int32_t *ids, size_t count, char *text,
-                                     size_t capacity, size_t *ret_length, td_error *error);
+TD_API td_status td_model_detokenize(const td_model *model, const int32_t *ids, size_t count, char *text, size_t capacity,
+                                     size_t *ret_length, td_error *error);
 
 #ifdef __cplusplus
 }

@@ -20,14 +20,15 @@ typedef struct td_vocabulary_request {
     const char *const *languages; /* target languages that get a token ">>xx<<" */
     size_t language_count;
 } td_vocabulary_request;
-#define TD_VOCABULARY_REQUEST_INIT \
-    {sizeof(td_vocabulary_request), "unigram", 8000, true, false, 1.0, "nmt_nfkc", NULL, 0}
+#define TD_VOCABULARY_REQUEST_INIT                                                                                                         \
+    {                                                                                                                                      \
+        sizeof(td_vocabulary_request), "unigram", 8000, true, false, 1.0, "nmt_nfkc", NULL, 0                                              \
+    }
 
 /* Learns from text files (a sentence a line; .gz too) and writes source.spm, target.spm, vocab.json and the tokenizer's
  * settings into `directory`, as Marian models have them. The same text gives the same bytes. request may be NULL. */
-TD_API td_status td_vocabulary_train(const td_vocabulary_request *request, const char *const *sources,
-                                     size_t source_count, const char *const *targets, size_t target_count,
-                                     const char *directory, td_error *error);
+TD_API td_status td_vocabulary_train(const td_vocabulary_request *request, const char *const *sources, size_t source_count,
+                                     const char *const *targets, size_t target_count, const char *directory, td_error *error);
 
 /* Writes the mean of the weights of model directories (or checkpoints of one run) into `output`, which is created, with
  * the configuration and tokenizer of the first directory that has them. All must hold the same tensors of the same

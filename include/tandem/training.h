@@ -21,9 +21,12 @@ typedef struct td_train_options {
     void (*report)(void *context, const char *line, bool transient);
     void *context;
     const volatile sig_atomic_t *stop; /* set it to save and stop after the step in hand; may be NULL */
-    td_profile *profile; /* measures the steps, and validation; NULL: nothing */
+    td_profile *profile;               /* measures the steps, and validation; NULL: nothing */
 } td_train_options;
-#define TD_TRAIN_OPTIONS_INIT {sizeof(td_train_options), NULL, 0, false, NULL, NULL, NULL, NULL}
+#define TD_TRAIN_OPTIONS_INIT                                                                                                              \
+    {                                                                                                                                      \
+        sizeof(td_train_options), NULL, 0, false, NULL, NULL, NULL, NULL                                                                   \
+    }
 
 /* Trains as a recipe says (docs/recipe.md), from the output directory's last checkpoint if it has one. Killed at any moment, the next
  * call goes on to the very bits that an uninterrupted run has. Returns TD_ERROR_CANCELLED when stopped by `stop`. */

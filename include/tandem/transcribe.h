@@ -48,21 +48,23 @@ typedef struct td_transcribe_options {
     double pause;           /* seconds of quiet that end a segment */
     double padding;         /* seconds kept around speech */
     /* Whisper. TD_UNSET and TD_UNSET_REAL: what generation_config.json says, else off. */
-    const char *language;   /* "en", "de", ...; "auto": detected in the first window; NULL: as the model says, else detected */
-    const char *task;       /* "transcribe" or "translate" (to English); NULL: as the model says */
-    int64_t timestamps;     /* 1: on, 0: off; TD_UNSET: on when the recording is longer than a window */
+    const char *language;          /* "en", "de", ...; "auto": detected in the first window; NULL: as the model says, else detected */
+    const char *task;              /* "transcribe" or "translate" (to English); NULL: as the model says */
+    int64_t timestamps;            /* 1: on, 0: off; TD_UNSET: on when the recording is longer than a window */
     int64_t condition_on_previous; /* 1: a window is told the text before it */
-    double compression_ratio; /* a window whose tokens compress better than this is decoded anew at the next temperature; 2.4 */
-    double log_probability;   /* so is one whose mean log-probability lies below; -1 */
-    double no_speech;         /* but not if it probably holds no speech; then it is skipped; 0.6 */
-    const double *temperatures; /* [temperature_count]; 0 is the search asked for, above samples; NULL: 0 alone */
+    double compression_ratio;      /* a window whose tokens compress better than this is decoded anew at the next temperature; 2.4 */
+    double log_probability;        /* so is one whose mean log-probability lies below; -1 */
+    double no_speech;              /* but not if it probably holds no speech; then it is skipped; 0.6 */
+    const double *temperatures;    /* [temperature_count]; 0 is the search asked for, above samples; NULL: 0 alone */
     size_t temperature_count;
     int64_t word_timestamps; /* 1: segments carry the times of their words, found in what the decoder looked at; 0 or TD_UNSET: not */
     const char *prompt;      /* a text the model takes for what was said before: names, spelling, style; NULL: none */
 } td_transcribe_options;
-#define TD_TRANSCRIBE_OPTIONS_INIT                                                                                                          \
-    {sizeof(td_transcribe_options), NULL, NULL, NULL, 20.0, 0.5, 0.2, NULL, NULL, TD_UNSET, TD_UNSET, TD_UNSET_REAL, TD_UNSET_REAL,          \
-     TD_UNSET_REAL, NULL, 0, TD_UNSET, NULL}
+#define TD_TRANSCRIBE_OPTIONS_INIT                                                                                                         \
+    {                                                                                                                                      \
+        sizeof(td_transcribe_options), NULL, NULL, NULL, 20.0, 0.5, 0.2, NULL, NULL, TD_UNSET, TD_UNSET, TD_UNSET_REAL, TD_UNSET_REAL,     \
+            TD_UNSET_REAL, NULL, 0, TD_UNSET, NULL                                                                                         \
+    }
 
 /* options may be NULL. */
 TD_API td_status td_transcribe(td_session *session, const char *path, const td_transcribe_options *options, td_transcript **ret_transcript,
@@ -76,7 +78,8 @@ TD_API td_status td_transcribe_samples(td_session *session, const float *samples
 typedef bool (*td_transcript_callback)(void *context, size_t index, const td_transcript *transcript, const td_error *error);
 /* Many recordings on several threads, segments of several in one batch. What a recording gets does not depend on the others. */
 TD_API td_status td_transcribe_files(td_model *model, const char *const *paths, size_t count, const td_transcribe_options *options,
-                                     const td_batch_options *batch_options, td_transcript_callback callback, void *context, td_error *error);
+                                     const td_batch_options *batch_options, td_transcript_callback callback, void *context,
+                                     td_error *error);
 
 TD_API void td_transcript_free(td_transcript *transcript);
 /* All that was said. */

@@ -26,7 +26,10 @@ static void standardise(const td_alignment_weights *alignment, td_real *head)
 }
 
 /* What is no number counts as largest: a frame that no token looks at has no deviation. */
-static bool is_before(td_real a, td_real b) { return a < b || (isnan(b) && !isnan(a)); }
+static bool is_before(td_real a, td_real b)
+{
+    return a < b || (isnan(b) && !isnan(a));
+}
 
 static td_real median_of(td_real *values, size_t count)
 {

@@ -8,9 +8,9 @@
 #include <stddef.h>
 
 typedef struct td_alignment_weights {
-    td_real *weights;        /* [heads][head_stride]: rows of tokens, each of `stride`, `frames` of it looked at; overwritten */
+    td_real *weights; /* [heads][head_stride]: rows of tokens, each of `stride`, `frames` of it looked at; overwritten */
     size_t heads, head_stride, tokens, stride, frames;
-    size_t median;           /* odd width of the filter over frames */
+    size_t median; /* odd width of the filter over frames */
 } td_alignment_weights;
 
 /* ret_frames [tokens]: the frame at which each token begins, never falling: the cheapest path through the weights, each head's brought

@@ -1,8 +1,8 @@
 /* The mean of several checkpoints' weights (Junczys-Dowmunt 2016; Vaswani 2017, 6.1: a run's last checkpoints averaged
  * translate better than the last one). */
+#include "api/directory.h"
 #include "io/json.h"
 #include "io/safetensors.h"
-#include "api/directory.h"
 #include "models/architecture.h"
 #include "platform/file.h"
 #include "tandem/tools.h"
@@ -38,11 +38,11 @@ typedef struct td_averaging {
     td_safetensors **files; /* [count] */
     const char *const *directories;
     size_t count;
-    td_stored_tensor *tensors; /* [tensor_count]; their data is owned by `means` */
-    void **means;              /* [tensor_count] */
+    td_stored_tensor *tensors;       /* [tensor_count]; their data is owned by `means` */
+    void **means;                    /* [tensor_count] */
     size_t tensor_count, read_count; /* to write; in a file */
     size_t owned;                    /* blocks in `means` */
-    td_dtype dtype; /* of the weights written, before they become int8 */
+    td_dtype dtype;                  /* of the weights written, before they become int8 */
     bool to_int8;
 } td_averaging;
 
@@ -57,22 +57,22 @@ static bool same_shape(const td_stored_tensor *a, const td_stored_tensor *b)
 }
 
 /* The tensor of file `file` that goes with `first`, checked. */
-static td_status match(const td_averaging *averaging, size_t file, const td_stored_tensor *first,
-                       const td_stored_tensor **ret_tensor, td_error *error)
+static td_status match(const td_averaging *averaging, size_t file, const td_stored_tensor *first, const td_stored_tensor **ret_tensor,
+                       td_error *error)
 {
     const td_stored_tensor *other = td_safetensors_find(averaging->files[file], first->name);
     if (!other)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: there is no tensor \"%s\", which %s has",
-                       averaging->directories[file], first->name, averaging->directories[0]);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: there is no tensor \"%s\", which %s has", averaging->directories[file], first->name,
+                       averaging->directories[0]);
     if (!same_shape(first, other) || is_real(first->dtype) != is_real(other->dtype))
-        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\" has another shape or type than in %s",
-                       averaging->directories[file], first->name, averaging->directories[0]);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\" has another shape or type than in %s", averaging->directories[file],
+                       first->name, averaging->directories[0]);
     *ret_tensor = other;
     return TD_OK;
 }
 
-static td_status mean_of(const td_averaging *averaging, const td_stored_tensor *first, double *sum, double *values,
-                         float *mean, td_error *error)
+static td_status mean_of(const td_averaging *averaging, const td_stored_tensor *first, double *sum, double *values, float *mean,
+                         td_error *error)
 {
     size_t elements = td_stored_count(first);
     memset(sum, 0, elements * sizeof *sum);
@@ -110,7 +110,8 @@ static td_status expand(td_averaging *averaging, size_t index, td_error *error)
     float *values = averaging->means[index] = td_allocate_array(count + 1, sizeof *values);
     float *scale = td_allocate_array(rows + 1, sizeof *scale);
     td_stored_tensor held = {0};
-    td_status status = values && scale ? td_safetensors_read_float(scales, scale, rows, error) : td_fail_memory(error, count * sizeof *values);
+    td_status status =
+        values && scale ? td_safetensors_read_float(scales, scale, rows, error) : td_fail_memory(error, count * sizeof *values);
     if (status == TD_OK)
         status = td_stored_hold(matrix, &held, error);
     for (size_t i = 0; status == TD_OK && i < count; i++)
@@ -179,8 +180,8 @@ static td_status average_tensor(td_averaging *averaging, size_t index, td_error 
     float *mean = td_allocate_array(elements, sizeof *mean);
     averaging->means[index] = mean;
     double *sum = td_allocate_array(elements, sizeof *sum), *values = td_allocate_array(elements, sizeof *values);
-    td_status status = mean && sum && values ? mean_of(averaging, first, sum, values, mean, error)
-                                             : td_fail_memory(error, elements * sizeof *sum);
+    td_status status =
+        mean && sum && values ? mean_of(averaging, first, sum, values, mean, error) : td_fail_memory(error, elements * sizeof *sum);
     td_release(sum);
     td_release(values);
     out->dtype = averaging->dtype;
@@ -198,10 +199,9 @@ static td_status average(td_averaging *averaging, td_error *error)
     averaging->tensor_count = averaging->read_count = td_safetensors_count(averaging->files[0]);
     for (size_t i = 1; i < averaging->count; i++)
         if (td_safetensors_count(averaging->files[i]) != averaging->tensor_count)
-            return td_fail(error, TD_ERROR_FORMAT,
-                           "%s holds %zu tensors, %s %zu; only checkpoints of one model can be averaged",
-                           averaging->directories[i], td_safetensors_count(averaging->files[i]),
-                           averaging->directories[0], averaging->tensor_count);
+            return td_fail(error, TD_ERROR_FORMAT, "%s holds %zu tensors, %s %zu; only checkpoints of one model can be averaged",
+                           averaging->directories[i], td_safetensors_count(averaging->files[i]), averaging->directories[0],
+                           averaging->tensor_count);
     averaging->tensors = td_allocate_array(averaging->tensor_count, sizeof *averaging->tensors);
     averaging->means = td_allocate_array(averaging->tensor_count, sizeof *averaging->means);
     if (!averaging->tensors || !averaging->means)
@@ -226,8 +226,7 @@ static td_status copy_companion(const td_averaging *averaging, const char *name,
         status = td_file_read(td_buffer_text(&path), 0, &data, error);
         char *target = status == TD_OK ? td_path_join(output, name) : NULL;
         if (status == TD_OK)
-            status =
-                target ? td_file_write(target, td_buffer_text(&data), data.length, error) : td_fail_memory(error, 0);
+            status = target ? td_file_write(target, td_buffer_text(&data), data.length, error) : td_fail_memory(error, 0);
         td_release(target);
         break;
     }
@@ -292,7 +291,8 @@ static td_status quantise(td_averaging *averaging, const td_parameters *paramete
             return td_fail_memory(error, rows * sizeof *scale);
         for (size_t row = 0; row < rows; row++) /* an integer never lies past the number it is made from */
             scale[row] = td_quantise_weights(values + row * columns, columns, (int8_t *)means[i] + row * columns);
-        *scales = (td_stored_tensor){.name = copy, .dtype = TD_F32, .rank = 1, .shape = {rows}, .data = scale, .bytes = rows * sizeof *scale};
+        *scales =
+            (td_stored_tensor){.name = copy, .dtype = TD_F32, .rank = 1, .shape = {rows}, .data = scale, .bytes = rows * sizeof *scale};
         tensor->dtype = TD_I8;
         tensor->bytes = rows * columns;
         averaging->tensor_count++;

@@ -104,7 +104,7 @@ static td_status work(td_queue *queue, td_search *search, td_error *error)
 typedef struct td_joining {
     td_split *split;
     size_t first_index, text; /* text: that parts come of */
-    td_result **parts; /* [parts_count] copies of what came of this text so far */
+    td_result **parts;        /* [parts_count] copies of what came of this text so far */
     size_t have;
     td_error error; /* of the first part that failed */
     td_result_callback callback;
@@ -168,15 +168,13 @@ static td_status run_split(td_queue *queue, td_split *split, const td_batch_opti
 }
 
 td_status td_generate_batch(td_model *model, const char *const *texts, size_t count, const td_generate_options *options,
-                            const td_batch_options *batch_options, td_result_callback callback, void *context,
-                            td_error *error)
+                            const td_batch_options *batch_options, td_result_callback callback, void *context, td_error *error)
 {
     if (!model || (count && !texts) || !callback)
         return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_batch: model, texts and the callback must not be NULL");
     td_request request;
     TD_TRY(td_request_prepare(model, options, &request, error));
-    td_queue queue = {
-        .request = &request, .sources = texts, .count = count, .callback = callback, .context = context, .work = work};
+    td_queue queue = {.request = &request, .sources = texts, .count = count, .callback = callback, .context = context, .work = work};
     td_split split = {0};
     td_status status = td_split_texts(&request, texts, count, &split, error);
     if (status == TD_OK)

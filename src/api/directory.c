@@ -26,7 +26,9 @@ static td_status add_tokens(const char *directory, const json_t *settings, json_
     json_t *start = json_object_get(settings, "decoder_start_token");
     const char *name = start ? json_string_value(start) : "<s>";
     int32_t id = name ? td_tokenizer_id(tokenizer, name) : -1;
-    td_status status = id >= 0 ? TD_OK : td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_start_token\": the target vocabulary lacks %s", directory, name ? name : "one");
+    td_status status = id >= 0 ? TD_OK
+                               : td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_start_token\": the target vocabulary lacks %s", directory,
+                                         name ? name : "one");
     if (status == TD_OK)
         status = add_setting(config, "decoder_start_token_id", json_integer(id), error);
     if (status == TD_OK)

@@ -15,8 +15,7 @@ struct td_facts {
     bool failed;
 };
 
-static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...)
-    TD_PRINTF(5, 6);
+static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...) TD_PRINTF(5, 6);
 static void add(td_facts *facts, const char *name, bool number, const char *from, const char *format, ...)
 {
     char text[512];
@@ -209,10 +208,10 @@ static void add_memory(td_facts *facts, const td_model *model)
 {
     size_t weights = td_parameters_bytes(&model->network.parameters);
     add(facts, "memory_weights", true, "computed: weights as held in memory, in bytes", "%zu", weights);
-    double width = known_number(facts, known(facts, "decoder_width") ? "decoder_width" : "width"), layers = known_number(facts, "decoder_layers");
+    double width = known_number(facts, known(facts, "decoder_width") ? "decoder_width" : "width"),
+           layers = known_number(facts, "decoder_layers");
     double beam = (double)model->generation.num_beams;
-    double length =
-        model->generation.max_length ? (double)model->generation.max_length : (double)model->network.max_positions;
+    double length = model->generation.max_length ? (double)model->generation.max_length : (double)model->network.max_positions;
     double source = longest_source(facts, model);
     if (width > 0 && layers > 0 && length > 0 && source > 0)
         add(facts, "memory_per_sentence", true,
@@ -275,8 +274,7 @@ td_status td_facts_collect(const td_model *model, td_facts **ret_facts, td_error
     add(facts, "vocabulary", true, "config.json: vocab_size", "%zu", model->network.vocabulary);
     if (model->network.max_positions && model->network.architecture->source == TD_TEXT)
         add(facts, "max_source", true, "config.json: max_position_embeddings", "%zu", model->network.max_positions);
-    add(facts, "parameters", true, "counted: trained weights", "%zu",
-        td_parameters_trained_count(&model->network.parameters));
+    add(facts, "parameters", true, "counted: trained weights", "%zu", td_parameters_trained_count(&model->network.parameters));
     add(facts, "precision", false, "model.safetensors: type of most elements", "%s", model->stored.precision);
     add(facts, "file_bytes", true, "model.safetensors: all tensors", "%zu", model->stored.bytes);
     add_memory(facts, model);

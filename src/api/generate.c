@@ -49,8 +49,8 @@ static bool give_text(td_generate_call *call, bool last)
     const td_generate_options *options = &call->request->options;
     td_stream *stream = &call->stream;
     td_buffer_clear(&stream->text);
-    if (td_model_spell(call->request->model, &call->result->inputs[0].local, stream->ids.data, stream->ids.length,
-                       &stream->text, NULL) != TD_OK)
+    if (td_model_spell(call->request->model, &call->result->inputs[0].local, stream->ids.data, stream->ids.length, &stream->text, NULL) !=
+        TD_OK)
         return true;
     if ((!last && ends_with_replacement(&stream->text)) || stream->text.length <= stream->given)
         return true;
@@ -83,8 +83,7 @@ static td_status run(td_session *session, td_generate_call *call, td_error *erro
     return TD_OK;
 }
 
-static td_status encode_sources(const td_request *request, const char *const *texts, size_t count, td_result *result,
-                                td_error *error)
+static td_status encode_sources(const td_request *request, const char *const *texts, size_t count, td_result *result, td_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         if (!texts[i])
@@ -149,7 +148,8 @@ static td_status generate(td_session *session, const td_inputs *inputs, const td
 static td_status join_texts(const td_split *split, td_result *all, td_result **ret_result, td_error *error)
 {
     td_result *whole = NULL, **parts = td_allocate_array(split->parts_count + 1, sizeof *parts);
-    td_status status = parts ? td_result_new(all->model, split->count, &whole, error) : td_fail_memory(error, split->parts_count * sizeof *parts);
+    td_status status =
+        parts ? td_result_new(all->model, split->count, &whole, error) : td_fail_memory(error, split->parts_count * sizeof *parts);
     for (size_t i = 0; status == TD_OK && i < split->parts_count; i++) {
         status = td_result_new(all->model, 1, &parts[i], error);
         if (status == TD_OK)
@@ -186,8 +186,8 @@ static td_status generate_split(td_session *session, const td_split *split, cons
     return status;
 }
 
-td_status td_generate_texts(td_session *session, const char *const *texts, size_t count,
-                            const td_generate_options *options, td_result **ret_result, td_error *error)
+td_status td_generate_texts(td_session *session, const char *const *texts, size_t count, const td_generate_options *options,
+                            td_result **ret_result, td_error *error)
 {
     if (!session || !ret_result || (count && !texts))
         return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_texts: session, texts and ret_result must not be NULL");
@@ -198,7 +198,8 @@ td_status td_generate_texts(td_session *session, const char *const *texts, size_
     td_status status = td_split_texts(&request, texts, count, &split, error);
     td_request_free(&request);
     if (status == TD_OK)
-        status = split.any ? generate_split(session, &split, options, ret_result, error) : generate(session, &inputs, options, ret_result, error);
+        status = split.any ? generate_split(session, &split, options, ret_result, error)
+                           : generate(session, &inputs, options, ret_result, error);
     td_split_free(&split);
     return status;
 }
@@ -234,8 +235,8 @@ td_status td_generate_pixels(td_session *session, const uint8_t *pixels, size_t 
     return generate(session, &inputs, options, ret_result, error);
 }
 
-td_status td_generate_text(td_session *session, const char *text, const td_generate_options *options,
-                           td_result **ret_result, td_error *error)
+td_status td_generate_text(td_session *session, const char *text, const td_generate_options *options, td_result **ret_result,
+                           td_error *error)
 {
     return td_generate_texts(session, &text, 1, options, ret_result, error);
 }

@@ -145,11 +145,10 @@ td_status td_layer_set_weight(td_layer *layer, const char *name, const float *va
 {
     td_parameter *parameter = find(layer, name);
     if (!parameter)
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "the layer has no weight \"%s\" (weight_ih_l0, weight_hh_l0, bias_ih_l0, ...)", name);
+        return td_fail(error, TD_ERROR_ARGUMENT, "the layer has no weight \"%s\" (weight_ih_l0, weight_hh_l0, bias_ih_l0, ...)", name);
     if (count != parameter->rows * parameter->columns)
-        return td_fail(error, TD_ERROR_ARGUMENT, "weight \"%s\" has %zu x %zu numbers, not %zu", name, parameter->rows,
-                       parameter->columns, count);
+        return td_fail(error, TD_ERROR_ARGUMENT, "weight \"%s\" has %zu x %zu numbers, not %zu", name, parameter->rows, parameter->columns,
+                       count);
     memcpy(parameter->data, values, count * sizeof *values);
     return TD_OK;
 }
@@ -181,8 +180,7 @@ static void read_rows(const td_layer *layer, const float *padded, td_real *rows,
 {
     for (size_t i = 0; i < layer->batch; i++)
         for (size_t t = 0; t < td_ragged_length(ragged_of(layer), i); t++)
-            memcpy(rows + ((size_t)layer->offsets[i] + t) * width, padded + padded_row(layer, i, t) * width,
-                   width * sizeof *rows);
+            memcpy(rows + ((size_t)layer->offsets[i] + t) * width, padded + padded_row(layer, i, t) * width, width * sizeof *rows);
 }
 
 /* Padding becomes 0. */
@@ -211,8 +209,7 @@ static td_status read_lengths(td_layer *layer, const size_t *lengths, td_error *
     for (size_t i = 0; i < layer->batch; i++) {
         size_t length = lengths ? lengths[i] : layer->time;
         if (length > layer->time)
-            return td_fail(error, TD_ERROR_ARGUMENT, "length %zu of sequence %zu is over the batch's time of %zu",
-                           length, i, layer->time);
+            return td_fail(error, TD_ERROR_ARGUMENT, "length %zu of sequence %zu is over the batch's time of %zu", length, i, layer->time);
         layer->offsets[i + 1] = layer->offsets[i] + (int32_t)length;
     }
     return TD_OK;
@@ -252,13 +249,13 @@ static td_status run(td_layer *layer, const float *input, const float *h0, const
     read_states(layer, h0, layer->h0);
     if (lstm)
         read_states(layer, c0, layer->c0);
-    layer->output = td_recurrent_stack_apply(graph, &layer->stack, layer->input, ragged_of(layer), layer->dropout,
-                                             layer->h0, lstm ? layer->c0 : NULL, layer->h_n, layer->c_n);
+    layer->output = td_recurrent_stack_apply(graph, &layer->stack, layer->input, ragged_of(layer), layer->dropout, layer->h0,
+                                             lstm ? layer->c0 : NULL, layer->h_n, layer->c_n);
     return graph->error.status;
 }
 
-td_status td_layer_forward(td_layer *layer, const float *input, size_t batch, size_t time, const size_t *lengths,
-                           const float *h0, const float *c0, float *output, float *h_n, float *c_n, td_error *error)
+td_status td_layer_forward(td_layer *layer, const float *input, size_t batch, size_t time, const size_t *lengths, const float *h0,
+                           const float *c0, float *output, float *h_n, float *c_n, td_error *error)
 {
     bool lstm = layer->stack.kind == TD_CELL_LSTM;
     layer->can_go_back = false;
@@ -307,8 +304,8 @@ static void get_state_gradients(td_layer *layer, td_tensor **states, float *grad
     }
 }
 
-td_status td_layer_backward(td_layer *layer, const float *doutput, const float *dh_n, const float *dc_n, float *dinput,
-                            float *dh0, float *dc0, td_error *error)
+td_status td_layer_backward(td_layer *layer, const float *doutput, const float *dh_n, const float *dc_n, float *dinput, float *dh0,
+                            float *dc0, td_error *error)
 {
     bool lstm = layer->stack.kind == TD_CELL_LSTM;
     if (!layer->can_go_back)

@@ -125,8 +125,9 @@ static td_status load_frontend(td_model *model)
     if (width == model->network.feature_width)
         return TD_OK;
     td_frontend_close(&model->frontend);
-    return td_fail(&model->frontend_error, TD_ERROR_FORMAT, "%s: preprocessor_config.json makes %zu features a row, and config.json wants %zu",
-                   model->directory, width, model->network.feature_width);
+    return td_fail(&model->frontend_error, TD_ERROR_FORMAT,
+                   "%s: preprocessor_config.json makes %zu features a row, and config.json wants %zu", model->directory, width,
+                   model->network.feature_width);
 }
 
 static td_status load(td_model *model, int precision, td_error *error)
@@ -201,8 +202,7 @@ static bool same(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static td_status open_pair(const td_model *model, const char *source, const char *target, td_language_pair **ret_pair,
-                           td_error *error)
+static td_status open_pair(const td_model *model, const char *source, const char *target, td_language_pair **ret_pair, td_error *error)
 {
     td_language_pair *pair = td_allocate_array(1, sizeof *pair);
     if (!pair)
@@ -224,8 +224,7 @@ static td_status open_pair(const td_model *model, const char *source, const char
     return TD_OK;
 }
 
-td_status td_model_tokenizer(td_model *model, const char *source, const char *target,
-                             const td_tokenizer **ret_tokenizer, td_error *error)
+td_status td_model_tokenizer(td_model *model, const char *source, const char *target, const td_tokenizer **ret_tokenizer, td_error *error)
 {
     if (!model->tokenizer)
         return td_fail(error, model->tokenizer_error.status, "%s", model->tokenizer_error.message);

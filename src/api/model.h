@@ -48,7 +48,6 @@ struct td_model {
 td_status td_model_load(const char *directory, int precision, td_model **ret_model, td_error *error);
 void td_model_release(td_model *model); /* NULL is fine */
 /* The tokenizer for a pair of languages (either may be NULL); belongs to the model. */
-td_status td_model_tokenizer(td_model *model, const char *source, const char *target,
-                             const td_tokenizer **ret_tokenizer, td_error *error);
+td_status td_model_tokenizer(td_model *model, const char *source, const char *target, const td_tokenizer **ret_tokenizer, td_error *error);
 
 #endif

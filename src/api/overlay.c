@@ -1,7 +1,7 @@
 /* Where a captioner looked: attention over the cells of a picture, gathered from tokens to words and drawn. */
+#include "vision/overlay.h"
 #include "api/model.h"
 #include "api/result.h"
-#include "vision/overlay.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 typedef struct word_list {
     td_buffer *words; /* [tokens] the first `count` are used */
     const char **texts;
-    float *weights;   /* [tokens, cells] sums over a word's tokens */
+    float *weights; /* [tokens, cells] sums over a word's tokens */
     size_t count;
 } word_list;
 
@@ -40,8 +40,8 @@ static void add_piece(word_list *list, const char *piece, const float *weights, 
         list->weights[(list->count - 1) * cells + i] += weights[i];
 }
 
-static td_status gather(const td_result *result, size_t input, size_t output, size_t tokens, size_t cells, size_t others, const float *weights,
-                        word_list *list, td_error *error)
+static td_status gather(const td_result *result, size_t input, size_t output, size_t tokens, size_t cells, size_t others,
+                        const float *weights, word_list *list, td_error *error)
 {
     const int32_t *ids = td_result_ids(result, input, output, NULL);
     int32_t end = result->model->network.eos_id;
@@ -73,7 +73,8 @@ static void free_words(word_list *list, size_t tokens)
     td_release(list->weights);
 }
 
-td_status td_picture_overlay(const td_result *result, size_t input, size_t output, const char *picture, const char *svg_path, td_error *error)
+td_status td_picture_overlay(const td_result *result, size_t input, size_t output, const char *picture, const char *svg_path,
+                             td_error *error)
 {
     size_t tokens, columns, others = 0;
     if (!result || !picture || !svg_path)
@@ -86,7 +87,8 @@ td_status td_picture_overlay(const td_result *result, size_t input, size_t outpu
     size_t side = side_of(columns, &others), cells = side * side;
     if (!side)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "attention over %zu places, which are no square grid", columns);
-    word_list list = {.words = td_allocate_array(tokens + 1, sizeof *list.words), .texts = td_allocate_array(tokens + 1, sizeof *list.texts)};
+    word_list list = {.words = td_allocate_array(tokens + 1, sizeof *list.words),
+                      .texts = td_allocate_array(tokens + 1, sizeof *list.texts)};
     list.weights = td_allocate_array(tokens + 1, cells * sizeof *list.weights);
     td_status status = list.words && list.texts && list.weights ? TD_OK : td_fail_memory(error, tokens * cells * sizeof *list.weights);
     if (status == TD_OK)

@@ -16,8 +16,7 @@ static void fail_queue(td_queue *queue, const td_error *error)
 static bool cancelled(td_queue *queue)
 {
     if (queue->error.status == TD_OK && queue->cancel && *queue->cancel)
-        td_fail(&queue->error, TD_ERROR_CANCELLED, "stopped on request after %zu of %zu inputs", queue->delivered,
-                queue->count);
+        td_fail(&queue->error, TD_ERROR_CANCELLED, "stopped on request after %zu of %zu inputs", queue->delivered, queue->count);
     return queue->error.status != TD_OK;
 }
 
@@ -78,13 +77,11 @@ static void hand_out(td_queue *queue)
         td_error error = {TD_OK, ""};
         if (!slot->result)
             td_fail(&error, slot->status, "%s", slot->message ? slot->message : td_status_text(slot->status));
-        bool go_on = queue->callback(queue->context, queue->first_index + queue->delivered, slot->result,
-                                     slot->result ? NULL : &error);
+        bool go_on = queue->callback(queue->context, queue->first_index + queue->delivered, slot->result, slot->result ? NULL : &error);
         release_slot(slot);
         queue->delivered++;
         if (!go_on)
-            td_fail(&queue->error, TD_ERROR_CANCELLED, "ended by the callback after %zu of %zu inputs",
-                    queue->delivered, queue->count);
+            td_fail(&queue->error, TD_ERROR_CANCELLED, "ended by the callback after %zu of %zu inputs", queue->delivered, queue->count);
     }
 }
 

@@ -35,7 +35,8 @@ struct td_queue {
 
 /* Checks arguments, runs `work` on as many searches as there are threads or inputs, and returns the first failure. */
 td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_error *error);
-/* The next input, of some hundred the longest first: the threads then end together, with short ones. False when there is none or the whole was ended. */
+/* The next input, of some hundred the longest first: the threads then end together, with short ones. False when there is none or the whole
+ * was ended. */
 bool td_queue_take(td_queue *queue, size_t *ret_index);
 /* Input `index` is done: a result (whose ownership passes), or NULL and why. */
 void td_queue_deliver(td_queue *queue, size_t index, td_result *result, const td_error *error);

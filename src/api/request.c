@@ -10,8 +10,7 @@ static td_status copy_options(const td_generate_options *options, td_generate_op
 {
     td_generate_options copy = TD_GENERATE_OPTIONS_INIT;
     if (options && options->struct_size < sizeof options->struct_size)
-        return td_fail(error, TD_ERROR_ARGUMENT, "options: struct_size is %zu; begin with TD_GENERATE_OPTIONS_INIT",
-                       options->struct_size);
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: struct_size is %zu; begin with TD_GENERATE_OPTIONS_INIT", options->struct_size);
     /* A caller built against an older header knows fewer fields; the rest keep their initial values. */
     if (options)
         memcpy(&copy, options, options->struct_size < sizeof copy ? options->struct_size : sizeof copy);
@@ -22,20 +21,15 @@ static td_status copy_options(const td_generate_options *options, td_generate_op
 static td_status check_options(const td_generate_options *options, td_error *error)
 {
     if ((unsigned)options->input > TD_INPUT_IDS)
-        return td_fail(error, TD_ERROR_ARGUMENT, "options: input kind %d is none of text, pieces, ids",
-                       (int)options->input);
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: input kind %d is none of text, pieces, ids", (int)options->input);
     if (options->beam < TD_UNSET || options->beam == 0)
-        return td_fail(error, TD_ERROR_ARGUMENT, "options: beam is %lld; it must be 1 or more",
-                       (long long)options->beam);
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: beam is %lld; it must be 1 or more", (long long)options->beam);
     if (options->nbest < TD_UNSET || options->nbest == 0)
-        return td_fail(error, TD_ERROR_ARGUMENT, "options: nbest is %lld; it must be 1 or more",
-                       (long long)options->nbest);
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: nbest is %lld; it must be 1 or more", (long long)options->nbest);
     if (options->temperature != TD_UNSET_REAL && !(options->temperature > 0))
-        return td_fail(error, TD_ERROR_ARGUMENT, "options: temperature is %g; it must be above 0",
-                       options->temperature);
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: temperature is %g; it must be above 0", options->temperature);
     if (options->top_p != TD_UNSET_REAL && !(options->top_p > 0 && options->top_p <= 1))
-        return td_fail(error, TD_ERROR_ARGUMENT, "options: top_p is %g; it must be above 0 and at most 1",
-                       options->top_p);
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: top_p is %g; it must be above 0 and at most 1", options->top_p);
     return TD_OK;
 }
 
@@ -92,11 +86,10 @@ static td_status fail_language(const td_model *model, const char *language, td_e
     td_buffer names = TD_BUFFER_INIT;
     for (size_t i = 0; model->languages[i]; i++)
         td_buffer_format(&names, "%s%s", i ? ", " : "", model->languages[i]);
-    td_status status = language ? td_fail(error, TD_ERROR_ARGUMENT, "the model does not write \"%s\"; it writes %s",
-                                          language, td_buffer_text(&names))
-                                : td_fail(error, TD_ERROR_ARGUMENT,
-                                          "the model writes several languages; choose the target language: %s",
-                                          td_buffer_text(&names));
+    td_status status =
+        language ? td_fail(error, TD_ERROR_ARGUMENT, "the model does not write \"%s\"; it writes %s", language, td_buffer_text(&names))
+                 : td_fail(error, TD_ERROR_ARGUMENT, "the model writes several languages; choose the target language: %s",
+                           td_buffer_text(&names));
     td_buffer_free(&names);
     return status;
 }
@@ -218,8 +211,7 @@ static td_status prepare(td_request *request, const td_generate_options *options
     return encode_prefix(request, error);
 }
 
-td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request,
-                             td_error *error)
+td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request, td_error *error)
 {
     td_request request = {.model = model};
     td_status status = prepare(&request, options, error);
@@ -250,19 +242,18 @@ static td_status encode_ids(const td_request *request, const char *text, td_ids 
         errno = 0;
         long long id = strtoll(at, &end, 10);
         if (end == at || (*end && *end != ' ' && *end != '\t'))
-            return td_fail(error, TD_ERROR_ARGUMENT,
-                           "\"%.*s\" is not a token id; ids are whole numbers separated by spaces",
+            return td_fail(error, TD_ERROR_ARGUMENT, "\"%.*s\" is not a token id; ids are whole numbers separated by spaces",
                            (int)(strcspn(at, " \t") < 40 ? strcspn(at, " \t") : 40), at);
         if (errno || id < 0 || (size_t)id >= size)
-            return td_fail(error, TD_ERROR_ARGUMENT, "id %.*s is outside the vocabulary (0 to %zu)",
-                           (int)(end - at < 24 ? end - at : 24), at, size - 1);
+            return td_fail(error, TD_ERROR_ARGUMENT, "id %.*s is outside the vocabulary (0 to %zu)", (int)(end - at < 24 ? end - at : 24),
+                           at, size - 1);
         td_ids_append(ids, (int32_t)id);
         at = end;
     }
 }
 
-static td_status append_piece(const td_request *request, const char *piece, size_t length, td_local_pieces *local,
-                              td_ids *ids, td_error *error)
+static td_status append_piece(const td_request *request, const char *piece, size_t length, td_local_pieces *local, td_ids *ids,
+                              td_error *error)
 {
     char *copy = td_copy_bytes(piece, length);
     if (!copy)
@@ -274,14 +265,13 @@ static td_status append_piece(const td_request *request, const char *piece, size
     if (status == TD_OK && (id >= 0 || unknown >= 0))
         td_ids_append(ids, id >= 0 ? id : unknown);
     else if (status == TD_OK)
-        status =
-            td_fail(error, TD_ERROR_ARGUMENT, "\"%s\" is no piece of the vocabulary, which has no unknown token", copy);
+        status = td_fail(error, TD_ERROR_ARGUMENT, "\"%s\" is no piece of the vocabulary, which has no unknown token", copy);
     td_release(copy);
     return status;
 }
 
-static td_status encode_pieces(const td_request *request, td_text_side side, const char *text, td_local_pieces *local,
-                               td_ids *ids, td_error *error)
+static td_status encode_pieces(const td_request *request, td_text_side side, const char *text, td_local_pieces *local, td_ids *ids,
+                               td_error *error)
 {
     for (size_t i = 0; side == TD_SOURCE && i < request->before; i++)
         td_ids_append(ids, request->around.data[i]);
@@ -303,8 +293,8 @@ static td_status encode_pieces(const td_request *request, td_text_side side, con
     return TD_OK;
 }
 
-td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_local_pieces *local,
-                            td_ids *ids, td_error *error)
+td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_local_pieces *local, td_ids *ids,
+                            td_error *error)
 {
     const td_network *network = &request->model->network;
     if (!network->copies)
@@ -349,8 +339,7 @@ td_status td_request_frontend(const td_request *request, td_error *error)
     return TD_OK;
 }
 
-td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index,
-                            td_error *error)
+td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index, td_error *error)
 {
     if (request->model->network.architecture->source != TD_TEXT) {
         const td_frontend *frontend = &request->model->frontend;

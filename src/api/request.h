@@ -15,17 +15,15 @@ typedef struct td_request {
 } td_request;
 
 /* options may be NULL. */
-td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request,
-                             td_error *error);
+td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request, td_error *error);
 void td_request_free(td_request *request);
 /* Appends the ids of one input as the options say it is written. local: for pieces outside the vocabulary when the
  * model copies; the source fills it, the target may name what is there. */
-td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_local_pieces *local,
-                            td_ids *ids, td_error *error);
+td_status td_request_encode(const td_request *request, td_text_side side, const char *input, td_local_pieces *local, td_ids *ids,
+                            td_error *error);
 /* Fails with the reason when the model takes no sound or pictures. */
 td_status td_request_frontend(const td_request *request, td_error *error);
 /* Encodes a source (text, or the name of a file of sound or a picture) into result->inputs[input], cut to what the model takes. */
-td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index,
-                            td_error *error);
+td_status td_request_source(const td_request *request, const char *input, td_result *result, size_t index, td_error *error);
 
 #endif

@@ -86,8 +86,8 @@ td_status td_result_copy(const td_result *result, td_result **ret_copy, td_error
     return TD_OK;
 }
 
-td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count,
-                         td_buffer *text, td_error *error)
+td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count, td_buffer *text,
+                         td_error *error)
 {
     if (!model->tokenizer)
         return TD_OK;
@@ -119,8 +119,8 @@ static float *copy_reals(const td_real *from, size_t count)
     return to;
 }
 
-static td_status fill_output(const td_model *model, const td_result_input *input, const td_hypothesis *hypothesis,
-                             td_result_output *output, td_error *error)
+static td_status fill_output(const td_model *model, const td_result_input *input, const td_hypothesis *hypothesis, td_result_output *output,
+                             td_error *error)
 {
     size_t count = hypothesis->count;
     td_buffer text = TD_BUFFER_INIT;
@@ -247,8 +247,7 @@ const float *td_result_token_logprobs(const td_result *result, size_t input, siz
     return found ? found->logprobs : NULL;
 }
 
-const float *td_result_attention(const td_result *result, size_t input, size_t output, size_t *ret_rows,
-                                 size_t *ret_columns)
+const float *td_result_attention(const td_result *result, size_t input, size_t output, size_t *ret_rows, size_t *ret_columns)
 {
     const td_result_output *found = find_output(result, input, output);
     bool held = found && found->attention;

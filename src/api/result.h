@@ -3,8 +3,8 @@
 #define TD_API_RESULT_H
 
 #include "api/model.h"
-#include "text/local_pieces.h"
 #include "tandem/tandem.h"
+#include "text/local_pieces.h"
 
 /* A sentence of a text that was cut. */
 typedef struct td_result_segment {
@@ -49,7 +49,7 @@ td_source td_result_source(const td_result *result, size_t input);
 /* Copies the outputs of a search into input `input`. */
 td_status td_result_fill(td_result *result, size_t input, const td_output *output, td_error *error);
 /* Appends the text of ids, special tokens and ids without a token left out. local: of the input, or NULL. */
-td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count,
-                         td_buffer *text, td_error *error);
+td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count, td_buffer *text,
+                         td_error *error);
 
 #endif

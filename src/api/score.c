@@ -8,8 +8,7 @@
 enum { GROUP = 16 }; /* pairs scored together */
 
 /* Encodes a pair: the target becomes the result's only output, its log-probabilities to be filled. */
-static td_status begin_pair(const td_request *request, const char *source, const char *target, td_result *result,
-                            td_error *error)
+static td_status begin_pair(const td_request *request, const char *source, const char *target, td_result *result, td_error *error)
 {
     TD_TRY(td_request_source(request, source, result, 0, error));
     td_result_input *input = &result->inputs[0];
@@ -25,8 +24,7 @@ static td_status begin_pair(const td_request *request, const char *source, const
         return td_error_prefix(error, "target");
     const td_network *network = &request->model->network;
     if (network->copies)
-        td_forget_absent(input->source_ids, input->source_count, ids.data, ids.length, (int32_t)network->vocabulary,
-                         network->unknown_id);
+        td_forget_absent(input->source_ids, input->source_count, ids.data, ids.length, (int32_t)network->vocabulary, network->unknown_id);
     size_t limit = request->model->network.max_positions;
     if (ids.length == 0)
         return td_fail(error, TD_ERROR_ARGUMENT, "target: there is no token to score");
@@ -132,8 +130,8 @@ static td_status work(td_queue *queue, td_search *search, td_error *error)
 }
 
 td_status td_score_batch(td_model *model, const char *const *sources, const char *const *targets, size_t count,
-                         const td_generate_options *options, const td_batch_options *batch_options,
-                         td_result_callback callback, void *context, td_error *error)
+                         const td_generate_options *options, const td_batch_options *batch_options, td_result_callback callback,
+                         void *context, td_error *error)
 {
     if (!model || (count && (!sources || !targets)))
         return td_fail(error, TD_ERROR_ARGUMENT, "td_score_batch: model, sources and targets must not be NULL");

@@ -82,8 +82,8 @@ static td_status split_text(const td_request *request, const char *text, td_spli
 static bool wants_split(const td_request *request)
 {
     const td_generate_options *options = &request->options;
-    return options->split == TD_SPLIT_SENTENCES && options->input == TD_INPUT_TEXT && !options->on_text && !options->prefix && !options->attention &&
-           request->model->network.architecture->source == TD_TEXT && !request->model->network.copies;
+    return options->split == TD_SPLIT_SENTENCES && options->input == TD_INPUT_TEXT && !options->on_text && !options->prefix &&
+           !options->attention && request->model->network.architecture->source == TD_TEXT && !request->model->network.copies;
 }
 
 td_status td_split_texts(const td_request *request, const char *const *texts, size_t count, td_split *ret_split, td_error *error)
@@ -152,8 +152,8 @@ static td_status join_tokens(td_result *const *parts, size_t count, size_t rank,
     return TD_OK;
 }
 
-static td_status join_output(const td_split *split, const td_split_text *text, td_result *const *parts, size_t rank, td_result_output *output,
-                             td_error *error)
+static td_status join_output(const td_split *split, const td_split_text *text, td_result *const *parts, size_t rank,
+                             td_result_output *output, td_error *error)
 {
     td_buffer joined = TD_BUFFER_INIT;
     output->segments = td_allocate_array(text->count, sizeof *output->segments);

@@ -6,7 +6,7 @@
 #include "api/request.h"
 
 typedef struct td_split_text {
-    const char *text; /* the caller's */
+    const char *text;    /* the caller's */
     size_t first, count; /* of the parts */
 } td_split_text;
 

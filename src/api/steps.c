@@ -51,8 +51,7 @@ td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, s
         return td_fail(error, TD_ERROR_ARGUMENT, "td_encode_ids: there must be at least one id and one row");
     const td_network *network = &session->model->network;
     if (network->max_positions && count > network->max_positions)
-        return td_fail(error, TD_ERROR_LIMIT, "source has %zu tokens; the model takes %zu", count,
-                       network->max_positions);
+        return td_fail(error, TD_ERROR_LIMIT, "source has %zu tokens; the model takes %zu", count, network->max_positions);
     TD_TRY(check_ids(session, ids, count, error));
     TD_TRY(fresh_state(session, error));
     td_gemm_thread_setup();
@@ -93,8 +92,7 @@ static td_tensor *next_scores(const td_session *session, td_graph *graph, td_ten
 td_status td_decode_step(td_session *session, const int32_t *ids, const float **ret_logits, td_error *error)
 {
     if (!session || !ids || !ret_logits || !session->state)
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "td_decode_step: call td_encode_ids first; ids and ret_logits must not be NULL");
+        return td_fail(error, TD_ERROR_ARGUMENT, "td_decode_step: call td_encode_ids first; ids and ret_logits must not be NULL");
     const td_network *network = &session->model->network;
     size_t rows = network->architecture->state_rows(session->state);
     if (rows == 0)
@@ -125,14 +123,12 @@ td_status td_decode_step(td_session *session, const int32_t *ids, const float **
 td_status td_decode_select(td_session *session, const int32_t *parents, size_t rows, td_error *error)
 {
     if (!session || !session->state || (rows && !parents))
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "td_decode_select: call td_encode_ids first; parents must not be NULL");
+        return td_fail(error, TD_ERROR_ARGUMENT, "td_decode_select: call td_encode_ids first; parents must not be NULL");
     const td_architecture *architecture = session->model->network.architecture;
     size_t now = architecture->state_rows(session->state);
     for (size_t i = 0; i < rows; i++)
         if (parents[i] < 0 || (size_t)parents[i] >= now)
-            return td_fail(error, TD_ERROR_ARGUMENT, "td_decode_select: parent %d of row %zu is none of %zu rows",
-                           (int)parents[i], i, now);
+            return td_fail(error, TD_ERROR_ARGUMENT, "td_decode_select: parent %d of row %zu is none of %zu rows", (int)parents[i], i, now);
     return architecture->reorder(session->state, parents, rows, error);
 }
 
@@ -147,8 +143,7 @@ int32_t td_model_end(const td_model *model)
     return model->generation.eos_token_id.count ? model->generation.eos_token_id.ids[0] : model->network.eos_id;
 }
 
-td_status td_model_tokenize(const td_model *model, const char *text, int32_t *ids, size_t capacity, size_t *ret_count,
-                            td_error *error)
+td_status td_model_tokenize(const td_model *model, const char *text, int32_t *ids, size_t capacity, size_t *ret_count, td_error *error)
 {
     if (!model || !text || !ret_count || (capacity && !ids))
         return td_fail(error, TD_ERROR_ARGUMENT, "td_model_tokenize: model, text, ids and ret_count must not be NULL");
@@ -169,12 +164,11 @@ td_status td_model_tokenize(const td_model *model, const char *text, int32_t *id
     return status;
 }
 
-td_status td_model_detokenize(const td_model *model, const int32_t *ids, size_t count, char *text, size_t capacity,
-                              size_t *ret_length, td_error *error)
+td_status td_model_detokenize(const td_model *model, const int32_t *ids, size_t count, char *text, size_t capacity, size_t *ret_length,
+                              td_error *error)
 {
     if (!model || (count && !ids) || !ret_length || (capacity && !text))
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "td_model_detokenize: model, ids, text and ret_length must not be NULL");
+        return td_fail(error, TD_ERROR_ARGUMENT, "td_model_detokenize: model, ids, text and ret_length must not be NULL");
     if (!model->tokenizer)
         return td_fail(error, model->tokenizer_error.status, "%s", model->tokenizer_error.message);
     td_buffer spelt = TD_BUFFER_INIT;

@@ -16,7 +16,8 @@ static td_status copy_options(const td_transcribe_options *options, td_transcrib
 {
     td_transcribe_options copy = TD_TRANSCRIBE_OPTIONS_INIT;
     if (options && options->struct_size < sizeof options->struct_size)
-        return td_fail(error, TD_ERROR_ARGUMENT, "options: struct_size is %zu; begin with TD_TRANSCRIBE_OPTIONS_INIT", options->struct_size);
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: struct_size is %zu; begin with TD_TRANSCRIBE_OPTIONS_INIT",
+                       options->struct_size);
     if (options)
         memcpy(&copy, options, options->struct_size < sizeof copy ? options->struct_size : sizeof copy);
     if (copy.task && strcmp(copy.task, "transcribe") != 0 && strcmp(copy.task, "translate") != 0)
@@ -33,12 +34,15 @@ static td_status copy_options(const td_transcribe_options *options, td_transcrib
     return TD_OK;
 }
 
-static bool has_windows(const td_model *model) { return model->frontend.kind == &td_whisper_frontend; }
+static bool has_windows(const td_model *model)
+{
+    return model->frontend.kind == &td_whisper_frontend;
+}
 
 /* Options that the model has no use for are mistakes, not hints. */
 static td_status check_options(const td_model *model, const td_transcribe_options *options, td_error *error)
 {
-    const char *name = options->language                                             ? "language"
+    const char *name = options->language                                          ? "language"
                        : options->task && strcmp(options->task, "translate") == 0 ? "task translate"
                        : options->word_timestamps > 0                             ? "word_timestamps"
                        : options->prompt                                          ? "prompt"
@@ -125,7 +129,7 @@ typedef struct workers {
     td_transcript_callback callback;
     void *context;
     size_t together, threads_each; /* recordings of a search; threads of one */
-    pthread_mutex_t mutex; /* guards what follows, and is held during the callback */
+    pthread_mutex_t mutex;         /* guards what follows, and is held during the callback */
     td_recording *recordings;
     bool *done;
     size_t count, taken, delivered;

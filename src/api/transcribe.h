@@ -26,7 +26,10 @@ typedef struct td_transcribe_call {
 td_status td_transcribe_utterances(td_transcribe_call *call, td_error *error);
 td_status td_transcribe_windows(td_transcribe_call *call, td_error *error);
 
-static inline bool td_transcribe_cancelled(const td_transcribe_call *call) { return call->cancel && *call->cancel; }
+static inline bool td_transcribe_cancelled(const td_transcribe_call *call)
+{
+    return call->cancel && *call->cancel;
+}
 /* Shows a finished segment to the caller. */
 static inline td_status td_transcribe_show(const td_transcribe_call *call, const td_transcript_segment *segment, td_error *error)
 {

@@ -22,7 +22,7 @@ typedef struct utterances {
     const td_frontend *frontend;
     td_sound_stream *stream; /* of the recording being read */
     td_voice *voice;
-    bool whole; /* the recording being read was taken as features */
+    bool whole;             /* the recording being read was taken as features */
     size_t reading, pieces; /* index of that recording; pieces cut from it so far */
     size_t *delivered;      /* [count]: pieces of a recording in its transcript */
     piece *open;            /* cut and not yet delivered */

@@ -29,7 +29,10 @@ typedef struct windows_run {
     size_t next;
 } windows_run;
 
-static bool in_play(const td_window *window) { return window->sound && window->seek < window->end; }
+static bool in_play(const td_window *window)
+{
+    return window->sound && window->seek < window->end;
+}
 
 static void fail_window(windows_run *run, td_window *window, td_status status)
 {
@@ -123,8 +126,13 @@ static td_status give_source(void *context, size_t *ret_index, td_source *ret_so
         if (!window->wanted || window->timestamps != run->timestamps)
             continue;
         *ret_index = name_of(run, window);
-        *ret_source = (td_source){.features = window->memory.data, .length = window->memory.rows, .width = window->memory.width, .encoded = true,
-                                  .prefix = window->fed.data, .prefix_count = window->fed.length, .starts = true};
+        *ret_source = (td_source){.features = window->memory.data,
+                                  .length = window->memory.rows,
+                                  .width = window->memory.width,
+                                  .encoded = true,
+                                  .prefix = window->fed.data,
+                                  .prefix_count = window->fed.length,
+                                  .starts = true};
         *ret_given = true;
     }
     return TD_OK;
@@ -227,10 +235,16 @@ static td_status decode_with_fallback(windows_run *run, td_error *error)
 }
 
 /* Where the window begins in the recording. */
-static double seconds_at(const windows_run *run, const td_window *window) { return (double)window->seek * run->precision / STRIDE; }
+static double seconds_at(const windows_run *run, const td_window *window)
+{
+    return (double)window->seek * run->precision / STRIDE;
+}
 
 /* Hundredths, as transformers gives times of words. */
-static double rounded(double seconds) { return round(seconds * 100) / 100; }
+static double rounded(double seconds)
+{
+    return round(seconds * 100) / 100;
+}
 
 /* Gives the segment its words: tokens [first, end) of what was written, the window beginning at `offset`. */
 static td_status add_words(windows_run *run, td_window *window, size_t first, size_t end, double offset, const char *language,

@@ -67,13 +67,25 @@ td_status td_transcript_add_words(td_transcript_segment *segment, const td_words
     return TD_OK;
 }
 
-const char *td_transcript_text(const td_transcript *transcript) { return transcript ? td_buffer_text(&transcript->text) : NULL; }
+const char *td_transcript_text(const td_transcript *transcript)
+{
+    return transcript ? td_buffer_text(&transcript->text) : NULL;
+}
 
-const char *td_transcript_language(const td_transcript *transcript) { return transcript ? transcript->language : NULL; }
+const char *td_transcript_language(const td_transcript *transcript)
+{
+    return transcript ? transcript->language : NULL;
+}
 
-double td_transcript_seconds(const td_transcript *transcript) { return transcript ? transcript->seconds : 0; }
+double td_transcript_seconds(const td_transcript *transcript)
+{
+    return transcript ? transcript->seconds : 0;
+}
 
-size_t td_transcript_segments(const td_transcript *transcript) { return transcript ? transcript->count : 0; }
+size_t td_transcript_segments(const td_transcript *transcript)
+{
+    return transcript ? transcript->count : 0;
+}
 
 const td_transcript_segment *td_transcript_segment_at(const td_transcript *transcript, size_t index)
 {

@@ -49,8 +49,7 @@ td_status td_vocabulary_train(const td_vocabulary_request *request, const char *
                               const char *const *targets, size_t target_count, const char *directory, td_error *error)
 {
     if (!sources || source_count == 0 || !targets || target_count == 0 || !directory)
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "a vocabulary needs at least one source file, one target file and a directory");
+        return td_fail(error, TD_ERROR_ARGUMENT, "a vocabulary needs at least one source file, one target file and a directory");
     td_vocabulary_options options = options_of(request);
     td_file_sentences source_files = {sources, source_count, 0, NULL}, target_files = {targets, target_count, 0, NULL};
     td_sentences source = {next_sentence, &source_files}, target = {next_sentence, &target_files};

@@ -18,7 +18,8 @@ static td_status read_id(const td_whisper *whisper, const char *key, int32_t fal
 
 static td_status fail_forced(const td_whisper *whisper, td_error *error)
 {
-    return td_fail(error, TD_ERROR_FORMAT, "%s: \"forced_decoder_ids\" must be a list of [position, id], positions 1, 2, ...", whisper->file);
+    return td_fail(error, TD_ERROR_FORMAT, "%s: \"forced_decoder_ids\" must be a list of [position, id], positions 1, 2, ...",
+                   whisper->file);
 }
 
 /* [[1, language or null], [2, task], ...]: how configurations fixed the prompt before they had tables of languages. */
@@ -97,7 +98,8 @@ static td_status read_threshold(td_whisper *whisper, size_t which, const char *k
 
 static td_status read_settings(td_whisper *whisper, const td_generation *generation, const td_transcribe_options *options, td_error *error)
 {
-    whisper->start = generation->decoder_start_token_id >= 0 ? generation->decoder_start_token_id : whisper->model->network.decoder_start_id;
+    whisper->start =
+        generation->decoder_start_token_id >= 0 ? generation->decoder_start_token_id : whisper->model->network.decoder_start_id;
     if (whisper->start < 0)
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_start_token_id\" is missing", whisper->file);
     TD_TRY(read_id(whisper, "no_timestamps_token_id", -1, &whisper->no_timestamps, error));
@@ -125,8 +127,8 @@ static td_status read_settings(td_whisper *whisper, const td_generation *generat
     return TD_OK;
 }
 
-td_status td_whisper_open(const td_model *model, const td_generation *generation, const td_transcribe_options *options, td_whisper *ret_whisper,
-                          td_error *error)
+td_status td_whisper_open(const td_model *model, const td_generation *generation, const td_transcribe_options *options,
+                          td_whisper *ret_whisper, td_error *error)
 {
     td_whisper whisper = {.model = model, .file = td_path_join(model->directory, "generation_config.json"), .forced = TD_IDS_INIT};
     td_status status = whisper.file ? TD_OK : td_fail_memory(error, strlen(model->directory));
@@ -154,7 +156,8 @@ void td_whisper_close(td_whisper *whisper)
 
 static td_status fail_heads(const td_whisper *whisper, td_error *error)
 {
-    return td_fail(error, TD_ERROR_FORMAT, "%s: \"alignment_heads\" must be a list of [layer, head] of this model's decoder", whisper->file);
+    return td_fail(error, TD_ERROR_FORMAT, "%s: \"alignment_heads\" must be a list of [layer, head] of this model's decoder",
+                   whisper->file);
 }
 
 td_status td_whisper_heads(const td_whisper *whisper, td_alignment_heads *heads, td_error *error)
@@ -184,7 +187,10 @@ td_status td_whisper_heads(const td_whisper *whisper, td_alignment_heads *heads,
     return heads->layer.length ? TD_OK : fail_heads(whisper, error);
 }
 
-static const json_t *languages_of(const td_whisper *whisper) { return json_object_get(whisper->settings, "lang_to_id"); }
+static const json_t *languages_of(const td_whisper *whisper)
+{
+    return json_object_get(whisper->settings, "lang_to_id");
+}
 
 /* "<|de|>" or "de": where the name begins, and its length. */
 static const char *plain_name(const char *name, size_t *ret_length)
@@ -279,7 +285,8 @@ char *td_whisper_language_name(const td_whisper *whisper, int32_t id)
     return NULL;
 }
 
-static td_status append_task(const td_whisper *whisper, const td_transcribe_options *options, int32_t language, td_ids *prompt, td_error *error)
+static td_status append_task(const td_whisper *whisper, const td_transcribe_options *options, int32_t language, td_ids *prompt,
+                             td_error *error)
 {
     const char *task = options->task ? options->task : json_string_value(json_object_get(whisper->settings, "task"));
     const json_t *table = json_object_get(whisper->settings, "task_to_id");
@@ -294,8 +301,8 @@ static td_status append_task(const td_whisper *whisper, const td_transcribe_opti
     return TD_OK;
 }
 
-td_status td_whisper_prompt(const td_whisper *whisper, const td_transcribe_options *options, int32_t language, bool timestamps, td_ids *prompt,
-                            td_error *error)
+td_status td_whisper_prompt(const td_whisper *whisper, const td_transcribe_options *options, int32_t language, bool timestamps,
+                            td_ids *prompt, td_error *error)
 {
     td_ids_append(prompt, whisper->start);
     if (language >= 0)

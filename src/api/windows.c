@@ -87,8 +87,8 @@ static td_status read_ids(const td_network *network, td_graph *graph, const td_w
     return status == TD_OK && td_graph_ok(graph) ? TD_OK : graph_failure(graph, status, error);
 }
 
-td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_window *window, const int32_t *ids, size_t count,
-                          const float **ret_logits, td_error *error)
+td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_window *window, const int32_t *ids,
+                          size_t count, const float **ret_logits, td_error *error)
 {
     td_graph graph;
     td_tensor *hidden = NULL;
@@ -109,9 +109,13 @@ static td_status place_tokens(const td_watched_heads *watched, td_window *window
     size_t *begins = td_allocate_array(read, sizeof *begins);
     if (!begins)
         return td_fail_memory(error, read * sizeof *begins);
-    td_alignment_weights weights = {.weights = watched->weights + prompt * window->memory.rows, .heads = watched->count,
-                                    .head_stride = (prompt + read) * window->memory.rows, .tokens = read,
-                                    .stride = window->memory.rows, .frames = frames, .median = heads->median};
+    td_alignment_weights weights = {.weights = watched->weights + prompt * window->memory.rows,
+                                    .heads = watched->count,
+                                    .head_stride = (prompt + read) * window->memory.rows,
+                                    .tokens = read,
+                                    .stride = window->memory.rows,
+                                    .frames = frames,
+                                    .median = heads->median};
     td_status status = td_align(&weights, begins, error);
     for (size_t i = 0; status == TD_OK && i <= read; i++)
         window->times[i] = (double)begins[i < read ? i : read - 1] * precision;
@@ -171,7 +175,8 @@ td_status td_window_compression(const td_ids *ids, size_t vocabulary, double *re
     return TD_OK;
 }
 
-td_status td_window_spell(const td_model *model, const int32_t *ids, size_t count, int32_t first_timestamp, td_buffer *text, td_error *error)
+td_status td_window_spell(const td_model *model, const int32_t *ids, size_t count, int32_t first_timestamp, td_buffer *text,
+                          td_error *error)
 {
     int32_t *words = td_allocate_array(count, sizeof *words);
     if (!words)

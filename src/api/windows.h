@@ -13,9 +13,9 @@ typedef struct td_window {
     size_t frames;           /* of the recording in the window */
     size_t number;           /* of windows so far */
     bool timestamps;
-    bool tell;   /* the text before belongs in front of the prompt */
-    bool wanted; /* it is to be decoded */
-    bool skip;   /* it holds no speech */
+    bool tell;          /* the text before belongs in front of the prompt */
+    bool wanted;        /* it is to be decoded */
+    bool skip;          /* it holds no speech */
     td_features memory; /* what the encoder makes of the window that begins at `encoded`; no rows: not yet */
     size_t encoded;
     td_ids prompt;      /* from the start token on */
@@ -24,8 +24,8 @@ typedef struct td_window {
     td_ids written;     /* what the decoder made of it */
     td_ids before, all; /* of all windows so far: to be told, and for the text */
     double score, temperature;
-    double *times;      /* [written.length]: seconds from the window's beginning at which tokens were said; NULL: not asked for */
-    double said;        /* when the last token of earlier segments was said, from the recording's beginning */
+    double *times; /* [written.length]: seconds from the window's beginning at which tokens were said; NULL: not asked for */
+    double said;   /* when the last token of earlier segments was said, from the recording's beginning */
 } td_window;
 
 /* Heads of the decoder that follow the sound. */
@@ -38,8 +38,8 @@ void td_window_close(td_window *window);
 /* Has `memory` hold what the encoder makes of the window at `seek`. */
 td_status td_window_encode(const td_model *model, td_search *search, td_arena *arena, td_window *window, td_error *error);
 /* The logits after `ids`; they live in the arena. */
-td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_window *window, const int32_t *ids, size_t count,
-                          const float **ret_logits, td_error *error);
+td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_window *window, const int32_t *ids,
+                          size_t count, const float **ret_logits, td_error *error);
 /* Fills `times`: what the heads looked at while they read `fed` and `written`. frames: of the encoder's that hold sound. */
 td_status td_window_align(const td_model *model, td_search *search, td_arena *arena, td_window *window, const td_alignment_heads *heads,
                           size_t frames, double precision, td_error *error);
@@ -48,6 +48,7 @@ double td_window_probability(const float *logits, size_t count, int32_t id);
 /* How much shorter zlib makes the tokens: text that repeats itself compresses well. */
 td_status td_window_compression(const td_ids *ids, size_t vocabulary, double *ret_ratio, td_error *error);
 /* Appends the text of ids without time stamps and special tokens. */
-td_status td_window_spell(const td_model *model, const int32_t *ids, size_t count, int32_t first_timestamp, td_buffer *text, td_error *error);
+td_status td_window_spell(const td_model *model, const int32_t *ids, size_t count, int32_t first_timestamp, td_buffer *text,
+                          td_error *error);
 
 #endif

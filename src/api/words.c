@@ -169,11 +169,12 @@ static void join_closing_signs(td_words *words)
     words->count = count;
 }
 
-td_status td_words_of(const td_model *model, const int32_t *ids, size_t id_count, const char *language, td_words *ret_words, td_error *error)
+td_status td_words_of(const td_model *model, const int32_t *ids, size_t id_count, const char *language, td_words *ret_words,
+                      td_error *error)
 {
     td_words words = {.text = TD_BUFFER_INIT, .spans = td_allocate_array(id_count, sizeof *words.spans)};
-    td_status status = words.spans ? split_at_characters(model, ids, id_count, &words, error)
-                                   : td_fail_memory(error, id_count * sizeof *words.spans);
+    td_status status =
+        words.spans ? split_at_characters(model, ids, id_count, &words, error) : td_fail_memory(error, id_count * sizeof *words.spans);
     if (status != TD_OK) {
         td_words_free(&words);
         return status;

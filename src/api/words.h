@@ -17,7 +17,8 @@ typedef struct td_words {
 } td_words;
 
 /* ids: of text alone. language: as Whisper names it ("en"), or NULL. */
-td_status td_words_of(const td_model *model, const int32_t *ids, size_t id_count, const char *language, td_words *ret_words, td_error *error);
+td_status td_words_of(const td_model *model, const int32_t *ids, size_t id_count, const char *language, td_words *ret_words,
+                      td_error *error);
 void td_words_free(td_words *words);
 
 #endif

@@ -50,8 +50,8 @@ static td_status lay_out_mfc(const char *name, const uint8_t *bytes, size_t leng
 {
     value_layout layout = {.width = width};
     if (length < 4 || !counts_match(bytes, length, &layout.big))
-        return td_fail(error, TD_ERROR_FORMAT, "%s: truncated or not an .mfc file: %zu bytes, where the count in front asks for %llu", name, length,
-                       length < 4 ? 4ull : 4 + 4 * (unsigned long long)big_endian(bytes));
+        return td_fail(error, TD_ERROR_FORMAT, "%s: truncated or not an .mfc file: %zu bytes, where the count in front asks for %llu", name,
+                       length, length < 4 ? 4ull : 4 + 4 * (unsigned long long)big_endian(bytes));
     size_t count = (length - 4) / 4;
     if (count % width != 0)
         return td_fail(error, TD_ERROR_FORMAT, "%s: %zu values are no whole number of frames of %zu", name, count, width);
@@ -66,14 +66,16 @@ static td_status lay_out_npy(const char *name, const uint8_t *bytes, size_t leng
     td_npy array;
     TD_TRY(td_npy_parse(name, bytes, length, &array, error));
     if (array.dtype != TD_F32 && array.dtype != TD_F64)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'descr': %s is not supported (float32, float64)", name, td_dtype_name(array.dtype));
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'descr': %s is not supported (float32, float64)", name,
+                       td_dtype_name(array.dtype));
     if (array.fortran)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'fortran_order' must be False", name);
     if (array.rank != 2)
         return td_fail(error, TD_ERROR_FORMAT, "%s: 'shape' has %zu dimensions; it must be (frames, width)", name, array.rank);
     if (array.shape[1] != width)
         return td_fail(error, TD_ERROR_FORMAT, "%s: frames of %zu values; the model takes %zu", name, array.shape[1], width);
-    *ret_layout = (value_layout){.values = array.values, .rows = array.shape[0], .width = width, .big = array.big, .is_double = array.dtype == TD_F64};
+    *ret_layout = (value_layout){
+        .values = array.values, .rows = array.shape[0], .width = width, .big = array.big, .is_double = array.dtype == TD_F64};
     return TD_OK;
 }
 
@@ -81,7 +83,8 @@ static float value_at(const value_layout *layout, size_t index)
 {
     const uint8_t *at = layout->values + index * (layout->is_double ? 8 : 4);
     if (layout->is_double) {
-        uint64_t first = layout->big ? big_endian(at) : little_endian(at), second = layout->big ? big_endian(at + 4) : little_endian(at + 4);
+        uint64_t first = layout->big ? big_endian(at) : little_endian(at),
+                 second = layout->big ? big_endian(at + 4) : little_endian(at + 4);
         uint64_t bits = layout->big ? first << 32 | second : second << 32 | first;
         double value;
         memcpy(&value, &bits, sizeof value);
@@ -106,7 +109,8 @@ td_status td_feature_file_parse(td_feature_format format, const char *name, cons
     for (size_t i = 0; i < layout.rows * width; i++) {
         features.data[i] = value_at(&layout, i);
         if (!isfinite(features.data[i])) {
-            td_status status = td_fail(error, TD_ERROR_NUMERIC, "%s: frame %zu, column %zu: not a finite number", name, i / width, i % width);
+            td_status status =
+                td_fail(error, TD_ERROR_NUMERIC, "%s: frame %zu, column %zu: not a finite number", name, i / width, i % width);
             td_features_free(&features);
             return status;
         }

@@ -97,7 +97,7 @@ static void combine_two(const td_fft *fft, double *out, size_t part, size_t step
 /* Five points: the first and fourth turn in opposite directions, and so do the second and third, so sums and differences share products. */
 static void combine_five(const td_fft *fft, double *out, size_t part, size_t step)
 {
-    const double cosine1 = 0.30901699437494742410, sine1 = 0.95105651629515357212; /* of 2 pi / 5 */
+    const double cosine1 = 0.30901699437494742410, sine1 = 0.95105651629515357212;  /* of 2 pi / 5 */
     const double cosine2 = -0.80901699437494742410, sine2 = 0.58778525229247312917; /* of 4 pi / 5 */
     for (size_t k = 0; k < part; k++) {
         double a[2], b[2], c[2], d[2], *point[5];

@@ -7,9 +7,9 @@
 
 /* Immutable once made. */
 typedef struct td_fft {
-    size_t length;            /* of the real frame; even */
+    size_t length;             /* of the real frame; even */
     unsigned char factors[32]; /* of length / 2, ended by 0 */
-    double *twiddles;         /* [length, 2]: exp(-2 pi i k / length) */
+    double *twiddles;          /* [length, 2]: exp(-2 pi i k / length) */
 } td_fft;
 
 /* True for even lengths whose prime factors are small enough (at most 61). */

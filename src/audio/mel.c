@@ -2,7 +2,10 @@
 
 #include <math.h>
 
-static double kaldi_mel(double hertz) { return 1127.0 * log(1.0 + hertz / 700.0); }
+static double kaldi_mel(double hertz)
+{
+    return 1127.0 * log(1.0 + hertz / 700.0);
+}
 
 static double slaney_mel(double hertz)
 {

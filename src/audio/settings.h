@@ -9,7 +9,7 @@
 typedef struct td_setting {
     const char *key;
     double fallback, low, high;
-    double *real;   /* where it goes: one of the two */
+    double *real; /* where it goes: one of the two */
     size_t *count;
 } td_setting;
 

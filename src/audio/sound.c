@@ -34,9 +34,15 @@ struct td_sound_stream {
     bool ended;
 };
 
-static sf_count_t source_length(void *context) { return (sf_count_t)((td_sound_stream *)context)->size; }
+static sf_count_t source_length(void *context)
+{
+    return (sf_count_t)((td_sound_stream *)context)->size;
+}
 
-static sf_count_t source_tell(void *context) { return (sf_count_t)((td_sound_stream *)context)->position; }
+static sf_count_t source_tell(void *context)
+{
+    return (sf_count_t)((td_sound_stream *)context)->position;
+}
 
 static sf_count_t source_seek(sf_count_t offset, int whence, void *context)
 {
@@ -141,8 +147,8 @@ static td_status prepare(td_sound_stream *stream, size_t rate, td_error *error)
     size_t rates[2] = {stream->source_rate, stream->rate};
     for (int i = 0; i < 2; i++)
         if (rates[i] < LOWEST_RATE || rates[i] > HIGHEST_RATE)
-            return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: a rate of %zu Hz is not supported (%d to %d)", stream->name, rates[i], LOWEST_RATE,
-                           HIGHEST_RATE);
+            return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: a rate of %zu Hz is not supported (%d to %d)", stream->name, rates[i],
+                           LOWEST_RATE, HIGHEST_RATE);
     stream->block = stream->channels < BLOCK_VALUES ? BLOCK_VALUES / stream->channels : 1;
     stream->interleaved = stream->decoder ? td_allocate_array(stream->block, stream->channels * sizeof(float)) : NULL;
     stream->mono = td_allocate_array(stream->block, sizeof(float));
@@ -161,7 +167,8 @@ static td_status prepare(td_sound_stream *stream, size_t rate, td_error *error)
     return TD_OK;
 }
 
-td_status td_sound_stream_open(const char *path, const void *bytes, size_t length, size_t rate, td_sound_stream **ret_stream, td_error *error)
+td_status td_sound_stream_open(const char *path, const void *bytes, size_t length, size_t rate, td_sound_stream **ret_stream,
+                               td_error *error)
 {
     td_sound_stream *stream = td_allocate_array(1, sizeof *stream);
     if (!stream)
@@ -189,7 +196,10 @@ td_status td_sound_stream_take(const td_raw_sound *sound, size_t rate, td_sound_
     td_sound_stream *stream = td_allocate_array(1, sizeof *stream);
     if (!stream)
         return td_fail_memory(error, sizeof *stream);
-    *stream = (td_sound_stream){.name = td_copy_string("sound in memory"), .raw = *sound, .frames = sound->frames, .channels = sound->channels,
+    *stream = (td_sound_stream){.name = td_copy_string("sound in memory"),
+                                .raw = *sound,
+                                .frames = sound->frames,
+                                .channels = sound->channels,
                                 .source_rate = sound->rate};
     td_status status = stream->name ? prepare(stream, rate, error) : td_fail_memory(error, 16);
     if (status != TD_OK)
@@ -214,7 +224,10 @@ void td_sound_stream_close(td_sound_stream *stream)
     td_release(stream);
 }
 
-size_t td_sound_stream_rate(const td_sound_stream *stream) { return stream->rate; }
+size_t td_sound_stream_rate(const td_sound_stream *stream)
+{
+    return stream->rate;
+}
 
 /* Gives the next frames of the source; *ret_count is 0 at the end. */
 static td_status read_frames(td_sound_stream *stream, const float **ret_frames, size_t *ret_count, td_error *error)
@@ -232,8 +245,8 @@ static td_status read_frames(td_sound_stream *stream, const float **ret_frames, 
     if (stream->file && ferror(stream->file))
         return td_fail(error, TD_ERROR_IO, "%s: %s", stream->name, strerror(errno));
     if (sf_error(stream->decoder) != SF_ERR_NO_ERROR)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: after %llu frames: %s", stream->name, (unsigned long long)(stream->frames_read + *ret_count),
-                       sf_error_number(sf_error(stream->decoder)));
+        return td_fail(error, TD_ERROR_FORMAT, "%s: after %llu frames: %s", stream->name,
+                       (unsigned long long)(stream->frames_read + *ret_count), sf_error_number(sf_error(stream->decoder)));
     if (*ret_count < wanted && !stream->may_end_early)
         return td_fail(error, TD_ERROR_FORMAT, "%s: truncated or damaged: it ends after %llu of %llu frames", stream->name,
                        (unsigned long long)(stream->frames_read + *ret_count), (unsigned long long)stream->frames);
@@ -270,7 +283,8 @@ static td_status convert(td_sound_stream *stream, float *samples, size_t count, 
     size_t available = stream->mono_end - stream->mono_start, used, made;
     const float *input = stream->mono + stream->mono_start;
     if (stream->resampler) {
-        soxr_error_t reason = soxr_process(stream->resampler, stream->ended ? NULL : input, stream->ended ? 0 : available, &used, samples, count, &made);
+        soxr_error_t reason =
+            soxr_process(stream->resampler, stream->ended ? NULL : input, stream->ended ? 0 : available, &used, samples, count, &made);
         if (reason)
             return td_fail(error, TD_ERROR_INTERNAL, "%s: resampling: %s", stream->name, reason);
     } else {
@@ -329,11 +343,13 @@ td_status td_sound_stream_rest(td_sound_stream *stream, size_t limit, float **re
     return TD_OK;
 }
 
-td_status td_sound_resample(const float *samples, size_t count, double from, double to, float **ret_samples, size_t *ret_count, td_error *error)
+td_status td_sound_resample(const float *samples, size_t count, double from, double to, float **ret_samples, size_t *ret_count,
+                            td_error *error)
 {
     double wanted = ceil((double)count * to / from) + 1.0;
     if (!(from > 0.0 && to > 0.0 && wanted <= (double)TD_SOUND_LIMIT))
-        return td_fail(error, TD_ERROR_LIMIT, "resampling %zu samples from %g to %g; at most %zu samples may come out", count, from, to, TD_SOUND_LIMIT);
+        return td_fail(error, TD_ERROR_LIMIT, "resampling %zu samples from %g to %g; at most %zu samples may come out", count, from, to,
+                       TD_SOUND_LIMIT);
     float *made = td_allocate_array((size_t)wanted, sizeof *made);
     if (!made)
         return td_fail_memory(error, (size_t)wanted * sizeof *made);

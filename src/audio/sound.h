@@ -12,7 +12,8 @@ typedef struct td_sound_stream td_sound_stream;
 
 /* Opens a file (wav, flac, ogg, mp3 and what else libsndfile reads); or, with `bytes` not NULL, a file's content, which must
  * stay until close, `path` being what messages call it. Channels are averaged. `rate`: of the samples given; 0: the file's own. */
-td_status td_sound_stream_open(const char *path, const void *bytes, size_t length, size_t rate, td_sound_stream **ret_stream, td_error *error);
+td_status td_sound_stream_open(const char *path, const void *bytes, size_t length, size_t rate, td_sound_stream **ret_stream,
+                               td_error *error);
 /* The same for samples in memory, which must stay until close. */
 td_status td_sound_stream_take(const td_raw_sound *sound, size_t rate, td_sound_stream **ret_stream, td_error *error);
 /* Up to `count` samples; fewer only at the end. A truncated file and a sample that is not a finite number are errors. */
@@ -24,6 +25,7 @@ void td_sound_stream_close(td_sound_stream *stream);
 td_status td_sound_stream_rest(td_sound_stream *stream, size_t limit, float **ret_samples, size_t *ret_count, td_error *error);
 
 /* samples [count] at rate `from` -> at rate `to`; only the ratio matters. */
-td_status td_sound_resample(const float *samples, size_t count, double from, double to, float **ret_samples, size_t *ret_count, td_error *error);
+td_status td_sound_resample(const float *samples, size_t count, double from, double to, float **ret_samples, size_t *ret_count,
+                            td_error *error);
 
 #endif

@@ -7,7 +7,10 @@
 #define PRE_EMPHASIS 0.97
 #define INTEGER_SCALE 32768.0 /* Kaldi computes on 16-bit integers */
 
-static bool is_kaldi(const td_spectrum_options *options) { return options->kind != TD_LOG_MEL; }
+static bool is_kaldi(const td_spectrum_options *options)
+{
+    return options->kind != TD_LOG_MEL;
+}
 
 static size_t transform_length(const td_spectrum_options *options)
 {
@@ -44,8 +47,12 @@ static td_status make_tables(td_spectrum *spectrum, td_error *error)
     const td_spectrum_options *options = &spectrum->options;
     size_t length = transform_length(options);
     TD_TRY(td_fft_make(length, &spectrum->fft, error));
-    td_mel_options mel = {.scale = is_kaldi(options) ? TD_MEL_KALDI : TD_MEL_SLANEY, .spectrum = length / 2 + 1, .filters = options->mel_bins,
-                          .rate = options->rate, .low = options->low, .high = options->high};
+    td_mel_options mel = {.scale = is_kaldi(options) ? TD_MEL_KALDI : TD_MEL_SLANEY,
+                          .spectrum = length / 2 + 1,
+                          .filters = options->mel_bins,
+                          .rate = options->rate,
+                          .low = options->low,
+                          .high = options->high};
     TD_TRY(td_mel_make(&mel, &spectrum->mel, error));
     spectrum->window = td_allocate_array(options->frame, sizeof(double));
     if (!spectrum->window)
@@ -203,8 +210,8 @@ td_status td_spectrum_compute(const td_spectrum *spectrum, const char *name, con
 {
     size_t frames = td_spectrum_frames(spectrum, count), width = td_spectrum_width(spectrum);
     if (frames == 0)
-        return td_fail(error, TD_ERROR_ARGUMENT, "%s: %zu samples at %zu Hz are too short for a frame; at least %zu are needed", name, count,
-                       spectrum->options.rate, is_kaldi(&spectrum->options) ? spectrum->options.frame : spectrum->options.shift);
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: %zu samples at %zu Hz are too short for a frame; at least %zu are needed", name,
+                       count, spectrum->options.rate, is_kaldi(&spectrum->options) ? spectrum->options.frame : spectrum->options.shift);
     call_memory scratch;
     double *block = NULL;
     TD_TRY(allocate_scratch(spectrum, &scratch, &block, error));
@@ -222,8 +229,8 @@ td_status td_spectrum_compute(const td_spectrum *spectrum, const char *name, con
     return TD_OK;
 }
 
-td_status td_spectrum_log_energies(const td_spectrum *spectrum, const float *samples, size_t count, size_t first, size_t frames, float *rows,
-                                   td_error *error)
+td_status td_spectrum_log_energies(const td_spectrum *spectrum, const float *samples, size_t count, size_t first, size_t frames,
+                                   float *rows, td_error *error)
 {
     call_memory scratch;
     double *block = NULL;

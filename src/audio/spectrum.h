@@ -40,8 +40,8 @@ td_status td_spectrum_compute(const td_spectrum *spectrum, const char *name, con
 
 /* Log-mel without the last step: log10 energies of `frames` frames from `first` on, as the sound in `samples` has them -> rows [frames,
  * mel_bins]. */
-td_status td_spectrum_log_energies(const td_spectrum *spectrum, const float *samples, size_t count, size_t first, size_t frames, float *rows,
-                                   td_error *error);
+td_status td_spectrum_log_energies(const td_spectrum *spectrum, const float *samples, size_t count, size_t first, size_t frames,
+                                   float *rows, td_error *error);
 /* The last step: nothing lies more than 8 decades below the loudest; then about -1 to 1. */
 void td_spectrum_clamp(float *values, size_t count, float loudest);
 

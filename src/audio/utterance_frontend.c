@@ -104,7 +104,8 @@ static td_status configure_normalization(front_end *front, const json_t *config,
     TD_TRY(read_numbers(config, file, "std", front_width(front), &front->deviation, error));
     for (size_t i = 0; i < front_width(front); i++)
         if (!(front->deviation[i] > 0.0f))
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"std\": entry %zu is %g; it must be above 0", file, i, (double)front->deviation[i]);
+            return td_fail(error, TD_ERROR_FORMAT, "%s: \"std\": entry %zu is %g; it must be above 0", file, i,
+                           (double)front->deviation[i]);
     return TD_OK;
 }
 
@@ -132,11 +133,11 @@ static td_status read_spectrum(td_spectrum_options *options, const json_t *confi
     if (options->kind == TD_LOG_MEL)
         options->frame += options->frame % 2; /* the transform is of even length */
     if (options->frame < 2 || (options->kind == TD_LOG_MEL && !td_fft_supports(options->frame)))
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"frame_length\": %g ms are %zu samples; there is no transform for so many", file, frame,
-                       options->frame);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"frame_length\": %g ms are %zu samples; there is no transform for so many", file,
+                       frame, options->frame);
     if (options->low >= options->high || options->high > rate / 2.0)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"low_freq\" %g, \"high_freq\" %g: must rise and end at half of \"sampling_rate\"", file,
-                       options->low, options->high);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"low_freq\" %g, \"high_freq\" %g: must rise and end at half of \"sampling_rate\"",
+                       file, options->low, options->high);
     if (options->kind == TD_MFCC && options->cepstra > options->mel_bins)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"num_ceps\": %zu must be at most \"num_mel_bins\", %zu", file, options->cepstra,
                        options->mel_bins);
@@ -166,8 +167,8 @@ static td_status configure_tandem(front_end *front, const json_t *config, const 
     return configure_normalization(front, config, file, error);
 }
 
-static td_status open_with(td_status (*configure)(front_end *, const json_t *, const char *, td_error *), const json_t *config, const char *file,
-                           void **ret_state, td_error *error)
+static td_status open_with(td_status (*configure)(front_end *, const json_t *, const char *, td_error *), const json_t *config,
+                           const char *file, void **ret_state, td_error *error)
 {
     front_end *front = td_allocate_array(1, sizeof *front);
     if (!front)
@@ -233,8 +234,8 @@ static td_status compute(const front_end *front, const char *name, td_sound_stre
     return status == TD_OK ? finish(front, &features, ret_features, error) : status;
 }
 
-static td_status read_sound(const front_end *front, const char *path, const void *bytes, size_t length, double speed, td_features *ret_features,
-                            td_error *error)
+static td_status read_sound(const front_end *front, const char *path, const void *bytes, size_t length, double speed,
+                            td_features *ret_features, td_error *error)
 {
     if (!front->from_sound)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: the model takes feature files (.mfc, .npy) of %zu columns, not sound", path,
@@ -271,8 +272,8 @@ static td_status read_any(const void *state, const char *path, const void *bytes
     td_features features;
     td_status status = bytes ? TD_OK : td_file_read(path, FEATURE_FILE_LIMIT, &content, error);
     if (status == TD_OK)
-        status = td_feature_file_parse(format, path, bytes ? bytes : (const void *)td_buffer_text(&content), bytes ? length : content.length,
-                                       front->static_width, &features, error);
+        status = td_feature_file_parse(format, path, bytes ? bytes : (const void *)td_buffer_text(&content),
+                                       bytes ? length : content.length, front->static_width, &features, error);
     td_buffer_free(&content);
     TD_TRY(status);
     status = speed == 1 ? TD_OK : td_speed_features(&features, speed, error);
@@ -282,7 +283,8 @@ static td_status read_any(const void *state, const char *path, const void *bytes
     return status;
 }
 
-static td_status front_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error)
+static td_status front_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features,
+                            td_error *error)
 {
     return read_any(state, path, bytes, length, 1, ret_features, error);
 }

@@ -13,23 +13,26 @@
 #define ABOVE_QUIET 0.35         /* of the range: where the threshold lies */
 #define LEAST_SPEECH 4           /* frames within ONSET_SPAN that begin speech: a click is shorter */
 #define ONSET_SPAN 6
-#define BINS 101       /* of the histogram: a decibel each, from the lowest to full scale */
+#define BINS 101    /* of the histogram: a decibel each, from the lowest to full scale */
 #define SMOOTHING 5 /* frames on each side in looking for the quietest point */
 
 struct td_voice {
     td_sound_stream *stream;
     td_voice_options options;
-    size_t frame;                    /* samples */
-    size_t longest, pause, padding;  /* frames */
-    float *samples;                  /* [capacity * frame]; what is in memory */
-    float *levels;                   /* [capacity] decibels of its frames */
-    size_t capacity, frames;         /* whole frames in memory */
-    size_t tail;                     /* samples after the last whole frame: at the end only */
-    uint64_t dropped;                /* frames before those in memory */
-    bool ended, given;               /* the stream has no more; a segment was given */
+    size_t frame;                   /* samples */
+    size_t longest, pause, padding; /* frames */
+    float *samples;                 /* [capacity * frame]; what is in memory */
+    float *levels;                  /* [capacity] decibels of its frames */
+    size_t capacity, frames;        /* whole frames in memory */
+    size_t tail;                    /* samples after the last whole frame: at the end only */
+    uint64_t dropped;               /* frames before those in memory */
+    bool ended, given;              /* the stream has no more; a segment was given */
 };
 
-static size_t to_frames(double seconds) { return (size_t)(seconds * FRAMES_PER_SECOND + 0.5); }
+static size_t to_frames(double seconds)
+{
+    return (size_t)(seconds * FRAMES_PER_SECOND + 0.5);
+}
 
 td_status td_voice_open(td_sound_stream *stream, const td_voice_options *options, td_voice **ret_voice, td_error *error)
 {
@@ -43,8 +46,12 @@ td_status td_voice_open(td_sound_stream *stream, const td_voice_options *options
     if (!voice)
         return td_fail_memory(error, sizeof *voice);
     size_t rate = td_sound_stream_rate(stream);
-    *voice = (td_voice){.stream = stream, .options = *options, .frame = rate / FRAMES_PER_SECOND, .longest = to_frames(options->longest),
-                        .pause = to_frames(options->pause), .padding = to_frames(options->padding)};
+    *voice = (td_voice){.stream = stream,
+                        .options = *options,
+                        .frame = rate / FRAMES_PER_SECOND,
+                        .longest = to_frames(options->longest),
+                        .pause = to_frames(options->pause),
+                        .padding = to_frames(options->padding)};
     voice->frame = voice->frame ? voice->frame : 1;
     voice->capacity = voice->longest + voice->pause + voice->padding + FRAMES_PER_SECOND;
     voice->samples = td_allocate_array(voice->capacity, voice->frame * sizeof *voice->samples);

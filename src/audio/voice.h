@@ -10,7 +10,10 @@ typedef struct td_voice_options {
     double pause;   /* seconds of quiet that end a segment */
     double padding; /* seconds kept before and after speech */
 } td_voice_options;
-#define TD_VOICE_OPTIONS_INIT {20.0, 0.5, 0.2}
+#define TD_VOICE_OPTIONS_INIT                                                                                                              \
+    {                                                                                                                                      \
+        20.0, 0.5, 0.2                                                                                                                     \
+    }
 
 typedef struct td_voice_segment {
     float *samples; /* [count]; owned by the caller; NULL: there is no further segment */

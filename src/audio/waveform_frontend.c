@@ -32,7 +32,10 @@ static td_status waveform_open(const json_t *config, const char *file, void **re
     return TD_OK;
 }
 
-static void waveform_close(void *state) { td_release(state); }
+static void waveform_close(void *state)
+{
+    td_release(state);
+}
 
 static size_t waveform_width(const void *state)
 {
@@ -66,7 +69,8 @@ static td_status take(const waveform *front, td_sound_stream *stream, td_feature
     return TD_OK;
 }
 
-static td_status waveform_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error)
+static td_status waveform_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features,
+                               td_error *error)
 {
     td_sound_stream *stream;
     TD_TRY(td_sound_stream_open(path, bytes, length, ((const waveform *)state)->rate, &stream, error));

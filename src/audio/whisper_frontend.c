@@ -29,8 +29,8 @@ static td_status configure(whisper *front, const json_t *config, const char *fil
     };
     TD_TRY(td_settings_read(rows, config, file, error));
     if (!td_fft_supports(options.frame))
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"n_fft\": %zu is not supported; it must be even, without large prime factors", file,
-                       options.frame);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"n_fft\": %zu is not supported; it must be even, without large prime factors",
+                       file, options.frame);
     front->rate = options.rate;
     front->samples = seconds * options.rate;
     if (front->samples < options.frame)
@@ -52,7 +52,10 @@ static td_status whisper_open(const json_t *config, const char *file, void **ret
     return status;
 }
 
-static size_t whisper_width(const void *state) { return td_spectrum_width(&((const whisper *)state)->spectrum); }
+static size_t whisper_width(const void *state)
+{
+    return td_spectrum_width(&((const whisper *)state)->spectrum);
+}
 
 /* Takes the stream's first chunk and closes it. */
 static td_status compute(const whisper *front, const char *name, td_sound_stream *stream, td_features *ret_features, td_error *error)
@@ -70,7 +73,8 @@ static td_status compute(const whisper *front, const char *name, td_sound_stream
     return status;
 }
 
-static td_status whisper_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error)
+static td_status whisper_read(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features,
+                              td_error *error)
 {
     const whisper *front = state;
     td_sound_stream *stream;

@@ -10,17 +10,20 @@ struct td_whisper_sound {
     td_raw_sound raw;
     bool from_memory;
     td_sound_stream *stream;
-    float *samples;             /* [capacity]: of the sound from `start` on */
+    float *samples; /* [capacity]: of the sound from `start` on */
     size_t capacity, count;
-    uint64_t start, total;      /* samples */
-    uint64_t frames;            /* of the sound; */
-    uint64_t available;         /* of its spectrogram, which has a window at least */
-    float *rows;                /* log energies of a sound of one window, found when it was measured; NULL: longer */
+    uint64_t start, total; /* samples */
+    uint64_t frames;       /* of the sound; */
+    uint64_t available;    /* of its spectrogram, which has a window at least */
+    float *rows;           /* log energies of a sound of one window, found when it was measured; NULL: longer */
     float loudest;
     bool ended;
 };
 
-static size_t shift_of(const td_whisper_sound *sound) { return sound->settings->spectrum.options.shift; }
+static size_t shift_of(const td_whisper_sound *sound)
+{
+    return sound->settings->spectrum.options.shift;
+}
 
 /* Frames that a frame's samples reach over on each side. */
 static size_t margin_of(const td_whisper_sound *sound)
@@ -69,8 +72,8 @@ static td_status load(td_whisper_sound *sound, uint64_t first, size_t frames, td
 /* Log energies of `frames` frames, all of which the spectrogram has. */
 static td_status energies(td_whisper_sound *sound, uint64_t first, size_t frames, float *rows, td_error *error)
 {
-    return td_spectrum_log_energies(&sound->settings->spectrum, sound->samples, sound->count, (size_t)(first - sound->start / shift_of(sound)),
-                                    frames, rows, error);
+    return td_spectrum_log_energies(&sound->settings->spectrum, sound->samples, sound->count,
+                                    (size_t)(first - sound->start / shift_of(sound)), frames, rows, error);
 }
 
 /* The sound ends in silence up to a window. */
@@ -84,7 +87,8 @@ static void extend(td_whisper_sound *sound)
 
 static td_status measure(td_whisper_sound *sound, float *rows, td_error *error)
 {
-    size_t window = td_whisper_window_frames(sound->settings), shift = shift_of(sound), width = td_spectrum_width(&sound->settings->spectrum);
+    size_t window = td_whisper_window_frames(sound->settings), shift = shift_of(sound),
+           width = td_spectrum_width(&sound->settings->spectrum);
     TD_TRY(rewind_sound(sound, error));
     sound->loudest = -FLT_MAX;
     for (uint64_t first = 0;; first += window) {
@@ -130,8 +134,8 @@ static td_status prepare(td_whisper_sound *sound, td_error *error)
     return TD_OK;
 }
 
-td_status td_whisper_sound_open(const td_whisper_settings *settings, const char *path, const td_raw_sound *raw, td_whisper_sound **ret_sound,
-                                td_error *error)
+td_status td_whisper_sound_open(const td_whisper_settings *settings, const char *path, const td_raw_sound *raw,
+                                td_whisper_sound **ret_sound, td_error *error)
 {
     td_whisper_sound *sound = td_allocate_array(1, sizeof *sound);
     if (!sound)
@@ -159,7 +163,10 @@ void td_whisper_sound_close(td_whisper_sound *sound)
     td_release(sound);
 }
 
-size_t td_whisper_sound_frames(const td_whisper_sound *sound) { return (size_t)sound->frames; }
+size_t td_whisper_sound_frames(const td_whisper_sound *sound)
+{
+    return (size_t)sound->frames;
+}
 
 size_t td_whisper_sound_filled(const td_whisper_sound *sound)
 {
@@ -167,7 +174,10 @@ size_t td_whisper_sound_filled(const td_whisper_sound *sound)
     return (size_t)sound->frames + in_part;
 }
 
-double td_whisper_sound_seconds(const td_whisper_sound *sound) { return (double)sound->total / (double)sound->settings->rate; }
+double td_whisper_sound_seconds(const td_whisper_sound *sound)
+{
+    return (double)sound->total / (double)sound->settings->rate;
+}
 
 static td_status read_energies(td_whisper_sound *sound, size_t first, size_t frames, float *rows, td_error *error)
 {

@@ -21,8 +21,8 @@ typedef struct td_whisper_sound td_whisper_sound;
 
 /* A file, or with `raw` not NULL samples in memory, `path` being what messages call them. Reads it once for its length and loudest
  * value. */
-td_status td_whisper_sound_open(const td_whisper_settings *settings, const char *path, const td_raw_sound *raw, td_whisper_sound **ret_sound,
-                                td_error *error);
+td_status td_whisper_sound_open(const td_whisper_settings *settings, const char *path, const td_raw_sound *raw,
+                                td_whisper_sound **ret_sound, td_error *error);
 void td_whisper_sound_close(td_whisper_sound *sound); /* NULL is fine */
 size_t td_whisper_sound_frames(const td_whisper_sound *sound);
 /* Frames that sound reaches into: of a short one, the last may be filled in part. */

@@ -11,7 +11,10 @@ typedef struct td_buffer {
     bool failed;
 } td_buffer;
 
-#define TD_BUFFER_INIT {NULL, 0, 0, false}
+#define TD_BUFFER_INIT                                                                                                                     \
+    {                                                                                                                                      \
+        NULL, 0, 0, false                                                                                                                  \
+    }
 
 void td_buffer_append(td_buffer *buffer, const void *bytes, size_t length);
 void td_buffer_text_append(td_buffer *buffer, const char *text);
@@ -20,7 +23,13 @@ void td_buffer_format(td_buffer *buffer, const char *format, ...) TD_PRINTF(2, 3
 char *td_buffer_extend(td_buffer *buffer, size_t length);
 void td_buffer_clear(td_buffer *buffer); /* keeps the memory, forgets a failure */
 void td_buffer_free(td_buffer *buffer);
-static inline bool td_buffer_ok(const td_buffer *buffer) { return !buffer->failed; }
-static inline const char *td_buffer_text(const td_buffer *buffer) { return buffer->data ? buffer->data : ""; }
+static inline bool td_buffer_ok(const td_buffer *buffer)
+{
+    return !buffer->failed;
+}
+static inline const char *td_buffer_text(const td_buffer *buffer)
+{
+    return buffer->data ? buffer->data : "";
+}
 
 #endif

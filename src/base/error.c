@@ -7,8 +7,8 @@
 const char *td_status_text(td_status status)
 {
     switch (status) {
-#define X(name, text) \
-    case name:        \
+#define X(name, text)                                                                                                                      \
+    case name:                                                                                                                             \
         return text;
         TD_STATUS_TABLE(X)
 #undef X

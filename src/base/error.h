@@ -14,11 +14,11 @@ td_status td_error_prefix(td_error *error, const char *format, ...) TD_PRINTF(2,
 td_status td_fail_memory(td_error *error, size_t bytes);
 
 /* Returns from the calling function when `call` fails. */
-#define TD_TRY(call)                                  \
-    do {                                              \
-        td_status td_try_status_ = (call);            \
-        if (td_try_status_ != TD_OK)                  \
-            return td_try_status_;                    \
+#define TD_TRY(call)                                                                                                                       \
+    do {                                                                                                                                   \
+        td_status td_try_status_ = (call);                                                                                                 \
+        if (td_try_status_ != TD_OK)                                                                                                       \
+            return td_try_status_;                                                                                                         \
     } while (0)
 
 #endif

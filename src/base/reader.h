@@ -38,10 +38,25 @@ static inline uint64_t td_read_unsigned(td_reader *reader, unsigned bytes)
     return value;
 }
 
-static inline uint8_t td_read_u8(td_reader *reader) { return (uint8_t)td_read_unsigned(reader, 1); }
-static inline uint16_t td_read_u16(td_reader *reader) { return (uint16_t)td_read_unsigned(reader, 2); }
-static inline uint32_t td_read_u32(td_reader *reader) { return (uint32_t)td_read_unsigned(reader, 4); }
-static inline uint64_t td_read_u64(td_reader *reader) { return td_read_unsigned(reader, 8); }
-static inline size_t td_reader_left(const td_reader *reader) { return reader->size - reader->position; }
+static inline uint8_t td_read_u8(td_reader *reader)
+{
+    return (uint8_t)td_read_unsigned(reader, 1);
+}
+static inline uint16_t td_read_u16(td_reader *reader)
+{
+    return (uint16_t)td_read_unsigned(reader, 2);
+}
+static inline uint32_t td_read_u32(td_reader *reader)
+{
+    return (uint32_t)td_read_unsigned(reader, 4);
+}
+static inline uint64_t td_read_u64(td_reader *reader)
+{
+    return td_read_unsigned(reader, 8);
+}
+static inline size_t td_reader_left(const td_reader *reader)
+{
+    return reader->size - reader->position;
+}
 
 #endif

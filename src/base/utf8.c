@@ -5,8 +5,11 @@ size_t td_utf8_decode(const char *text, size_t length, uint32_t *ret_code)
     static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
     const uint8_t *bytes = (const uint8_t *)text;
     uint8_t first = bytes[0];
-    size_t count = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3
-                 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+    size_t count = first < 0x80                    ? 1
+                   : first >= 0xc2 && first < 0xe0 ? 2
+                   : first >= 0xe0 && first < 0xf0 ? 3
+                   : first >= 0xf0 && first < 0xf5 ? 4
+                                                   : 0;
     if (count == 0 || count > length)
         return 0;
     uint32_t code = count == 1 ? first : first & (0x7fu >> count);

@@ -15,6 +15,9 @@ void td_ctc_joint_row(td_search *search, td_sentence *sentence, size_t row, td_r
 void td_ctc_joint_advance(const td_search *search, td_sentence *sentence, const int32_t *parents);
 /* With ctc_weight 1: decodes and delivers all live sentences; the decoder has no part in it. */
 td_status td_ctc_alone(td_search *search, td_error *error);
-static inline bool td_ctc_is_alone(const td_search *search) { return search->rules.generation->ctc_weight == 1; }
+static inline bool td_ctc_is_alone(const td_search *search)
+{
+    return search->rules.generation->ctc_weight == 1;
+}
 
 #endif

@@ -53,7 +53,8 @@ static td_status reserve(td_ctc_scorer *scorer, size_t frames, size_t words, siz
     size_t cells, states;
     if (td_multiply_overflows(frames, words, &cells) || td_multiply_overflows(4 * rows, frames, &states))
         return td_fail_memory(error, SIZE_MAX);
-    if (frames <= scorer->frame_capacity && rows <= scorer->row_capacity && words <= scorer->word_capacity && cells <= scorer->cell_capacity)
+    if (frames <= scorer->frame_capacity && rows <= scorer->row_capacity && words <= scorer->word_capacity &&
+        cells <= scorer->cell_capacity)
         return TD_OK;
     release(scorer);
     scorer->log_probabilities = td_allocate_array(cells, sizeof(td_real));

@@ -66,8 +66,8 @@ static int32_t add_node(prefix_tree *tree, int32_t parent, int32_t label)
     int32_t sibling = parent == NONE ? NONE : tree->nodes[parent].child;
     if (parent != NONE)
         tree->nodes[parent].child = (int32_t)tree->count;
-    tree->nodes[tree->count] = (prefix_node){.parent = parent, .label = label, .child = NONE, .sibling = sibling,
-                                             .by_blank = -INFINITY, .by_label = -INFINITY};
+    tree->nodes[tree->count] =
+        (prefix_node){.parent = parent, .label = label, .child = NONE, .sibling = sibling, .by_blank = -INFINITY, .by_label = -INFINITY};
     return (int32_t)tree->count++;
 }
 

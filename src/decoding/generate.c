@@ -57,8 +57,7 @@ static td_status grow_lists(td_search *search, td_error *error)
 static td_status take_sentence(td_search *search, size_t index, const td_source *source, td_error *error)
 {
     TD_TRY(grow_lists(search, error));
-    td_sentence *sentence =
-        search->spare_count > 0 ? search->spare[--search->spare_count] : td_allocate_array(1, sizeof *sentence);
+    td_sentence *sentence = search->spare_count > 0 ? search->spare[--search->spare_count] : td_allocate_array(1, sizeof *sentence);
     if (!sentence)
         return td_fail_memory(error, sizeof *sentence);
     td_status status = td_sentence_start(sentence, &search->rules, index, source, error);
@@ -101,8 +100,7 @@ static td_status admit_all(td_search *search, size_t first, td_error *error)
         size_t count = 0, rows = 0;
         do
             rows += search->live[first + count++]->source.length;
-        while (first + count < search->live_count &&
-               rows + search->live[first + count]->source.length <= ENCODED_TOGETHER);
+        while (first + count < search->live_count && rows + search->live[first + count]->source.length <= ENCODED_TOGETHER);
         TD_TRY(admit(search, first, count, error));
         first += count;
     }
@@ -147,8 +145,7 @@ static td_status feed(td_search *search, step_rows *ret_rows, td_error *error)
     }
     td_arena *arena = &search->arena;
     int32_t *offsets = td_arena_allocate_array(arena, count + 1, sizeof *offsets);
-    int32_t *ids = td_arena_allocate_array(arena, total, sizeof *ids),
-            *last = td_arena_allocate_array(arena, count, sizeof *last);
+    int32_t *ids = td_arena_allocate_array(arena, total, sizeof *ids), *last = td_arena_allocate_array(arena, count, sizeof *last);
     td_sentence **sentences = td_arena_allocate_array(arena, count, sizeof(td_sentence *));
     td_copy_source *sources = td_arena_allocate_array(arena, count, sizeof *sources);
     if (!offsets || !ids || !last || !sentences || !sources)
@@ -197,8 +194,7 @@ static void subtract(td_real *row, td_real maximum, td_real log_sum, size_t n)
 
 /* Gumbel noise turns taking the largest into drawing without replacement by softmax (Vieira 2014, Kool 2019). The
  * stream is that of the source, position and path. */
-static void add_noise(const td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates,
-                      size_t count)
+static void add_noise(const td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates, size_t count)
 {
     uint64_t key = td_random_key(search->rules.generation->seed, sentence->index, sentence->running[0].count);
     for (size_t i = 0; i < count; i++) {
@@ -238,8 +234,7 @@ static void renormalise(td_candidate *candidates, size_t count)
 }
 
 /* Puts one candidate among the merged, best first; equal ones keep their order. */
-static size_t merge(td_search *search, size_t merged, size_t kept, td_candidate candidate, int32_t parent,
-                    td_real logprob)
+static size_t merge(td_search *search, size_t merged, size_t kept, td_candidate candidate, int32_t parent, td_real logprob)
 {
     if (merged == kept && !(candidate.key > search->merged[kept - 1].key))
         return merged;
@@ -256,8 +251,8 @@ static size_t merge(td_search *search, size_t merged, size_t kept, td_candidate 
 }
 
 /* Merges the best continuations of one path, given its row of log-probabilities after the processors. */
-static size_t rank_path(td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates,
-                        size_t count, size_t merged, size_t kept)
+static size_t rank_path(td_search *search, const td_sentence *sentence, size_t path, td_candidate *candidates, size_t count, size_t merged,
+                        size_t kept)
 {
     if (search->rules.generation->do_sample)
         add_noise(search, sentence, path, candidates, count);
@@ -281,8 +276,7 @@ static bool selects_logits(const td_search *search, const td_sentence *sentence,
 
 /* One row of logits in a beam search: processed, its best merged into the sentence's. The first row stands for every
  * beam. */
-static td_status beam_row(td_search *search, td_sentence *sentence, size_t local, td_score_row logits, size_t *merged,
-                          td_error *error)
+static td_status beam_row(td_search *search, td_sentence *sentence, size_t local, td_score_row logits, size_t *merged, td_error *error)
 {
     const td_generation *generation = search->rules.generation;
     size_t n = search->rules.vocabulary, least = search->rules.eos_count + 1;
@@ -347,8 +341,8 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
         count = td_select_largest(row, n, 1, search->candidates);
     }
     if (count == 0)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: the options allow no token at position %zu of source %zu",
-                       path->count, sentence->index);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: the options allow no token at position %zu of source %zu", path->count,
+                       sentence->index);
     int32_t id = search->candidates[chosen].id;
     td_real logprob = logits.values[id] - logits.maximum - logits.log_sum;
     size_t sample = path->sample;
@@ -367,8 +361,8 @@ static td_status greedy_row(td_search *search, td_sentence *sentence, size_t loc
 }
 
 /* Goes through the rows in blocks of logits; when a sentence's last row is through, its paths move on. */
-static td_status advance(td_search *search, const step_rows *rows, td_tensor *hidden, int32_t *parents,
-                         size_t *ret_parents, td_error *error)
+static td_status advance(td_search *search, const step_rows *rows, td_tensor *hidden, int32_t *parents, size_t *ret_parents,
+                         td_error *error)
 {
     TD_PROFILE(search->recorder, "search selection");
     size_t local = 0, merged = 0, new_rows = 0, first_row = 0;
@@ -392,8 +386,8 @@ static td_status advance(td_search *search, const step_rows *rows, td_tensor *hi
                 continue;
             int32_t *place = parents + new_rows;
             if (search->rules.beams) {
-                td_sentence_extend_beams(sentence, &search->rules, search->merged, search->merged_parents,
-                                         search->merged_logprobs, merged, place);
+                td_sentence_extend_beams(sentence, &search->rules, search->merged, search->merged_parents, search->merged_logprobs, merged,
+                                         place);
                 td_ctc_joint_advance(search, sentence, place);
             } else {
                 td_sentence_compact(sentence, place);
@@ -420,8 +414,7 @@ static td_status reorder(td_search *search, const int32_t *parents, size_t count
     return same ? TD_OK : search->network->architecture->reorder(search->state, parents, count, error);
 }
 
-static td_status size_results(td_search *search, const td_sentence *sentence, size_t count, bool attention,
-                              td_error *error)
+static td_status size_results(td_search *search, const td_sentence *sentence, size_t count, bool attention, td_error *error)
 {
     size_t tokens = 0;
     for (size_t i = 0; i < count; i++)
@@ -466,8 +459,8 @@ static void sort_samples(td_sentence *sentence)
     }
 }
 
-static void copy_hypothesis(td_search *search, const td_sentence *sentence, const td_path *path, size_t at,
-                            bool attention, td_hypothesis *ret_hypothesis)
+static void copy_hypothesis(td_search *search, const td_sentence *sentence, const td_path *path, size_t at, bool attention,
+                            td_hypothesis *ret_hypothesis)
 {
     size_t length = sentence->memory_length, count = path->count - 1;
     for (size_t i = 0; i < count; i++) {
@@ -476,8 +469,7 @@ static void copy_hypothesis(td_search *search, const td_sentence *sentence, cons
         search->result_logprobs[at + i] = token->logprob;
         if (attention)
             memcpy(search->result_attention + (at + i) * length,
-                   sentence->attention + (i * sentence->width + (size_t)token->origin) * length,
-                   length * sizeof *search->result_attention);
+                   sentence->attention + (i * sentence->width + (size_t)token->origin) * length, length * sizeof *search->result_attention);
     }
     *ret_hypothesis = (td_hypothesis){.ids = search->result_ids + at,
                                       .count = count,
@@ -545,8 +537,8 @@ static td_status step(td_search *search, td_error *error)
     td_tensor *hidden = NULL;
     const td_real *attention = NULL;
     bool wants_attention = search->rules.generation->output_attentions;
-    td_status status = architecture->decode(search->network, &search->graph, search->state, &rows.targets, &hidden,
-                                            wants_attention ? &attention : NULL);
+    td_status status =
+        architecture->decode(search->network, &search->graph, search->state, &rows.targets, &hidden, wants_attention ? &attention : NULL);
     if (status != TD_OK || !hidden || !td_graph_ok(&search->graph))
         return td_search_failure(search, status, "decoder", error);
     if (attention)
@@ -565,8 +557,7 @@ static void clear(td_search *search)
     search->network->architecture->reorder(search->state, NULL, 0, NULL);
 }
 
-td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks,
-                      td_error *error)
+td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks, td_error *error)
 {
     TD_TRY(td_rules_init(&search->rules, generation, search->network, error));
     TD_TRY(td_ctc_joint_check(search, error));

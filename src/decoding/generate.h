@@ -8,19 +8,15 @@
 #define TD_DECODING_GENERATE_H
 
 #include "base/error.h"
-#include "tensor/real.h"
 #include "tensor/profile.h"
+#include "tensor/real.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 
 struct td_network;
 
-typedef enum td_early_stopping {
-    TD_EARLY_STOPPING_FALSE,
-    TD_EARLY_STOPPING_TRUE,
-    TD_EARLY_STOPPING_NEVER
-} td_early_stopping;
+typedef enum td_early_stopping { TD_EARLY_STOPPING_FALSE, TD_EARLY_STOPPING_TRUE, TD_EARLY_STOPPING_NEVER } td_early_stopping;
 
 typedef struct td_id_list {
     int32_t *ids; /* owned; NULL when empty */
@@ -52,19 +48,19 @@ typedef struct td_generation {
     td_id_list suppress_tokens, begin_suppress_tokens;
     td_id_list *bad_words; /* "bad_words_ids": sequences that may not be written; owned */
     size_t bad_words_count;
-    int32_t decoder_start_token_id; /* -1: the network's */
-    int32_t pad_token_id;           /* -1: the network's */
-    int32_t bos_token_id;           /* -1: the network's */
-    td_id_list eos_token_id;        /* empty: the network's */
-    td_id_list prefix;              /* "prefix_ids": fed after the start token; hypotheses begin with them */
-    bool return_timestamps;         /* Whisper's rules for time stamps; needs no_timestamps_token_id */
-    int32_t no_timestamps_token_id; /* time stamps are the ids after it; -1: none */
+    int32_t decoder_start_token_id;      /* -1: the network's */
+    int32_t pad_token_id;                /* -1: the network's */
+    int32_t bos_token_id;                /* -1: the network's */
+    td_id_list eos_token_id;             /* empty: the network's */
+    td_id_list prefix;                   /* "prefix_ids": fed after the start token; hypotheses begin with them */
+    bool return_timestamps;              /* Whisper's rules for time stamps; needs no_timestamps_token_id */
+    int32_t no_timestamps_token_id;      /* time stamps are the ids after it; -1: none */
     int32_t max_initial_timestamp_index; /* the first time stamp is at most this one; -1: any */
-    bool processed_logprobs;        /* greedy search and sampling give log-probabilities after the processors, as Whisper judges by;
-                                       one sequence a source */
-    bool output_attentions;         /* hypotheses carry the attention over the source */
-    double ctc_weight;              /* of CTC's scores beside the decoder's (Watanabe 2017). 1: CTC alone, by its best path or, with
-                                       num_beams, over prefixes; scores are log-probabilities of the whole then, not divided */
+    bool processed_logprobs;             /* greedy search and sampling give log-probabilities after the processors, as Whisper judges by;
+                                            one sequence a source */
+    bool output_attentions;              /* hypotheses carry the attention over the source */
+    double ctc_weight;                   /* of CTC's scores beside the decoder's (Watanabe 2017). 1: CTC alone, by its best path or, with
+                                            num_beams, over prefixes; scores are log-probabilities of the whole then, not divided */
 } td_generation;
 
 /* The values transformers has when no file says otherwise (num_beams 1, top_k 50), but for the length: unset, it is
@@ -88,7 +84,7 @@ typedef struct td_source {
     const int32_t *ids;      /* [length] or NULL */
     const td_real *features; /* [length, width] or NULL */
     size_t length, width;
-    bool encoded;            /* the features are what the encoder made of the source: rows of its memory */
+    bool encoded;          /* the features are what the encoder made of the source: rows of its memory */
     const int32_t *prefix; /* NULL: that of the options */
     size_t prefix_count;
     bool starts; /* the prefix begins with the start token, in place of that of the options; for td_generate */
@@ -97,9 +93,9 @@ typedef struct td_source {
 typedef struct td_hypothesis {
     const int32_t *ids; /* [count]: start token excluded; prefix, and end token if produced, included */
     size_t count, prefix_count;
-    double score; /* sum of log-probabilities / (count - prefix_count) ^ length_penalty */
-    const td_real
-        *logprobs; /* [count]; 0 for the prefix. Beam search: as ranked by, after the processors; else the network's, unless processed_logprobs */
+    double score;             /* sum of log-probabilities / (count - prefix_count) ^ length_penalty */
+    const td_real *logprobs;  /* [count]; 0 for the prefix. Beam search: as ranked by, after the processors; else the network's, unless
+                                 processed_logprobs */
     const td_real *attention; /* [count, source_length of the output] or NULL */
     bool ended;               /* an end token was produced, rather than the length limit met */
 } td_hypothesis;
@@ -131,15 +127,13 @@ typedef struct td_search_options {
 
 /* The mutable side of decoding: arena, decoder state, beams. One thread at a time; keeps its memory between calls. */
 typedef struct td_search td_search;
-td_status td_search_new(const struct td_network *network, const td_search_options *options, td_search **ret_search,
-                        td_error *error);
+td_status td_search_new(const struct td_network *network, const td_search_options *options, td_search **ret_search, td_error *error);
 void td_search_free(td_search *search);
-struct td_pool *td_search_pool(const td_search *search); /* of the threads that share products; NULL: the calling one alone */
+struct td_pool *td_search_pool(const td_search *search);  /* of the threads that share products; NULL: the calling one alone */
 td_recorder *td_search_recorder(const td_search *search); /* of what is measured; NULL: nothing is */
 
 /* Decodes until `next` gives none and all is delivered. A failure of a callback ends it with that status. */
-td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks,
-                      td_error *error);
+td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks, td_error *error);
 
 /* Log-probabilities of given targets (teacher forcing). */
 typedef struct td_score_request {
@@ -149,7 +143,6 @@ typedef struct td_score_request {
     td_real *logprobs; /* [target_count], filled */
 } td_score_request;
 /* generation: for the start token and the prefix; NULL: the network's and none. */
-td_status td_score(td_search *search, const td_generation *generation, const td_score_request *requests, size_t count,
-                   td_error *error);
+td_status td_score(td_search *search, const td_generation *generation, const td_score_request *requests, size_t count, td_error *error);
 
 #endif

@@ -15,9 +15,9 @@ typedef struct field {
     size_t offset;
 } field;
 
-#define FIELD(kind, name)                                                                                              \
-    {                                                                                                                  \
-#name, kind, offsetof(td_generation, name)                                                                     \
+#define FIELD(kind, name)                                                                                                                  \
+    {                                                                                                                                      \
+#name, kind, offsetof(td_generation, name)                                                                                         \
     }
 static const field fields[] = {
     FIELD(COUNT, num_beams),
@@ -170,8 +170,7 @@ static bool is_id(const json_t *value)
 }
 
 /* A list of ids, or one id. */
-static td_status read_list(const json_t *value, const char *file, const char *name, td_id_list *ret_list,
-                           td_error *error)
+static td_status read_list(const json_t *value, const char *file, const char *name, td_id_list *ret_list, td_error *error)
 {
     size_t count = json_is_array(value) ? json_array_size(value) : 1;
     td_id_list list = {NULL, count};
@@ -243,8 +242,7 @@ static td_status set_stopping(const json_t *value, const char *file, td_early_st
 }
 
 /* null leaves a number at what it was and empties ids. */
-static td_status set_field(td_generation *generation, const field *which, const json_t *value, const char *file,
-                           td_error *error)
+static td_status set_field(td_generation *generation, const field *which, const json_t *value, const char *file, td_error *error)
 {
     void *place = (char *)generation + which->offset;
     if (which->kind == IDS)
@@ -290,11 +288,9 @@ static td_status set_field(td_generation *generation, const field *which, const 
 
 static td_status check_unsupported(size_t which, const json_t *value, const char *file, td_error *error)
 {
-    if (!value || json_is_null(value) ||
-        (json_is_number(value) && json_number_value(value) == unsupported[which].neutral))
+    if (!value || json_is_null(value) || (json_is_number(value) && json_number_value(value) == unsupported[which].neutral))
         return TD_OK;
-    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\" is not supported; remove it", file,
-                   unsupported[which].name);
+    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\" is not supported; remove it", file, unsupported[which].name);
 }
 
 td_status td_generation_load(td_generation *generation, const json_t *object, const char *file, td_error *error)
@@ -348,13 +344,11 @@ static json_t *words_json(const td_generation *generation)
 }
 
 /* The JSON of a field, or NULL with ret_skip set when it holds what it would hold anyway. */
-static json_t *field_json(const td_generation *generation, const td_generation *usual, const field *which,
-                          bool *ret_skip)
+static json_t *field_json(const td_generation *generation, const td_generation *usual, const field *which, bool *ret_skip)
 {
     const void *place = (const char *)generation + which->offset, *normal = (const char *)usual + which->offset;
-    static const size_t sizes[] = {
-        [COUNT] = sizeof(size_t),  [REAL] = sizeof(double), [FLAG] = sizeof(bool),
-        [SEED] = sizeof(uint64_t), [ID] = sizeof(int32_t),  [STOPPING] = sizeof(td_early_stopping)};
+    static const size_t sizes[] = {[COUNT] = sizeof(size_t),  [REAL] = sizeof(double), [FLAG] = sizeof(bool),
+                                   [SEED] = sizeof(uint64_t), [ID] = sizeof(int32_t),  [STOPPING] = sizeof(td_early_stopping)};
     if (which->kind == WORDS)
         *ret_skip = generation->bad_words_count == 0;
     else if (which->kind == IDS)
@@ -379,8 +373,7 @@ static json_t *field_json(const td_generation *generation, const td_generation *
     case WORDS:
         return words_json(generation);
     default:
-        return generation->early_stopping == TD_EARLY_STOPPING_NEVER ? json_string("never")
-                                                                     : json_boolean(generation->early_stopping);
+        return generation->early_stopping == TD_EARLY_STOPPING_NEVER ? json_string("never") : json_boolean(generation->early_stopping);
     }
 }
 
@@ -427,11 +420,9 @@ td_status td_generation_set(td_generation *generation, const char *assignment, t
 {
     const char *equals = strchr(assignment, '=');
     if (!equals || equals == assignment || equals - assignment > 255)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: \"%.200s\" is no FIELD=VALUE, as in max_new_tokens=20",
-                       assignment);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: \"%.200s\" is no FIELD=VALUE, as in max_new_tokens=20", assignment);
     size_t length = (size_t)(equals - assignment), known = 0, refused = 0;
-    while (known < FIELD_COUNT &&
-           !(strncmp(fields[known].name, assignment, length) == 0 && !fields[known].name[length]))
+    while (known < FIELD_COUNT && !(strncmp(fields[known].name, assignment, length) == 0 && !fields[known].name[length]))
         known++;
     while (refused < UNSUPPORTED_COUNT &&
            !(strncmp(unsupported[refused].name, assignment, length) == 0 && !unsupported[refused].name[length]))

@@ -8,8 +8,7 @@ static td_status check_id(int32_t id, size_t vocabulary, const char *field, td_e
 {
     if (id >= 0 && (size_t)id < vocabulary)
         return TD_OK;
-    return td_fail(error, TD_ERROR_ARGUMENT, "generation: %s: %d is no id of this model; ids are 0 to %zu", field,
-                   (int)id, vocabulary - 1);
+    return td_fail(error, TD_ERROR_ARGUMENT, "generation: %s: %d is no id of this model; ids are 0 to %zu", field, (int)id, vocabulary - 1);
 }
 
 static td_status check_list(td_id_list list, size_t vocabulary, const char *field, td_error *error)
@@ -27,8 +26,7 @@ static td_status check_ids(const td_generation *generation, size_t vocabulary, t
     TD_TRY(check_list(generation->begin_suppress_tokens, vocabulary, "begin_suppress_tokens", error));
     for (size_t i = 0; i < generation->bad_words_count; i++) {
         if (generation->bad_words[i].count == 0)
-            return td_fail(error, TD_ERROR_ARGUMENT, "generation: bad_words_ids: item %zu is empty; each needs an id",
-                           i);
+            return td_fail(error, TD_ERROR_ARGUMENT, "generation: bad_words_ids: item %zu is empty; each needs an id", i);
         TD_TRY(check_list(generation->bad_words[i], vocabulary, "bad_words_ids", error));
     }
     if (generation->return_timestamps) /* time stamps follow it: it cannot be the last */
@@ -41,15 +39,13 @@ static td_status check_ids(const td_generation *generation, size_t vocabulary, t
 static td_status check_numbers(const td_generation *generation, td_error *error)
 {
     if (generation->num_beams < 1 || generation->num_beams > 1024)
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_beams is %zu; it must be 1 to 1024",
-                       generation->num_beams);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_beams is %zu; it must be 1 to 1024", generation->num_beams);
     if (generation->num_return_sequences < 1 || generation->num_return_sequences > 1024)
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_return_sequences is %zu; it must be 1 to 1024",
                        generation->num_return_sequences);
     bool samples = generation->do_sample && generation->num_beams == 1;
     if (!samples && generation->num_return_sequences > generation->num_beams)
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "generation: num_return_sequences is %zu but num_beams %zu; ask for more beams",
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: num_return_sequences is %zu but num_beams %zu; ask for more beams",
                        generation->num_return_sequences, generation->num_beams);
     if (!isfinite(generation->length_penalty))
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: length_penalty must be a finite number");
@@ -57,8 +53,7 @@ static td_status check_numbers(const td_generation *generation, td_error *error)
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: repetition_penalty is %g; it must be above 0",
                        generation->repetition_penalty);
     if (generation->do_sample && (!(generation->temperature > 0) || !isfinite(generation->temperature)))
-        return td_fail(error, TD_ERROR_ARGUMENT, "generation: temperature is %g; it must be above 0",
-                       generation->temperature);
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: temperature is %g; it must be above 0", generation->temperature);
     if (generation->do_sample && !(generation->top_p >= 0 && generation->top_p <= 1))
         return td_fail(error, TD_ERROR_ARGUMENT, "generation: top_p is %g; it must be 0 to 1", generation->top_p);
     if (!(generation->ctc_weight >= 0 && generation->ctc_weight <= 1))
@@ -92,14 +87,12 @@ td_status td_rules_init(td_rules *rules, const td_generation *generation, const 
     if (rules->start < 0)
         rules->start = generation->bos_token_id >= 0 ? generation->bos_token_id : network->bos_id;
     if (rules->start < 0)
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "generation: the model names no start token; set decoder_start_token_id");
+        return td_fail(error, TD_ERROR_ARGUMENT, "generation: the model names no start token; set decoder_start_token_id");
     rules->max_positions = network->max_positions;
     rules->beams = generation->num_beams > 1 || generation->ctc_weight > 0;
     rules->active = generation->return_timestamps || generation->repetition_penalty != 1 || generation->no_repeat_ngram_size > 0 ||
-                    generation->encoder_no_repeat_ngram_size > 0 || generation->bad_words_count > 0 ||
-                    generation->min_length > 0 || generation->min_new_tokens > 0 ||
-                    generation->forced_bos_token_id >= 0 || generation->forced_eos_token_id.count > 0 ||
+                    generation->encoder_no_repeat_ngram_size > 0 || generation->bad_words_count > 0 || generation->min_length > 0 ||
+                    generation->min_new_tokens > 0 || generation->forced_bos_token_id >= 0 || generation->forced_eos_token_id.count > 0 ||
                     generation->suppress_tokens.count > 0 || generation->begin_suppress_tokens.count > 0;
     return TD_OK;
 }
@@ -117,8 +110,7 @@ td_status td_rules_lengths(const td_rules *rules, size_t prefix_count, td_length
         maximum = limit + 1; /* the last token is never fed */
     if (maximum <= prompt)
         return td_fail(error, TD_ERROR_ARGUMENT,
-                       "generation: at most %zu positions but the start token and prefix take %zu; raise max_length",
-                       maximum, prompt);
+                       "generation: at most %zu positions but the start token and prefix take %zu; raise max_length", maximum, prompt);
     size_t minimum = generation->min_length;
     if (generation->min_new_tokens > 0)
         minimum = generation->min_new_tokens > INT32_MAX ? INT32_MAX : prompt + generation->min_new_tokens;
@@ -171,8 +163,7 @@ static void ban_repeated_ngrams(const td_rules *rules, const td_token *tokens, s
     }
 }
 
-static void ban_source_ngrams(const td_rules *rules, const td_source *source, const td_token *tokens, size_t count,
-                              td_real *row)
+static void ban_source_ngrams(const td_rules *rules, const td_source *source, const td_token *tokens, size_t count, td_real *row)
 {
     size_t n = rules->generation->encoder_no_repeat_ngram_size;
     if (!source->ids || count + 1 < n)
@@ -262,8 +253,7 @@ bool td_rules_only_ban(const td_rules *rules, const td_lengths *lengths, size_t 
     return generation->repetition_penalty == 1 && !forces;
 }
 
-void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens,
-                    size_t count, td_real *row)
+void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens, size_t count, td_real *row)
 {
     const td_generation *generation = rules->generation;
     bool forces_begin = generation->forced_bos_token_id >= 0;

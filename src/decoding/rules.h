@@ -45,7 +45,7 @@ bool td_rules_only_ban(const td_rules *rules, const td_lengths *lengths, size_t 
 
 /* Applies the processors in transformers' order to row [vocabulary]; tokens [count] is what was written, start token
  * first. */
-void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens,
-                    size_t count, td_real *row);
+void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens, size_t count,
+                    td_real *row);
 
 #endif

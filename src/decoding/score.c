@@ -6,8 +6,7 @@
 static td_status check_request(const td_search *search, const td_score_request *request, size_t index, td_error *error)
 {
     if (request->source.length == 0 || request->source.length > INT32_MAX)
-        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements",
-                       index);
+        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements", index);
     td_copy_source copied = td_search_copied(&request->source);
     size_t ids = search->network->vocabulary + td_extended_count(search->network, &copied);
     for (size_t i = 0; i < request->target_count; i++)
@@ -25,8 +24,7 @@ static td_id_list prefix_of(const td_search *search, const td_score_request *req
 }
 
 /* What the decoder reads for a request: start token, prefix, target without its last token. */
-static td_status join_targets(td_search *search, const td_score_request *requests, size_t count, td_batch *ret_targets,
-                              td_error *error)
+static td_status join_targets(td_search *search, const td_score_request *requests, size_t count, td_batch *ret_targets, td_error *error)
 {
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
@@ -57,8 +55,7 @@ static td_status join_targets(td_search *search, const td_score_request *request
 }
 
 /* Log-probabilities of one request's tokens; hidden rows index[0..) read them. */
-static td_status score_target(td_search *search, td_tensor *hidden, size_t first, const td_score_request *request,
-                              td_error *error)
+static td_status score_target(td_search *search, td_tensor *hidden, size_t first, const td_score_request *request, td_error *error)
 {
     td_copy_source sources[TD_PROJECTED_ROWS];
     for (size_t i = 0; i < TD_PROJECTED_ROWS; i++)
@@ -111,8 +108,7 @@ static td_status score_group(td_search *search, const td_score_request *requests
     return architecture->reorder(search->state, NULL, 0, error);
 }
 
-td_status td_score(td_search *search, const td_generation *generation, const td_score_request *requests, size_t count,
-                   td_error *error)
+td_status td_score(td_search *search, const td_generation *generation, const td_score_request *requests, size_t count, td_error *error)
 {
     td_generation usual = td_generation_default();
     TD_TRY(td_rules_init(&search->rules, generation ? generation : &usual, search->network, error));

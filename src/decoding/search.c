@@ -18,8 +18,7 @@ static td_status start_pool(td_search *search, td_error *error)
     return threads > 1 ? td_pool_new(threads, td_gemm_thread_setup, &search->pool, error) : TD_OK;
 }
 
-td_status td_search_new(const td_network *network, const td_search_options *options, td_search **ret_search,
-                        td_error *error)
+td_status td_search_new(const td_network *network, const td_search_options *options, td_search **ret_search, td_error *error)
 {
     td_search *search = td_allocate_array(1, sizeof *search);
     if (!search)
@@ -126,8 +125,7 @@ static td_status check_source(const td_search *search, const td_source *source, 
     if (text ? !source->ids : !source->features)
         return td_fail(error, TD_ERROR_ARGUMENT, "source: this model reads %s", text ? "ids" : "features");
     if (!text && source->width != width)
-        return td_fail(error, TD_ERROR_ARGUMENT, "source: %zu features a row after %zu; one model has one width",
-                       source->width, width);
+        return td_fail(error, TD_ERROR_ARGUMENT, "source: %zu features a row after %zu; one model has one width", source->width, width);
     return TD_OK;
 }
 
@@ -137,13 +135,13 @@ static td_status encode(td_search *search, const td_batch *batch, bool encoded, 
     if (!encoded)
         return search->network->architecture->encode(search->network, &search->graph, batch, ret_memory);
     td_real *rows = (td_real *)(uintptr_t)batch->features;
-    *ret_memory = (td_memory){.ragged = batch->ragged, .states = td_tensor_of(&search->graph, rows, td_ragged_total(batch->ragged), batch->width)};
+    *ret_memory =
+        (td_memory){.ragged = batch->ragged, .states = td_tensor_of(&search->graph, rows, td_ragged_total(batch->ragged), batch->width)};
     return TD_OK;
 }
 
 /* Lays the sources end to end in the arena. */
-static td_status join_sources(td_search *search, const td_source *const *sources, size_t count, td_batch *ret_batch,
-                              td_error *error)
+static td_status join_sources(td_search *search, const td_source *const *sources, size_t count, td_batch *ret_batch, td_error *error)
 {
     size_t total = 0, width = sources[0]->width;
     for (size_t i = 0; i < count; i++) {
@@ -170,8 +168,7 @@ static td_status join_sources(td_search *search, const td_source *const *sources
     return TD_OK;
 }
 
-td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_memory *ret_memory,
-                          td_error *error)
+td_status td_search_admit(td_search *search, const td_source *const *sources, size_t count, td_memory *ret_memory, td_error *error)
 {
     const td_architecture *architecture = search->network->architecture;
     td_batch batch;
@@ -201,8 +198,8 @@ static td_tensor *choose_rows(td_graph *graph, td_tensor *hidden, const int32_t 
     return rows ? td_tensor_of(graph, rows, count, hidden->columns) : NULL;
 }
 
-bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count,
-                      const td_copy_source *sources, td_logits *ret_scores)
+bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count, const td_copy_source *sources,
+                      td_logits *ret_scores)
 {
     if (!search->network->copies) {
         td_tensor *rows = choose_rows(&search->graph, hidden, index, count);
@@ -214,8 +211,7 @@ bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index
         size_t own = td_extended_count(search->network, &sources[i]);
         extended = own > extended ? own : extended;
     }
-    td_tensor *values =
-        td_next_scores(search->network, &search->graph, hidden, &copying, index, count, sources, extended);
+    td_tensor *values = td_next_scores(search->network, &search->graph, hidden, &copying, index, count, sources, extended);
     *ret_scores = (td_logits){.values = values};
     return values != NULL;
 }
@@ -241,8 +237,7 @@ td_status td_search_row(td_search *search, const td_logits *scores, size_t index
     return TD_OK;
 }
 
-td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum,
-                               td_error *error)
+td_status td_search_normaliser(td_search *search, const td_real *row, td_real *ret_maximum, td_real *ret_log_sum, td_error *error)
 {
     const td_kernels *kernels = search->graph.kernels;
     size_t n = search->rules.vocabulary;

@@ -48,8 +48,7 @@ static td_real block_maximum(const td_real *row, size_t n)
     return best;
 }
 
-size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted,
-                         td_candidate *ret_candidates)
+size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted, td_candidate *ret_candidates)
 {
     td_candidate *heap = ret_candidates;
     size_t count = 0;
@@ -87,8 +86,7 @@ size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candida
     return td_select_bounded(row, n, NULL, BLOCK, wanted, ret_candidates);
 }
 
-size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least,
-                         double *weights)
+size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least, double *weights)
 {
     double total = 0;
     for (size_t i = 0; i < count; i++)

@@ -19,14 +19,12 @@ typedef struct td_candidate {
 size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candidate *ret_candidates);
 
 /* The same, given for each block of `block` numbers one that none of them exceeds. */
-size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted,
-                         td_candidate *ret_candidates);
+size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted, td_candidate *ret_candidates);
 
 /* Of candidates in falling order, how many the nucleus keeps: the fewest whose probabilities (softmax over all `count`)
  * reach top_p (Holtzman 2020), then those of at least min_p times the best; never fewer than `least`. weights: [count]
  * scratch. */
-size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least,
-                         double *weights);
+size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least, double *weights);
 
 /* One of them at random by softmax(value); weights: [count] scratch. */
 size_t td_select_random(const td_candidate *candidates, size_t count, td_random *random, double *weights);

@@ -88,20 +88,18 @@ static void fill_prompts(td_sentence *sentence, const td_rules *rules)
     sentence->running_count = sentence->width;
 }
 
-td_status td_sentence_start(td_sentence *sentence, const td_rules *rules, size_t index, const td_source *source,
-                            td_error *error)
+td_status td_sentence_start(td_sentence *sentence, const td_rules *rules, size_t index, const td_source *source, td_error *error)
 {
     const td_generation *generation = rules->generation;
     td_id_list prefix = generation->prefix;
     if (source->prefix)
         prefix = (td_id_list){(int32_t *)source->prefix, source->prefix_count};
     if (source->length == 0 || source->length > INT32_MAX || (!source->ids && !source->features))
-        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements",
-                       index);
+        return td_fail(error, TD_ERROR_ARGUMENT, "source %zu is empty or too long; it needs 1 to 2^31 - 1 elements", index);
     for (size_t i = 0; i < prefix.count; i++)
         if (prefix.ids[i] < 0 || (size_t)prefix.ids[i] >= rules->vocabulary)
-            return td_fail(error, TD_ERROR_ARGUMENT, "source %zu: prefix id %d is none of this model; ids are 0 to %zu",
-                           index, (int)prefix.ids[i], rules->vocabulary - 1);
+            return td_fail(error, TD_ERROR_ARGUMENT, "source %zu: prefix id %d is none of this model; ids are 0 to %zu", index,
+                           (int)prefix.ids[i], rules->vocabulary - 1);
     sentence->start = rules->start;
     if (source->starts && prefix.count > 0) {
         sentence->start = prefix.ids[0];
@@ -191,8 +189,8 @@ static bool can_improve(const td_sentence *sentence, const td_generation *genera
 }
 
 /* The running paths of the next step: the best by score after those that ended were pushed down. */
-static void choose_running(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates,
-                           const int32_t *parents, const td_real *logprobs, size_t count, int32_t *ret_parents)
+static void choose_running(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates, const int32_t *parents,
+                           const td_real *logprobs, size_t count, int32_t *ret_parents)
 {
     size_t length = sentence->running[0].count + 1, chosen = 0;
     for (size_t i = 0; i < count; i++) {
@@ -218,8 +216,8 @@ static void choose_running(td_sentence *sentence, const td_rules *rules, const t
     sentence->running_count = chosen;
 }
 
-void td_sentence_extend_beams(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates,
-                              const int32_t *parents, const td_real *logprobs, size_t count, int32_t *ret_parents)
+void td_sentence_extend_beams(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates, const int32_t *parents,
+                              const td_real *logprobs, size_t count, int32_t *ret_parents)
 {
     const td_generation *generation = rules->generation;
     size_t length = sentence->running[0].count + 1;
@@ -231,18 +229,17 @@ void td_sentence_extend_beams(td_sentence *sentence, const td_rules *rules, cons
         if (!hits || i >= sentence->width)
             continue;
         int32_t origin = sentence->rows == 1 ? 0 : parents[i];
-        finish(sentence, &sentence->running[parents[i]], (td_token){candidates[i].id, logprobs[i], origin},
-               candidates[i].value / penalty, ends);
+        finish(sentence, &sentence->running[parents[i]], (td_token){candidates[i].id, logprobs[i], origin}, candidates[i].value / penalty,
+               ends);
     }
     choose_running(sentence, rules, candidates, parents, logprobs, count, ret_parents);
     bool full = sentence->finished_count == sentence->width;
-    sentence->done = all_hit || (full && generation->early_stopping == TD_EARLY_STOPPING_TRUE) ||
-                     !can_improve(sentence, generation, length);
+    sentence->done =
+        all_hit || (full && generation->early_stopping == TD_EARLY_STOPPING_TRUE) || !can_improve(sentence, generation, length);
     sentence->rows = sentence->running_count = sentence->done ? 0 : sentence->running_count;
 }
 
-void td_sentence_append(td_sentence *sentence, const td_rules *rules, size_t which, int32_t id, td_real logprob,
-                        bool stop)
+void td_sentence_append(td_sentence *sentence, const td_rules *rules, size_t which, int32_t id, td_real logprob, bool stop)
 {
     td_path *path = &sentence->running[which];
     path->tokens[path->count++] = (td_token){id, logprob, sentence->rows == 1 ? 0 : (int32_t)which};

@@ -39,8 +39,7 @@ typedef struct td_sentence {
 } td_sentence;
 
 /* Takes a source; keeps whatever memory the sentence has. */
-td_status td_sentence_start(td_sentence *sentence, const td_rules *rules, size_t index, const td_source *source,
-                            td_error *error);
+td_status td_sentence_start(td_sentence *sentence, const td_rules *rules, size_t index, const td_source *source, td_error *error);
 void td_sentence_free(td_sentence *sentence);
 /* Makes room for one more token on each path. */
 td_status td_sentence_reserve(td_sentence *sentence, td_error *error);
@@ -50,12 +49,11 @@ td_status td_sentence_attention(td_sentence *sentence, size_t positions, td_real
 /* Beam search. candidates: the best continuations over all paths in falling order of key; value is the sum of
  * log-probabilities with the new token's, `parents` the running path each continues, `logprobs` the new token's share.
  * Fills ret_parents with the row each running path now continues; their count is running_count, 0 when done. */
-void td_sentence_extend_beams(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates,
-                              const int32_t *parents, const td_real *logprobs, size_t count, int32_t *ret_parents);
+void td_sentence_extend_beams(td_sentence *sentence, const td_rules *rules, const td_candidate *candidates, const int32_t *parents,
+                              const td_real *logprobs, size_t count, int32_t *ret_parents);
 /* Greedy search and sampling: path `which` gets a token; ended by it, by length or by `stop`, it moves to the finished.
  * Compacts nothing: call td_sentence_compact when all running paths have theirs. */
-void td_sentence_append(td_sentence *sentence, const td_rules *rules, size_t which, int32_t id, td_real logprob,
-                        bool stop);
+void td_sentence_append(td_sentence *sentence, const td_rules *rules, size_t which, int32_t id, td_real logprob, bool stop);
 void td_sentence_compact(td_sentence *sentence, int32_t *ret_parents);
 
 #endif

@@ -16,12 +16,12 @@ typedef struct frontend_row {
 
 static const frontend_row rows[] = {
 /* Each class under the names that transformers gave it over time. */
-#define X(stem)                                                                                                             \
-    {stem "ImageProcessor", &td_frontend_picture}, {stem "ImageProcessorFast", &td_frontend_picture},                       \
+#define X(stem)                                                                                                                            \
+    {stem "ImageProcessor", &td_frontend_picture}, {stem "ImageProcessorFast", &td_frontend_picture},                                      \
         {stem "ImageProcessorPil", &td_frontend_picture}, {stem "FeatureExtractor", &td_frontend_picture},
     TD_PICTURE_PROCESSORS(X)
 #undef X
-    {"WhisperFeatureExtractor", &td_whisper_frontend},
+        {"WhisperFeatureExtractor", &td_whisper_frontend},
     {"Speech2TextFeatureExtractor", &td_speech_to_text_frontend},
     {"Wav2Vec2FeatureExtractor", &td_waveform_frontend},
     {"TandemFeatureExtractor", &td_tandem_sound_frontend},
@@ -34,14 +34,16 @@ static td_status fail_unknown(const char *file, const char *key, const char *nam
     for (const frontend_row *row = rows; row->name; row++)
         if (row->kind->modality == modality)
             td_buffer_format(&names, "%s%s", names.length ? ", " : "", row->name);
-    td_status status = td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": \"%s\" is not supported (%s)", file, key, name, td_buffer_text(&names));
+    td_status status =
+        td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": \"%s\" is not supported (%s)", file, key, name, td_buffer_text(&names));
     td_buffer_free(&names);
     return status;
 }
 
 td_status td_frontend_configure(const json_t *config, const char *file, td_modality modality, td_frontend *ret_frontend, td_error *error)
 {
-    const char *key = modality == TD_IMAGE && td_json_has(config, "image_processor_type") ? "image_processor_type" : "feature_extractor_type";
+    const char *key =
+        modality == TD_IMAGE && td_json_has(config, "image_processor_type") ? "image_processor_type" : "feature_extractor_type";
     const char *name;
     TD_TRY(td_json_get_string(config, file, key, "", &name, error));
     for (const frontend_row *row = rows; row->name; row++) {

@@ -52,7 +52,8 @@ typedef struct td_frontend_kind {
     td_status (*take_picture)(const void *state, const td_raw_picture *picture, td_features *ret_features, td_error *error);
     /* What of a picture of this size the features cover, after cropping. NULL for sound. */
     td_picture_part (*seen)(const void *state, size_t height, size_t width);
-    /* Samples a second that sound is taken at; 0 when the file `path` (NULL: samples in memory) is no sound but features. NULL for pictures. */
+    /* Samples a second that sound is taken at; 0 when the file `path` (NULL: samples in memory) is no sound but features. NULL for
+     * pictures. */
     size_t (*sound_rate)(const void *state, const char *path);
 } td_frontend_kind;
 

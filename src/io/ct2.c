@@ -39,7 +39,8 @@ static const char *read_name(ct2_reader *ct2)
 /* Before version 4 only the size of an item told its type. */
 static bool read_type(ct2_reader *ct2, td_dtype *ret_dtype)
 {
-    static const td_dtype types[] = {TD_F32, TD_I8, TD_I16, TD_I32, TD_F16, TD_BF16}, sizes[] = {TD_DTYPE_COUNT, TD_I8, TD_I16, TD_DTYPE_COUNT, TD_F32};
+    static const td_dtype types[] = {TD_F32, TD_I8, TD_I16, TD_I32, TD_F16, TD_BF16},
+                          sizes[] = {TD_DTYPE_COUNT, TD_I8, TD_I16, TD_DTYPE_COUNT, TD_F32};
     unsigned code = td_read_u8(&ct2->reader);
     bool typed = ct2->version >= VERSION_TYPED;
     size_t known = typed ? sizeof types / sizeof *types : sizeof sizes / sizeof *sizes;
@@ -51,7 +52,8 @@ static td_status read_variable(ct2_reader *ct2, td_stored_tensor *variable, td_e
 {
     variable->name = read_name(ct2);
     if (!variable->name)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: a variable's name is damaged (byte %zu; file cut short?)", ct2->part->path, ct2->reader.position);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: a variable's name is damaged (byte %zu; file cut short?)", ct2->part->path,
+                       ct2->reader.position);
     variable->rank = td_read_u8(&ct2->reader);
     if (variable->rank > TD_STORED_RANK_MAX)
         return fail(ct2, variable->name, "more than 8 dimensions", error);
@@ -66,7 +68,8 @@ static td_status read_variable(ct2_reader *ct2, td_stored_tensor *variable, td_e
     if (ct2->version < VERSION_TYPED)
         stored *= size;
     if (!ct2->reader.failed && stored != wanted)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\": %zu bytes are stored, its shape needs %zu", ct2->part->path, variable->name, stored, wanted);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\": %zu bytes are stored, its shape needs %zu", ct2->part->path,
+                       variable->name, stored, wanted);
     variable->data = td_read_bytes(&ct2->reader, stored);
     variable->bytes = stored;
     return variable->data ? TD_OK : fail(ct2, variable->name, "data end after the file does (file cut short?)", error);
@@ -154,23 +157,25 @@ static td_status read_variables(ct2_reader *ct2, td_error *error)
 /* What a layer's (or a stack's) parts are called; several targets: the rows are theirs in turn, in equal numbers. */
 static const struct name_row {
     const char *from, *to[3];
-} layer_names[] = {
-    {"self_attention/layer_norm", {"self_attn_layer_norm"}},
-    {"self_attention/linear_0", {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}},
-    {"self_attention/linear_1", {"self_attn.out_proj"}},
-    {"attention/layer_norm", {"encoder_attn_layer_norm"}},
-    {"attention/linear_0", {"encoder_attn.q_proj"}},
-    {"attention/linear_1", {"encoder_attn.k_proj", "encoder_attn.v_proj"}},
-    {"attention/linear_2", {"encoder_attn.out_proj"}},
-    {"ffn/layer_norm", {"final_layer_norm"}},
-    {"ffn/linear_0", {"fc1"}},
-    {"ffn/linear_1", {"fc2"}},
-}, stack_names[] = {
-    {"embeddings", {"embed_tokens"}},
-    {"embeddings_0", {"embed_tokens"}},
-    {"layer_norm", {"layer_norm"}},
-    {"layernorm_embedding", {"layernorm_embedding"}},
-    {"position_encodings", {"embed_positions"}},
+} layer_names[] =
+    {
+        {"self_attention/layer_norm", {"self_attn_layer_norm"}},
+        {"self_attention/linear_0", {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}},
+        {"self_attention/linear_1", {"self_attn.out_proj"}},
+        {"attention/layer_norm", {"encoder_attn_layer_norm"}},
+        {"attention/linear_0", {"encoder_attn.q_proj"}},
+        {"attention/linear_1", {"encoder_attn.k_proj", "encoder_attn.v_proj"}},
+        {"attention/linear_2", {"encoder_attn.out_proj"}},
+        {"ffn/layer_norm", {"final_layer_norm"}},
+        {"ffn/linear_0", {"fc1"}},
+        {"ffn/linear_1", {"fc2"}},
+},
+  stack_names[] = {
+      {"embeddings", {"embed_tokens"}},
+      {"embeddings_0", {"embed_tokens"}},
+      {"layer_norm", {"layer_norm"}},
+      {"layernorm_embedding", {"layernorm_embedding"}},
+      {"position_encodings", {"embed_positions"}},
 };
 
 static const struct name_row *find_row(const struct name_row *rows, size_t count, const char *name, size_t length)
@@ -202,7 +207,8 @@ static const struct name_row *place(const char *name, char *prefix, size_t room,
 
 static const char *leaf_name(const char *leaf)
 {
-    static const char *const leaves[][2] = {{"gamma", "weight"}, {"beta", "bias"}, {"weight", "weight"}, {"bias", "bias"}, {"encodings", "weight"}};
+    static const char *const leaves[][2] = {
+        {"gamma", "weight"}, {"beta", "bias"}, {"weight", "weight"}, {"bias", "bias"}, {"encodings", "weight"}};
     for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++)
         if (strcmp(leaf, leaves[i][0]) == 0)
             return leaves[i][1];
@@ -233,7 +239,8 @@ static td_status add_named(ct2_reader *ct2, td_stored_tensor tensor, const char 
 }
 
 /* CTranslate2 divides by its scales. Whole numbers stay as they are, with the inverse scale of each row beside them. */
-static td_status add_whole(ct2_reader *ct2, const td_stored_tensor *tensor, const td_stored_tensor *scale, size_t first, const char *name, td_error *error)
+static td_status add_whole(ct2_reader *ct2, const td_stored_tensor *tensor, const td_stored_tensor *scale, size_t first, const char *name,
+                           td_error *error)
 {
     size_t rows = tensor->shape[0];
     float *inverse = td_arena_zeroed_array(&ct2->part->memory, rows + 1, sizeof *inverse);
@@ -262,7 +269,8 @@ static td_status add_rows(ct2_reader *ct2, const td_stored_tensor *variable, siz
     char scale_name[NAME_MAX_LENGTH + 16];
     snprintf(scale_name, sizeof scale_name, "%s_scale", variable->name);
     const td_stored_tensor *scale = find(ct2, scale_name);
-    if (!scale || part.rank != 2 || scale->dtype != TD_F32 || scale->rank > 1 || (scale->rank == 1 && scale->shape[0] != variable->shape[0]))
+    if (!scale || part.rank != 2 || scale->dtype != TD_F32 || scale->rank > 1 ||
+        (scale->rank == 1 && scale->shape[0] != variable->shape[0]))
         return fail(ct2, variable->name, "integers must be a matrix with a float32 scale for each row, or one for all", error);
     return add_whole(ct2, &part, scale, first, name, error);
 }
@@ -286,7 +294,8 @@ static td_status add_variable(ct2_reader *ct2, const td_stored_tensor *variable,
     while (ending && parts < 3 && row->to[parts])
         parts++;
     if (parts > 1 && rows % parts)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\": its %zu rows are no %zu equal parts", ct2->part->path, variable->name, rows, parts);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\": its %zu rows are no %zu equal parts", ct2->part->path, variable->name,
+                       rows, parts);
     for (size_t i = 0; i < parts; i++) {
         snprintf(name, sizeof name, "%s%s.%s", prefix, row->to[i], ending);
         TD_TRY(add_rows(ct2, variable, i * (rows / parts), rows / parts, name, error));
@@ -340,16 +349,18 @@ static size_t count_layers(const ct2_reader *ct2, const char *stack)
 /* Kinds of layers that are not of the BART line. */
 static td_status check_kinds(const ct2_reader *ct2, td_error *error)
 {
-    static const char *const refused[] = {"relative_position_keys", "relative_attention_bias", "linear_0_noact", "rotary_dim", "num_heads_kv", "project_in",
-                                          "scale_outputs", "embeddings_1", "merged_encoder_attention", "head_dim", "q_norm", "conv1"};
+    static const char *const refused[] = {
+        "relative_position_keys", "relative_attention_bias",  "linear_0_noact", "rotary_dim", "num_heads_kv", "project_in", "scale_outputs",
+        "embeddings_1",           "merged_encoder_attention", "head_dim",       "q_norm",     "conv1"};
     for (size_t i = 0; i < ct2->count; i++)
         for (size_t k = 0; k < sizeof refused / sizeof *refused; k++)
             if (strstr(ct2->variables[i].name, refused[k]))
-                return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": this kind of layer is not supported", ct2->part->path, ct2->variables[i].name);
+                return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": this kind of layer is not supported", ct2->part->path,
+                               ct2->variables[i].name);
     return strncmp(ct2->specification, "Transformer", 11) == 0
                ? TD_OK
-               : td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\" is not supported (TransformerSpec, TransformerBase, TransformerBig)", ct2->part->path,
-                         ct2->specification);
+               : td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\" is not supported (TransformerSpec, TransformerBase, TransformerBig)",
+                         ct2->part->path, ct2->specification);
 }
 
 static td_status read_embedding_scale(const ct2_reader *ct2, const char *embedding, double width, bool *ret_scale, td_error *error)
@@ -363,7 +374,8 @@ static td_status read_embedding_scale(const ct2_reader *ct2, const char *embeddi
     bool flag = !variable || variable->dtype == TD_I8;
     *ret_scale = flag ? value != 0 : fabs(value - root) < 1e-3 * root;
     if (!flag && !*ret_scale && value != 1)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": a scale of %g is not supported (1, or the root of the width, %g)", ct2->part->path, name, value, root);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": a scale of %g is not supported (1, or the root of the width, %g)",
+                       ct2->part->path, name, value, root);
     return TD_OK;
 }
 
@@ -390,13 +402,16 @@ static td_status make_config(const ct2_reader *ct2, json_t **ret_config, td_erro
     const char *source_name = source ? "encoder/embeddings_0" : "encoder/embeddings";
     if (!source)
         source = find(ct2, "encoder/embeddings/weight");
-    const td_stored_tensor *inner = find(ct2, "encoder/layer_0/ffn/linear_0/weight"), *inner_target = find(ct2, "decoder/layer_0/ffn/linear_0/weight");
+    const td_stored_tensor *inner = find(ct2, "encoder/layer_0/ffn/linear_0/weight"),
+                           *inner_target = find(ct2, "decoder/layer_0/ffn/linear_0/weight");
     const td_stored_tensor *positions = find(ct2, "decoder/position_encodings/encodings");
-    if (!source || !target || source->rank != 2 || target->rank != 2 || !inner || !inner_target || inner->rank != 2 || inner_target->rank != 2)
+    if (!source || !target || source->rank != 2 || target->rank != 2 || !inner || !inner_target || inner->rank != 2 ||
+        inner_target->rank != 2)
         return td_fail(error, TD_ERROR_FORMAT, "%s: encoder and decoder embeddings and layers are expected", ct2->part->path);
     double heads = strcmp(ct2->specification, "TransformerBig") == 0 ? 16 : 8, activation = scalar(ct2, "encoder/activation", 0);
     if (activation < 0 || activation > 3 || activation != scalar(ct2, "decoder/activation", activation))
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"encoder/activation\": %g is not supported (0 to 3, the same as the decoder's)", ct2->part->path, activation);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"encoder/activation\": %g is not supported (0 to 3, the same as the decoder's)",
+                       ct2->part->path, activation);
     bool scale, target_scale;
     TD_TRY(read_embedding_scale(ct2, source_name, (double)source->shape[1], &scale, error));
     TD_TRY(read_embedding_scale(ct2, "decoder/embeddings", (double)source->shape[1], &target_scale, error));
@@ -407,22 +422,23 @@ static td_status make_config(const ct2_reader *ct2, json_t **ret_config, td_erro
     TD_TRY(read_heads(ct2, "encoder/num_heads", heads, &source_heads, error));
     TD_TRY(read_heads(ct2, "decoder/num_heads", heads, &target_heads, error));
     *ret_config = json_pack(
-        "{s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:I,s:I,s:b,s:b,s:b,s:b,s:b,s:b}", "model_type", "tandem-transformer", "is_encoder_decoder", true,
-        "d_model", (json_int_t)source->shape[1], "encoder_layers", (json_int_t)count_layers(ct2, "encoder"), "decoder_layers",
-        (json_int_t)count_layers(ct2, "decoder"), "encoder_attention_heads", source_heads,
-        "decoder_attention_heads", target_heads, "encoder_ffn_dim", (json_int_t)inner->shape[0],
-        "decoder_ffn_dim", (json_int_t)inner_target->shape[0], "max_position_embeddings",
-        (json_int_t)(positions && positions->rank == 2 ? positions->shape[0] : POSITIONS), "activation_function", activations[(int)activation],
-        "scale_embedding", scale, "vocab_size", (json_int_t)source->shape[0], "decoder_vocab_size", (json_int_t)target->shape[0],
-        "share_encoder_decoder_embeddings", same_data(source, target), "tie_word_embeddings", same_data(target, find(ct2, "decoder/projection/weight")),
-        "normalize_before", scalar(ct2, "encoder/pre_norm", 1) != 0, "normalize_embedding", find(ct2, "encoder/layernorm_embedding/gamma") != NULL,
-        "static_position_embeddings", positions == NULL, "start_from_zero_embedding", scalar(ct2, "decoder/start_from_zero_embedding", 0) != 0);
+        "{s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:I,s:I,s:b,s:b,s:b,s:b,s:b,s:b}", "model_type", "tandem-transformer",
+        "is_encoder_decoder", true, "d_model", (json_int_t)source->shape[1], "encoder_layers", (json_int_t)count_layers(ct2, "encoder"),
+        "decoder_layers", (json_int_t)count_layers(ct2, "decoder"), "encoder_attention_heads", source_heads, "decoder_attention_heads",
+        target_heads, "encoder_ffn_dim", (json_int_t)inner->shape[0], "decoder_ffn_dim", (json_int_t)inner_target->shape[0],
+        "max_position_embeddings", (json_int_t)(positions && positions->rank == 2 ? positions->shape[0] : POSITIONS), "activation_function",
+        activations[(int)activation], "scale_embedding", scale, "vocab_size", (json_int_t)source->shape[0], "decoder_vocab_size",
+        (json_int_t)target->shape[0], "share_encoder_decoder_embeddings", same_data(source, target), "tie_word_embeddings",
+        same_data(target, find(ct2, "decoder/projection/weight")), "normalize_before", scalar(ct2, "encoder/pre_norm", 1) != 0,
+        "normalize_embedding", find(ct2, "encoder/layernorm_embedding/gamma") != NULL, "static_position_embeddings", positions == NULL,
+        "start_from_zero_embedding", scalar(ct2, "decoder/start_from_zero_embedding", 0) != 0);
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 
 bool td_ct2_recognise(const char *directory)
 {
-    static const char *const names[] = {"model.bin", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "model.npz"};
+    static const char *const names[] = {
+        "model.bin", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "model.npz"};
     bool found = false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = td_path_join(directory, names[i]);

@@ -22,10 +22,10 @@ static int restore_integers(json_t *value)
     void *next;
     size_t index;
     int failed = 0;
-    json_object_foreach_safe(value, next, key, member)
-        failed |= (integer = integer_of(member)) ? json_object_set_new(value, key, integer) : restore_integers(member);
-    json_array_foreach(value, index, member)
-        failed |= (integer = integer_of(member)) ? json_array_set_new(value, index, integer) : restore_integers(member);
+    json_object_foreach_safe(value, next, key, member) failed |=
+        (integer = integer_of(member)) ? json_object_set_new(value, key, integer) : restore_integers(member);
+    json_array_foreach(value, index, member) failed |=
+        (integer = integer_of(member)) ? json_array_set_new(value, index, integer) : restore_integers(member);
     return failed;
 }
 
@@ -96,7 +96,8 @@ static td_status fail_type(td_error *error, const char *file, const char *key, c
     return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be %s", file, key, wanted);
 }
 
-td_status td_json_get_integer(const json_t *object, const char *file, const char *key, int64_t fallback, int64_t *ret_value, td_error *error)
+td_status td_json_get_integer(const json_t *object, const char *file, const char *key, int64_t fallback, int64_t *ret_value,
+                              td_error *error)
 {
     const json_t *value = json_object_get(object, key);
     if (value && !json_is_null(value) && !json_is_integer(value))
@@ -123,7 +124,8 @@ td_status td_json_get_bool(const json_t *object, const char *file, const char *k
     return TD_OK;
 }
 
-td_status td_json_get_string(const json_t *object, const char *file, const char *key, const char *fallback, const char **ret_value, td_error *error)
+td_status td_json_get_string(const json_t *object, const char *file, const char *key, const char *fallback, const char **ret_value,
+                             td_error *error)
 {
     const json_t *value = json_object_get(object, key);
     if (value && !json_is_null(value) && !json_is_string(value))

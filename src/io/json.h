@@ -20,11 +20,13 @@ td_status td_json_save_file(const char *path, const json_t *root, td_error *erro
 bool td_json_has(const json_t *object, const char *key);
 /* Each gives `fallback` when the key is absent or null, and fails with `file: "key" must be ...` when it has another type.
  * `file` is only for messages. A real accepts an integer; an integer accepts no fraction. */
-td_status td_json_get_integer(const json_t *object, const char *file, const char *key, int64_t fallback, int64_t *ret_value, td_error *error);
+td_status td_json_get_integer(const json_t *object, const char *file, const char *key, int64_t fallback, int64_t *ret_value,
+                              td_error *error);
 td_status td_json_get_real(const json_t *object, const char *file, const char *key, double fallback, double *ret_value, td_error *error);
 td_status td_json_get_bool(const json_t *object, const char *file, const char *key, bool fallback, bool *ret_value, td_error *error);
 /* The string belongs to `object`. */
-td_status td_json_get_string(const json_t *object, const char *file, const char *key, const char *fallback, const char **ret_value, td_error *error);
+td_status td_json_get_string(const json_t *object, const char *file, const char *key, const char *fallback, const char **ret_value,
+                             td_error *error);
 /* *ret_value is a borrowed object or NULL when absent. */
 td_status td_json_get_object(const json_t *object, const char *file, const char *key, json_t **ret_value, td_error *error);
 

@@ -45,8 +45,8 @@ static bool parse_type(const char *at, td_npy *array)
     static const struct {
         const char *name;
         td_dtype dtype;
-    } types[] = {{"f4'", TD_F32}, {"f2'", TD_F16}, {"f8'", TD_F64}, {"i1'", TD_I8}, {"i2'", TD_I16}, {"i4'", TD_I32}, {"i8'", TD_I64},
-                 {"u1'", TD_U8}, {"u2'", TD_U16}, {"u4'", TD_U32}, {"u8'", TD_U64}, {"b1'", TD_BOOL}};
+    } types[] = {{"f4'", TD_F32}, {"f2'", TD_F16}, {"f8'", TD_F64}, {"i1'", TD_I8},  {"i2'", TD_I16}, {"i4'", TD_I32},
+                 {"i8'", TD_I64}, {"u1'", TD_U8},  {"u2'", TD_U16}, {"u4'", TD_U32}, {"u8'", TD_U64}, {"b1'", TD_BOOL}};
     if (at[0] != '\'' || !at[1] || !strchr("<>|=", at[1]))
         return false;
     array->big = at[1] == '>';
@@ -61,11 +61,13 @@ static bool parse_type(const char *at, td_npy *array)
 
 static td_status parse_header(const char *name, const char *header, td_npy *array, td_error *error)
 {
-    const char *type = header_value(header, "'descr'"), *order = header_value(header, "'fortran_order'"), *shape = header_value(header, "'shape'");
+    const char *type = header_value(header, "'descr'"), *order = header_value(header, "'fortran_order'"),
+               *shape = header_value(header, "'shape'");
     if (!type || !order || !shape)
         return td_fail(error, TD_ERROR_FORMAT, "%s: the .npy header lacks 'descr', 'fortran_order' or 'shape'", name);
     if (!parse_type(type, array))
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'descr': %.8s is not supported (integers, bool, float16, float32, float64)", name, type);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'descr': %.8s is not supported (integers, bool, float16, float32, float64)", name,
+                       type);
     array->fortran = strncmp(order, "True", 4) == 0;
     if (!array->fortran && strncmp(order, "False", 5) != 0)
         return td_fail(error, TD_ERROR_FORMAT, "%s: 'fortran_order' must be True or False", name);
@@ -93,8 +95,8 @@ td_status td_npy_parse(const char *name, const uint8_t *bytes, size_t length, td
     TD_TRY(status);
     size_t total;
     if (td_multiply_overflows(array.count, td_dtype_size(array.dtype), &total) || total != td_reader_left(&reader))
-        return td_fail(error, TD_ERROR_FORMAT, "%s: 'shape' speaks of %zu values of %zu bytes, the file has %zu bytes of them", name, array.count,
-                       td_dtype_size(array.dtype), td_reader_left(&reader));
+        return td_fail(error, TD_ERROR_FORMAT, "%s: 'shape' speaks of %zu values of %zu bytes, the file has %zu bytes of them", name,
+                       array.count, td_dtype_size(array.dtype), td_reader_left(&reader));
     array.values = bytes + reader.position;
     *ret_array = array;
     return TD_OK;

@@ -32,7 +32,8 @@ static td_status read_array(td_shard *part, const td_zip_entry *entry, td_stored
     memcpy(tensor->shape, array.shape, sizeof array.shape);
     tensor->data = array.values;
     tensor->bytes = array.count * td_dtype_size(array.dtype);
-    td_deferred how = {.path = part->path, .packed = entry->deflated ? entry : NULL, .first = array.values, .offset = offset, .big = array.big};
+    td_deferred how = {
+        .path = part->path, .packed = entry->deflated ? entry : NULL, .first = array.values, .offset = offset, .big = array.big};
     size_t step = 1;
     for (size_t i = 0; i < array.rank; i++) {
         size_t k = array.fortran ? i : array.rank - 1 - i;

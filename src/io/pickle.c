@@ -36,7 +36,7 @@ typedef struct value {
     size_t count, capacity; /* of items; of bytes of text; of elements of a storage */
     union {
         int64_t integer;
-        const char *text; /* ends with a 0; a storage's key */
+        const char *text;     /* ends with a 0; a storage's key */
         struct value **items; /* a dictionary's: key, value, key, value, ... */
         const global *global;
         td_pickled_tensor *tensor;
@@ -222,7 +222,8 @@ static void push_global(machine *m, const char *module, const char *name)
         }
     }
     if (m->status == TD_OK)
-        m->status = td_fail(m->error, TD_ERROR_UNSUPPORTED, "%s: data.pkl names %.200s.%.200s, which is not part of a dictionary of plain tensors; nothing of it was run",
+        m->status = td_fail(m->error, TD_ERROR_UNSUPPORTED,
+                            "%s: data.pkl names %.200s.%.200s, which is not part of a dictionary of plain tensors; nothing of it was run",
                             m->path, module, name);
 }
 
@@ -287,8 +288,11 @@ static value *make_tensor(machine *m, const value *arguments)
         fail_memory(m, sizeof *tensor);
         return NULL;
     }
-    *tensor = (td_pickled_tensor){.dtype = storage->dtype, .storage = storage->text, .storage_count = storage->count,
-                                  .offset = (size_t)offset->integer, .rank = sizes->count};
+    *tensor = (td_pickled_tensor){.dtype = storage->dtype,
+                                  .storage = storage->text,
+                                  .storage_count = storage->count,
+                                  .offset = (size_t)offset->integer,
+                                  .rank = sizes->count};
     if (!read_sizes(sizes, tensor->shape, tensor->rank) || !read_sizes(strides, tensor->strides, tensor->rank) || !fits(tensor)) {
         fail(m, "a tensor's sizes and strides reach outside its storage");
         return NULL;
@@ -306,17 +310,50 @@ static void op_protocol(machine *m)
         fail(m, "its protocol must be from 2 to 5");
 }
 
-static void op_frame(machine *m) { td_read_u64(&m->reader); }
-static void op_stop(machine *m) { m->done = true; }
-static void op_mark(machine *m) { push_new(m, MARK); }
-static void op_other(machine *m) { push_new(m, OTHER); }
-static void op_empty_sequence(machine *m) { push_new(m, SEQUENCE); }
-static void op_empty_dictionary(machine *m) { push_new(m, DICTIONARY); }
-static void op_true(machine *m) { push_integer(m, 1); }
-static void op_false(machine *m) { push_integer(m, 0); }
-static void op_int1(machine *m) { push_integer(m, td_read_u8(&m->reader)); }
-static void op_int2(machine *m) { push_integer(m, td_read_u16(&m->reader)); }
-static void op_int4(machine *m) { push_integer(m, (int32_t)td_read_u32(&m->reader)); }
+static void op_frame(machine *m)
+{
+    td_read_u64(&m->reader);
+}
+static void op_stop(machine *m)
+{
+    m->done = true;
+}
+static void op_mark(machine *m)
+{
+    push_new(m, MARK);
+}
+static void op_other(machine *m)
+{
+    push_new(m, OTHER);
+}
+static void op_empty_sequence(machine *m)
+{
+    push_new(m, SEQUENCE);
+}
+static void op_empty_dictionary(machine *m)
+{
+    push_new(m, DICTIONARY);
+}
+static void op_true(machine *m)
+{
+    push_integer(m, 1);
+}
+static void op_false(machine *m)
+{
+    push_integer(m, 0);
+}
+static void op_int1(machine *m)
+{
+    push_integer(m, td_read_u8(&m->reader));
+}
+static void op_int2(machine *m)
+{
+    push_integer(m, td_read_u16(&m->reader));
+}
+static void op_int4(machine *m)
+{
+    push_integer(m, (int32_t)td_read_u32(&m->reader));
+}
 
 static void op_long1(machine *m)
 {
@@ -337,14 +374,38 @@ static void op_float(machine *m)
     push_new(m, OTHER);
 }
 
-static void op_text1(machine *m) { push_text(m, td_read_u8(&m->reader)); }
-static void op_text4(machine *m) { push_text(m, td_read_u32(&m->reader)); }
-static void op_text8(machine *m) { push_text(m, td_read_u64(&m->reader)); }
-static void op_put1(machine *m) { remember(m, td_read_u8(&m->reader)); }
-static void op_put4(machine *m) { remember(m, td_read_u32(&m->reader)); }
-static void op_get1(machine *m) { recall(m, td_read_u8(&m->reader)); }
-static void op_get4(machine *m) { recall(m, td_read_u32(&m->reader)); }
-static void op_memoize(machine *m) { remember(m, m->memo_count++); }
+static void op_text1(machine *m)
+{
+    push_text(m, td_read_u8(&m->reader));
+}
+static void op_text4(machine *m)
+{
+    push_text(m, td_read_u32(&m->reader));
+}
+static void op_text8(machine *m)
+{
+    push_text(m, td_read_u64(&m->reader));
+}
+static void op_put1(machine *m)
+{
+    remember(m, td_read_u8(&m->reader));
+}
+static void op_put4(machine *m)
+{
+    remember(m, td_read_u32(&m->reader));
+}
+static void op_get1(machine *m)
+{
+    recall(m, td_read_u8(&m->reader));
+}
+static void op_get4(machine *m)
+{
+    recall(m, td_read_u32(&m->reader));
+}
+static void op_memoize(machine *m)
+{
+    remember(m, m->memo_count++);
+}
 
 static void push_sequence(machine *m, value *const *items, size_t count)
 {
@@ -371,9 +432,18 @@ static void pop_tuple(machine *m, size_t count)
         push_sequence(m, items, count);
 }
 
-static void op_tuple1(machine *m) { pop_tuple(m, 1); }
-static void op_tuple2(machine *m) { pop_tuple(m, 2); }
-static void op_tuple3(machine *m) { pop_tuple(m, 3); }
+static void op_tuple1(machine *m)
+{
+    pop_tuple(m, 1);
+}
+static void op_tuple2(machine *m)
+{
+    pop_tuple(m, 2);
+}
+static void op_tuple3(machine *m)
+{
+    pop_tuple(m, 3);
+}
 
 static void put_items(machine *m, value_kind kind, value *const *items, size_t count)
 {
@@ -476,14 +546,15 @@ static void op_build(machine *m)
 }
 
 static void (*const instructions[256])(machine *) = {
-    [0x80] = op_protocol,      [0x95] = op_frame,     ['.'] = op_stop,        ['('] = op_mark,     ['N'] = op_other,
-    [')'] = op_empty_sequence, [']'] = op_empty_sequence, ['}'] = op_empty_dictionary, [0x88] = op_true, [0x89] = op_false,
-    ['K'] = op_int1,           ['M'] = op_int2,       ['J'] = op_int4,        [0x8a] = op_long1,   ['G'] = op_float,
-    [0x8c] = op_text1,         ['X'] = op_text4,      [0x8d] = op_text8,      ['q'] = op_put1,     ['r'] = op_put4,
-    ['h'] = op_get1,           ['j'] = op_get4,       [0x94] = op_memoize,    ['t'] = op_tuple,    [0x85] = op_tuple1,
-    [0x86] = op_tuple2,        [0x87] = op_tuple3,    ['a'] = op_append,      ['e'] = op_appends,  ['s'] = op_set_item,
-    ['u'] = op_set_items,      ['c'] = op_global,     [0x93] = op_stack_global, ['Q'] = op_persistent, ['R'] = op_reduce,
-    ['b'] = op_build,
+    [0x80] = op_protocol,     [0x95] = op_frame,         ['.'] = op_stop,           ['('] = op_mark,
+    ['N'] = op_other,         [')'] = op_empty_sequence, [']'] = op_empty_sequence, ['}'] = op_empty_dictionary,
+    [0x88] = op_true,         [0x89] = op_false,         ['K'] = op_int1,           ['M'] = op_int2,
+    ['J'] = op_int4,          [0x8a] = op_long1,         ['G'] = op_float,          [0x8c] = op_text1,
+    ['X'] = op_text4,         [0x8d] = op_text8,         ['q'] = op_put1,           ['r'] = op_put4,
+    ['h'] = op_get1,          ['j'] = op_get4,           [0x94] = op_memoize,       ['t'] = op_tuple,
+    [0x85] = op_tuple1,       [0x86] = op_tuple2,        [0x87] = op_tuple3,        ['a'] = op_append,
+    ['e'] = op_appends,       ['s'] = op_set_item,       ['u'] = op_set_items,      ['c'] = op_global,
+    [0x93] = op_stack_global, ['Q'] = op_persistent,     ['R'] = op_reduce,         ['b'] = op_build,
 };
 
 static void run(machine *m)

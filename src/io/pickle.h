@@ -12,9 +12,9 @@
 typedef struct td_pickled_tensor {
     const char *name;
     td_dtype dtype;
-    const char *storage;    /* the storage's key */
-    size_t storage_count;   /* elements of the storage */
-    size_t offset;          /* of the first element, in elements */
+    const char *storage;  /* the storage's key */
+    size_t storage_count; /* elements of the storage */
+    size_t offset;        /* of the first element, in elements */
     size_t rank, shape[TD_STORED_RANK_MAX], strides[TD_STORED_RANK_MAX];
 } td_pickled_tensor;
 

@@ -106,8 +106,9 @@ td_status td_safetensors_read_shard(td_safetensors *file, td_shard *part, td_err
     if (reader.failed)
         return td_fail(error, TD_ERROR_FORMAT, "%s: %zu bytes are too few for a safetensors file", path, part->map.size);
     if (length > HEADER_LIMIT)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: header of %llu bytes is larger than the format allows (100000000); not a safetensors file?",
-                       path, (unsigned long long)length);
+        return td_fail(error, TD_ERROR_FORMAT,
+                       "%s: header of %llu bytes is larger than the format allows (100000000); not a safetensors file?", path,
+                       (unsigned long long)length);
     const char *text = (const char *)td_read_bytes(&reader, (size_t)length);
     if (!text)
         return td_fail(error, TD_ERROR_FORMAT, "%s: header of %llu bytes ends after the file does (file cut short?)", path,
@@ -168,8 +169,8 @@ static td_status check_writable(const td_stored_tensor *tensor, const char *path
         if (td_multiply_overflows(bytes, tensor->shape[i], &bytes))
             return td_fail(error, TD_ERROR_ARGUMENT, "%s: tensor \"%s\": size overflows", path, tensor->name);
     if (bytes != tensor->bytes)
-        return td_fail(error, TD_ERROR_ARGUMENT, "%s: tensor \"%s\": %zu bytes given, its shape needs %zu", path, tensor->name, tensor->bytes,
-                       bytes);
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: tensor \"%s\": %zu bytes given, its shape needs %zu", path, tensor->name,
+                       tensor->bytes, bytes);
     return TD_OK;
 }
 
@@ -178,9 +179,8 @@ static td_status make_header(const char *path, const td_stored_tensor *tensors, 
                              char **ret_text, size_t *ret_length, td_error *error)
 {
     json_t *header = json_object();
-    td_status status = header && json_object_set_new(header, "__metadata__", metadata_object(pairs, pair_count)) == 0
-                           ? TD_OK
-                           : td_fail_memory(error, 0);
+    td_status status =
+        header && json_object_set_new(header, "__metadata__", metadata_object(pairs, pair_count)) == 0 ? TD_OK : td_fail_memory(error, 0);
     size_t offset = 0;
     for (size_t i = 0; status == TD_OK && i < count; i++) {
         status = check_writable(&tensors[i], path, error);
@@ -215,7 +215,8 @@ static bool write_all(FILE *stream, const char *header, size_t length, const td_
     return good;
 }
 
-td_status td_safetensors_write(const char *path, const td_stored_tensor *tensors, size_t count, const char *const *metadata_pairs, size_t pairs, td_error *error)
+td_status td_safetensors_write(const char *path, const td_stored_tensor *tensors, size_t count, const char *const *metadata_pairs,
+                               size_t pairs, td_error *error)
 {
     char *header;
     size_t length;

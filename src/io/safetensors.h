@@ -66,10 +66,12 @@ static inline int td_stored_whole_at(const td_stored_tensor *tensor, size_t inde
     return wide;
 }
 /* The scales of such a matrix; where it is none, or its scales do not fit, an error that says what is wanted. */
-td_status td_safetensors_scales(const td_safetensors *file, const td_stored_tensor *matrix, const td_stored_tensor **ret_scales, td_error *error);
+td_status td_safetensors_scales(const td_safetensors *file, const td_stored_tensor *matrix, const td_stored_tensor **ret_scales,
+                                td_error *error);
 
 /* Writes tensors in the order given, so equal input makes equal bytes. `metadata_pairs` holds key, value, key, value, ... (`pairs`
  * of them); "format": "pt" is added when absent, without which Python's loader refuses the file. */
-td_status td_safetensors_write(const char *path, const td_stored_tensor *tensors, size_t count, const char *const *metadata_pairs, size_t pairs, td_error *error);
+td_status td_safetensors_write(const char *path, const td_stored_tensor *tensors, size_t count, const char *const *metadata_pairs,
+                               size_t pairs, td_error *error);
 
 #endif

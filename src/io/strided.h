@@ -8,10 +8,10 @@
 #include "io/zip.h"
 
 typedef struct td_deferred {
-    const char *path;           /* for messages */
-    const td_zip_entry *packed; /* NULL: the file's bytes are the array's */
-    const uint8_t *first;       /* the first element, where nothing is packed */
-    size_t offset;              /* of the first element in what is unpacked */
+    const char *path;                   /* for messages */
+    const td_zip_entry *packed;         /* NULL: the file's bytes are the array's */
+    const uint8_t *first;               /* the first element, where nothing is packed */
+    size_t offset;                      /* of the first element in what is unpacked */
     size_t strides[TD_STORED_RANK_MAX]; /* in elements */
     bool big;
 } td_deferred;

@@ -32,7 +32,8 @@ static td_status find_pickle(torch_archive *archive, const td_zip_entry **ret_en
     for (size_t i = 0; i < archive->zip.count; i++) {
         const td_zip_entry *entry = &archive->zip.entries[i];
         size_t length = strlen(entry->name), folder = length - (sizeof name - 1);
-        if (length < sizeof name || folder >= sizeof archive->folder || strcmp(entry->name + folder, name) != 0 || entry->name[folder - 1] != '/')
+        if (length < sizeof name || folder >= sizeof archive->folder || strcmp(entry->name + folder, name) != 0 ||
+            entry->name[folder - 1] != '/')
             continue;
         memcpy(archive->folder, entry->name, folder);
         archive->folder[folder] = 0;
@@ -66,12 +67,14 @@ static td_status place_tensor(torch_archive *archive, const td_pickled_tensor *p
     if (!entry)
         return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\": the archive lacks %s", part->path, pickled->name, name);
     if (td_multiply_overflows(pickled->storage_count, size, &needed) || needed > entry->size)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\": %zu elements of %s expected in %s, which has %zu bytes", part->path, pickled->name,
-                       pickled->storage_count, td_dtype_name(pickled->dtype), name, entry->size);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: tensor \"%s\": %zu elements of %s expected in %s, which has %zu bytes", part->path,
+                       pickled->name, pickled->storage_count, td_dtype_name(pickled->dtype), name, entry->size);
     if (entry->deflated)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: tensor \"%s\": %s is packed; torch.save stores tensors as they are", part->path, pickled->name, name);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: tensor \"%s\": %s is packed; torch.save stores tensors as they are", part->path,
+                       pickled->name, name);
     const uint8_t *bytes = entry->data;
-    *tensor = (td_stored_tensor){.name = pickled->name, .dtype = pickled->dtype, .rank = pickled->rank, .data = bytes + pickled->offset * size};
+    *tensor =
+        (td_stored_tensor){.name = pickled->name, .dtype = pickled->dtype, .rank = pickled->rank, .data = bytes + pickled->offset * size};
     memcpy(tensor->shape, pickled->shape, sizeof tensor->shape);
     tensor->bytes = size;
     for (size_t i = 0; i < tensor->rank; i++)
@@ -88,8 +91,10 @@ td_status td_torch_read_shard(td_safetensors *file, td_shard *part, td_error *er
 {
     torch_archive archive = {.part = part};
     if (part->map.size < 4 || memcmp(part->map.data, "PK\3\4", 4) != 0)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: not a zip archive; files of PyTorch before 1.6 must be loaded and saved again with a newer one "
-                                                    "(torch.save(torch.load(...)))", part->path);
+        return td_fail(error, TD_ERROR_UNSUPPORTED,
+                       "%s: not a zip archive; files of PyTorch before 1.6 must be loaded and saved again with a newer one "
+                       "(torch.save(torch.load(...)))",
+                       part->path);
     TD_TRY(td_zip_read(part->path, part->map.data, part->map.size, &part->memory, &archive.zip, error));
     const td_zip_entry *entry = NULL;
     part->memory.limit = MEMORY_LEAST + part->map.size * MEMORY_PER_BYTE;

@@ -178,8 +178,9 @@ static td_status open_index(const char *directory, const char *path, td_shard_re
     const char **names = NULL;
     size_t count = 0;
     td_safetensors *file = NULL;
-    td_status status = json_object_size(map) ? list_shards(map, path, &names, &count, error)
-                                             : td_fail(error, TD_ERROR_FORMAT, "%s: \"weight_map\" must be an object that names the files", path);
+    td_status status = json_object_size(map)
+                           ? list_shards(map, path, &names, &count, error)
+                           : td_fail(error, TD_ERROR_FORMAT, "%s: \"weight_map\" must be an object that names the files", path);
     if (status == TD_OK && !(file = new_file(count)))
         status = td_fail_memory(error, count * sizeof(td_shard));
     if (status == TD_OK)
@@ -226,7 +227,8 @@ td_status td_safetensors_open_directory(const char *directory, td_safetensors **
         if (found || status != TD_OK)
             return status;
     }
-    return td_fail(error, TD_ERROR_IO, "%s: no weights: model.safetensors, pytorch_model.bin (or the index of either), model.npz or model.bin", directory);
+    return td_fail(error, TD_ERROR_IO,
+                   "%s: no weights: model.safetensors, pytorch_model.bin (or the index of either), model.npz or model.bin", directory);
 }
 
 const td_stored_tensor *td_safetensors_find(const td_safetensors *file, const char *name)
@@ -253,14 +255,15 @@ const char *td_safetensors_metadata(const td_safetensors *file, const char *key)
 /* Systems map some pages around each that is read: those before are dropped with it, or every piece would leave some behind. */
 enum { AROUND = 1 << 16 };
 
-td_status td_safetensors_scales(const td_safetensors *file, const td_stored_tensor *matrix, const td_stored_tensor **ret_scales, td_error *error)
+td_status td_safetensors_scales(const td_safetensors *file, const td_stored_tensor *matrix, const td_stored_tensor **ret_scales,
+                                td_error *error)
 {
     char name[512];
     snprintf(name, sizeof name, "%s_scale", matrix->name);
     const td_stored_tensor *scales = td_safetensors_find(file, name);
     if (!td_stored_is_whole(matrix) || matrix->rank != 2 || !scales || scales->rank != 1 || scales->shape[0] != matrix->shape[0])
-        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" holds whole numbers: it must be a matrix, and \"%s\" a scale for each row", matrix->name,
-                       name);
+        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" holds whole numbers: it must be a matrix, and \"%s\" a scale for each row",
+                       matrix->name, name);
     *ret_scales = scales;
     return TD_OK;
 }
@@ -286,10 +289,11 @@ size_t td_stored_count(const td_stored_tensor *tensor)
 static td_status check_readable(const td_stored_tensor *tensor, size_t count, td_error *error)
 {
     if (td_stored_count(tensor) != count)
-        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\": %zu elements stored, %zu expected", tensor->name, td_stored_count(tensor), count);
+        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\": %zu elements stored, %zu expected", tensor->name, td_stored_count(tensor),
+                       count);
     if (tensor->dtype != TD_F32 && tensor->dtype != TD_F16 && tensor->dtype != TD_BF16 && tensor->dtype != TD_F64)
-        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\": %s values where floating point is expected (F32, F16, BF16, F64)", tensor->name,
-                       td_dtype_name(tensor->dtype));
+        return td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\": %s values where floating point is expected (F32, F16, BF16, F64)",
+                       tensor->name, td_dtype_name(tensor->dtype));
     return TD_OK;
 }
 
@@ -342,4 +346,3 @@ td_status td_safetensors_read_double(const td_stored_tensor *tensor, double *out
     td_stored_let_go(&held);
     return TD_OK;
 }
-

@@ -47,8 +47,7 @@ static td_status expect_end(yaml_parser_t *parser, const char *name, td_error *e
     return status;
 }
 
-td_status td_yaml_parse(const char *text, size_t length, const char *name, yaml_document_t *ret_document,
-                        td_error *error)
+td_status td_yaml_parse(const char *text, size_t length, const char *name, yaml_document_t *ret_document, td_error *error)
 {
     static const char byte_order_mark[] = "\xef\xbb\xbf";
     if (length >= 3 && memcmp(text, byte_order_mark, 3) == 0) {
@@ -81,7 +80,10 @@ td_status td_yaml_parse(const char *text, size_t length, const char *name, yaml_
     return status;
 }
 
-int td_yaml_line(const yaml_node_t *node) { return (int)node->start_mark.line + 1; }
+int td_yaml_line(const yaml_node_t *node)
+{
+    return (int)node->start_mark.line + 1;
+}
 
 const char *td_yaml_scalar(const yaml_node_t *node)
 {

@@ -8,8 +8,7 @@
 
 /* Parses exactly one document. `name` stands before the line in messages; "" leaves both out. On success the caller owns
  * the document (yaml_document_delete); it has a root node. */
-td_status td_yaml_parse(const char *text, size_t length, const char *name, yaml_document_t *ret_document,
-                        td_error *error);
+td_status td_yaml_parse(const char *text, size_t length, const char *name, yaml_document_t *ret_document, td_error *error);
 /* The line a node starts on, from 1. */
 int td_yaml_line(const yaml_node_t *node);
 /* The text of a scalar without inner zero bytes, or NULL when the node is something else. */

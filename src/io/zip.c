@@ -128,7 +128,8 @@ static td_status read_entry(const archive *zip, td_reader *reader, td_zip_entry 
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": encrypted or packed in a way that is not supported (stored, deflated)",
                        zip->path, text);
     if (!locate(zip, offset, stored, entry))
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": its data are not where the zip directory says (file cut short?)", zip->path, text);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": its data are not where the zip directory says (file cut short?)", zip->path,
+                       text);
     if (entry->deflated ? size / DEFLATE_RATIO > stored : size != stored)
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": %llu bytes cannot come of the %llu stored", zip->path, text,
                        (unsigned long long)size, (unsigned long long)stored);
@@ -175,7 +176,8 @@ static bool inflate_all(const td_zip_entry *entry, uint8_t *out)
     size_t read = 0, written = 0;
     int code = Z_OK;
     while (code == Z_OK) {
-        size_t in = entry->stored - read < PIECE ? entry->stored - read : PIECE, room = entry->size - written < PIECE ? entry->size - written : PIECE;
+        size_t in = entry->stored - read < PIECE ? entry->stored - read : PIECE,
+               room = entry->size - written < PIECE ? entry->size - written : PIECE;
         stream.next_in = (Bytef *)(uintptr_t)(entry->data + read);
         stream.avail_in = (uInt)in;
         stream.next_out = out + written;

@@ -10,12 +10,10 @@
 
 static void lstm(td_real *gates, const td_real *c_previous, td_real *c, td_real *h, size_t n)
 {
-    td_real *restrict input = gates, *restrict forget = gates + n, *restrict cell = gates + 2 * n,
-                      *restrict output = gates + 3 * n;
+    td_real *restrict input = gates, *restrict forget = gates + n, *restrict cell = gates + 2 * n, *restrict output = gates + 3 * n;
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
-        td_real in = math_sigmoid(input[i]), keep = math_sigmoid(forget[i]), new = math_tanh(cell[i]),
-                out = math_sigmoid(output[i]);
+        td_real in = math_sigmoid(input[i]), keep = math_sigmoid(forget[i]), new = math_tanh(cell[i]), out = math_sigmoid(output[i]);
         td_real state = keep * c_previous[i] + in * new;
         input[i] = in;
         forget[i] = keep;
@@ -26,11 +24,9 @@ static void lstm(td_real *gates, const td_real *c_previous, td_real *c, td_real 
     }
 }
 
-static void lstm_backward(td_real *gates, const td_real *c_previous, const td_real *c, const td_real *dh, td_real *dc,
-                          size_t n)
+static void lstm_backward(td_real *gates, const td_real *c_previous, const td_real *c, const td_real *dh, td_real *dc, size_t n)
 {
-    td_real *restrict input = gates, *restrict forget = gates + n, *restrict cell = gates + 2 * n,
-                      *restrict output = gates + 3 * n;
+    td_real *restrict input = gates, *restrict forget = gates + n, *restrict cell = gates + 2 * n, *restrict output = gates + 3 * n;
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         td_real in = input[i], keep = forget[i], new = cell[i], out = output[i], squashed = math_tanh(c[i]);
@@ -61,8 +57,7 @@ static void gru(td_real *gates, const td_real *hidden, const td_real *h_previous
 static void gru_backward(td_real *gates, td_real *hidden, const td_real *h_previous, td_real *dh, size_t n)
 {
     td_real *restrict reset = gates, *restrict update = gates + n, *restrict candidate = gates + 2 * n;
-    td_real *restrict hidden_reset = hidden, *restrict hidden_update = hidden + n,
-                      *restrict hidden_candidate = hidden + 2 * n;
+    td_real *restrict hidden_reset = hidden, *restrict hidden_update = hidden + n, *restrict hidden_candidate = hidden + 2 * n;
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         td_real r = reset[i], z = update[i], new = candidate[i];
@@ -103,8 +98,7 @@ static void rnn_backward(td_real *dsum, const td_real *h, const td_real *dh, int
         dsum[i] = dh[i] * (1 - h[i] * h[i]);
 }
 
-static td_real additive_score(const td_real *q, const td_real *k, const td_real *v, const td_real *w, td_real coverage,
-                              size_t n)
+static td_real additive_score(const td_real *q, const td_real *k, const td_real *v, const td_real *w, td_real coverage, size_t n)
 {
     td_real sum = 0;
     if (w) {
@@ -119,9 +113,8 @@ static td_real additive_score(const td_real *q, const td_real *k, const td_real 
     return sum;
 }
 
-static td_real additive_score_backward(const td_real *q, const td_real *k, const td_real *v, const td_real *w,
-                                       td_real coverage, td_real dscore, td_real *dq, td_real *dk, td_real *dv,
-                                       td_real *dw, size_t n)
+static td_real additive_score_backward(const td_real *q, const td_real *k, const td_real *v, const td_real *w, td_real coverage,
+                                       td_real dscore, td_real *dq, td_real *dk, td_real *dv, td_real *dw, size_t n)
 {
     td_real dcoverage = 0;
     if (w) {
@@ -148,5 +141,4 @@ static td_real additive_score_backward(const td_real *q, const td_real *k, const
     return 0;
 }
 
-const td_gate_kernels TD_GATES_TABLE = {lstm,           lstm_backward,          gru, gru_backward, rnn, rnn_backward,
-                                        additive_score, additive_score_backward};
+const td_gate_kernels TD_GATES_TABLE = {lstm, lstm_backward, gru, gru_backward, rnn, rnn_backward, additive_score, additive_score_backward};

@@ -21,8 +21,8 @@ static void clear(size_t m, size_t n, td_real *c, size_t ldc)
 
 #ifdef TD_DOUBLE
 
-static void add_block(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t first, size_t last,
-                      const td_real *a, size_t lda, const td_real *b, size_t ldb, td_real *c, size_t ldc)
+static void add_block(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t first, size_t last, const td_real *a, size_t lda,
+                      const td_real *b, size_t ldb, td_real *c, size_t ldc)
 {
     for (size_t i = 0; i < m; i++) {
         for (size_t p = first; p < last; p++) {
@@ -35,8 +35,8 @@ static void add_block(bool transpose_a, bool transpose_b, size_t m, size_t n, si
     }
 }
 
-void td_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
-             const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
+void td_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda, const td_real *b, size_t ldb,
+             bool accumulate, td_real *c, size_t ldc)
 {
     if (!accumulate)
         clear(m, n, c, ldc);
@@ -46,8 +46,8 @@ void td_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, c
 
 #else
 
-void td_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
-             const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
+void td_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda, const td_real *b, size_t ldb,
+             bool accumulate, td_real *c, size_t ldc)
 {
     if (m == 0 || n == 0)
         return;
@@ -56,8 +56,8 @@ void td_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, c
             clear(m, n, c, ldc);
         return;
     }
-    dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1.0f, a,
-               (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, accumulate ? 1.0f : 0.0f, c, (dnnl_dim_t)ldc);
+    dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1.0f, a, (dnnl_dim_t)lda, b,
+               (dnnl_dim_t)ldb, accumulate ? 1.0f : 0.0f, c, (dnnl_dim_t)ldc);
 }
 
 #endif

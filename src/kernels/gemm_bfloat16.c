@@ -31,9 +31,8 @@ const td_panel_kernels *td_gemm_cache_panels(const td_gemm_cache *cache)
     return NULL;
 }
 
-td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
-                           const uint16_t *a, size_t lda, const uint16_t *b, size_t ldb, bool accumulate, td_real *c,
-                           size_t ldc, td_error *error)
+td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const uint16_t *a,
+                           size_t lda, const uint16_t *b, size_t ldb, bool accumulate, td_real *c, size_t ldc, td_error *error)
 {
     (void)cache, (void)transpose_a, (void)transpose_b, (void)m, (void)n, (void)k, (void)a, (void)lda;
     (void)b, (void)ldb, (void)accumulate, (void)c, (void)ldc;
@@ -81,10 +80,8 @@ static td_status check(dnnl_status_t status, const char *what, td_error *error)
     if (status == dnnl_out_of_memory)
         return td_fail(error, TD_ERROR_MEMORY, "oneDNN is out of memory for a bfloat16 product (%s)", what);
     if (status == dnnl_unimplemented)
-        return td_fail(error, TD_ERROR_UNSUPPORTED,
-                       "oneDNN has no bfloat16 products for this processor (%s); use float32", what);
-    return td_fail(error, TD_ERROR_INTERNAL, "oneDNN failed with status %d in a bfloat16 product (%s)", (int)status,
-                   what);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "oneDNN has no bfloat16 products for this processor (%s); use float32", what);
+    return td_fail(error, TD_ERROR_INTERNAL, "oneDNN failed with status %d in a bfloat16 product (%s)", (int)status, what);
 }
 
 td_status td_gemm_cache_create(td_gemm_cache **ret_cache, td_error *error)
@@ -162,8 +159,7 @@ static td_status grow_scratchpad(td_gemm_cache *cache, size_t bytes, td_error *e
 
 typedef dnnl_memory_desc_t description;
 
-static dnnl_status_t describe(description *ret, size_t rows, size_t columns, size_t row_stride, size_t column_stride,
-                              dnnl_data_type_t type)
+static dnnl_status_t describe(description *ret, size_t rows, size_t columns, size_t row_stride, size_t column_stride, dnnl_data_type_t type)
 {
     const dnnl_dims_t dims = {(dnnl_dim_t)rows, (dnnl_dim_t)columns};
     const dnnl_dims_t strides = {(dnnl_dim_t)row_stride, (dnnl_dim_t)column_stride};
@@ -198,8 +194,7 @@ typedef const_dnnl_memory_desc_t queried_description;
 
 typedef dnnl_memory_desc_t description;
 
-static dnnl_status_t describe(description *ret, size_t rows, size_t columns, size_t row_stride, size_t column_stride,
-                              dnnl_data_type_t type)
+static dnnl_status_t describe(description *ret, size_t rows, size_t columns, size_t row_stride, size_t column_stride, dnnl_data_type_t type)
 {
     const dnnl_dims_t dims = {(dnnl_dim_t)rows, (dnnl_dim_t)columns};
     const dnnl_dims_t strides = {(dnnl_dim_t)row_stride, (dnnl_dim_t)column_stride};
@@ -226,8 +221,7 @@ static dnnl_status_t describe_product(dnnl_primitive_desc_t *ret, dnnl_engine_t 
 {
     dnnl_matmul_desc_t product_description;
     dnnl_status_t status = dnnl_matmul_desc_init(&product_description, &d[SOURCE], &d[WEIGHTS], NULL, &d[RESULT]);
-    return status != dnnl_success ? status
-                                  : dnnl_primitive_desc_create(ret, &product_description, attributes, engine, NULL);
+    return status != dnnl_success ? status : dnnl_primitive_desc_create(ret, &product_description, attributes, engine, NULL);
 }
 
 typedef const dnnl_memory_desc_t *queried_description;
@@ -274,8 +268,7 @@ static dnnl_status_t create_memory(product *p, const description *d, const_dnnl_
         status = dnnl_memory_create(&p->memory[i], described(&d[i]), engine, DNNL_MEMORY_NONE);
     queried_description scratchpad = dnnl_primitive_desc_query_md(primitive_description, dnnl_query_scratchpad_md, 0);
     if (status == dnnl_success)
-        status = scratchpad ? dnnl_memory_create(&p->memory[SCRATCHPAD], scratchpad, engine, DNNL_MEMORY_NONE)
-                            : dnnl_runtime_error;
+        status = scratchpad ? dnnl_memory_create(&p->memory[SCRATCHPAD], scratchpad, engine, DNNL_MEMORY_NONE) : dnnl_runtime_error;
     return status;
 }
 
@@ -375,8 +368,7 @@ static td_status get_product(td_gemm_cache *cache, const product_key *key, const
     return TD_OK;
 }
 
-static td_status run(td_gemm_cache *cache, const product_key *key, const uint16_t *a, const uint16_t *b, float *c,
-                     td_error *error)
+static td_status run(td_gemm_cache *cache, const product_key *key, const uint16_t *a, const uint16_t *b, float *c, td_error *error)
 {
     const product *p = NULL;
     TD_TRY(get_product(cache, key, &p, error));
@@ -409,9 +401,8 @@ static bool fits_panels(const td_gemm_cache *cache, bool transpose_a, bool trans
     return cache->panels && (transpose_a ? !transpose_b : k % cache->panels->group == 0);
 }
 
-td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
-                           const uint16_t *a, size_t lda, const uint16_t *b, size_t ldb, bool accumulate, td_real *c,
-                           size_t ldc, td_error *error)
+td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const uint16_t *a,
+                           size_t lda, const uint16_t *b, size_t ldb, bool accumulate, td_real *c, size_t ldc, td_error *error)
 {
     if (m == 0 || n == 0)
         return TD_OK;
@@ -422,12 +413,11 @@ td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpos
     }
     if (fits_panels(cache, transpose_a, transpose_b, k)) {
         TD_TRY(grow_scratchpad(cache, cache->panels->room(transpose_a, n, k), error));
-        cache->panels->product((td_panel_matrix){a, lda, transpose_a}, (td_panel_matrix){b, ldb, transpose_b}, m, n, k,
-                               cache->scratchpad, accumulate, c, ldc);
+        cache->panels->product((td_panel_matrix){a, lda, transpose_a}, (td_panel_matrix){b, ldb, transpose_b}, m, n, k, cache->scratchpad,
+                               accumulate, c, ldc);
         return TD_OK;
     }
-    product_key key = {
-        m, n, k, lda, ldb, ldc, (transpose_a ? 1u : 0u) | (transpose_b ? 2u : 0u) | (accumulate ? 4u : 0u)};
+    product_key key = {m, n, k, lda, ldb, ldc, (transpose_a ? 1u : 0u) | (transpose_b ? 2u : 0u) | (accumulate ? 4u : 0u)};
     size_t *cut = transpose_a ? &key.k : &key.m, total = *cut;
     for (size_t done = 0; done < total; done += *cut) {
         *cut = next_block(total - done);

@@ -17,8 +17,8 @@ static void lay_keys(const td_real *k, size_t ldk, const td_real *v, size_t ldv,
 }
 
 /* scores[r][column ..] of `rows` queries and `vectors` vectors of keys; every sum goes through the head's numbers in their order. */
-INLINE void score_tile(const td_real *q, size_t ldq, size_t rows, const td_real *keys, size_t d, size_t column, size_t vectors, td_real scale,
-                       td_real *scores, size_t lds)
+INLINE void score_tile(const td_real *q, size_t ldq, size_t rows, const td_real *keys, size_t d, size_t column, size_t vectors,
+                       td_real scale, td_real *scores, size_t lds)
 {
     vector sums[TD_LAID_ROWS][LAID_VECTORS];
     const td_real *at[LAID_VECTORS];

@@ -57,7 +57,8 @@ td_status td_packed_new_in(void *memory, td_precision precision, size_t outputs,
         td_release_aligned(owned);
         return td_fail_memory(error, bytes);
     }
-    *packed = (td_packed){.precision = precision, .outputs = outputs, .inputs = inputs, .depth = depth_of(precision, inputs), .owned = owned};
+    *packed =
+        (td_packed){.precision = precision, .outputs = outputs, .inputs = inputs, .depth = depth_of(precision, inputs), .owned = owned};
     packed->data = memory ? memory : owned;
     if (precision == TD_INT8) {
         size_t width = td_packed_panels(packed) * TD_PANEL;

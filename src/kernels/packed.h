@@ -55,11 +55,11 @@ void td_packed_free(td_packed *packed); /* NULL is fine */
 
 /* Inputs in the form that a precision multiplies. */
 typedef struct td_packed_input {
-    size_t rows, stride; /* stride in elements of the form in use */
-    const float *values;    /* float32 */
+    size_t rows, stride;     /* stride in elements of the form in use */
+    const float *values;     /* float32 */
     const uint16_t *rounded; /* bfloat16 */
-    const uint8_t *shifted; /* int8: integer + 128 */
-    const float *scales;    /* int8: [rows] */
+    const uint8_t *shifted;  /* int8: integer + 128 */
+    const float *scales;     /* int8: [rows] */
 } td_packed_input;
 
 /* y [rows, outputs of the panels] = activation(x w^T + bias) for panels first .. last. */
@@ -67,7 +67,7 @@ typedef struct td_packed_job {
     const td_packed *weights;
     td_packed_input input;
     size_t first, last;
-    const float *bias; /* [outputs of all panels] or NULL */
+    const float *bias;                                              /* [outputs of all panels] or NULL */
     void (*activate)(int kind, float *y, const float *x, size_t n); /* NULL: none */
     int activation;
     float *y; /* column 0 is the first output of panel `first` */
@@ -81,7 +81,7 @@ typedef struct td_packed_kernels {
     void (*quantise)(const float *x, size_t ldx, size_t rows, size_t inputs, size_t depth, uint8_t *shifted, float *scales);
 } td_packed_kernels;
 
-const td_packed_kernels *td_packed_kernels_get(void);                  /* the best for this processor */
+const td_packed_kernels *td_packed_kernels_get(void);              /* the best for this processor */
 const td_packed_kernels *td_packed_kernels_for(td_matrix_isa isa); /* NULL when not compiled in or not supported here */
 
 extern const td_packed_kernels td_packed_plain, td_packed_avx2, td_packed_avx512, td_packed_vnni, td_packed_vnni_bfloat16, td_packed_amx;

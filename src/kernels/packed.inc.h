@@ -52,8 +52,8 @@ INLINE size_t vectors_for(size_t rows)
     return vectors < TILE_VECTORS ? TILE_VECTORS : vectors < most ? vectors : most;
 }
 
-INLINE void float_vectors(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first,
-                          size_t vectors, ahead next, float (*y)[TD_PANEL])
+INLINE void float_vectors(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first, size_t vectors, ahead next,
+                          float (*y)[TD_PANEL])
 {
     const float *x = job->input.values + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
@@ -82,8 +82,7 @@ INLINE void float_vectors(const td_packed_job *job, const float *w, size_t row, 
             store(y[r] + first + v * WIDTH, sums[r][v]);
 }
 
-INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first, ahead next,
-                       float (*y)[TD_PANEL])
+INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first, ahead next, float (*y)[TD_PANEL])
 {
     size_t vectors = vectors_for(rows);
     if (first % (vectors * WIDTH) == 0)
@@ -94,8 +93,8 @@ INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, siz
 
 #ifndef TD_PACKED_BFLOAT16
 /* Widened to float32; the even input of a pair is added before the odd one. */
-INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first,
-                          ahead next, float (*y)[TD_PANEL])
+INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, ahead next,
+                          float (*y)[TD_PANEL])
 {
     const uint16_t *x = job->input.rounded + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
@@ -127,8 +126,7 @@ INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t ro
 
 #ifndef TD_PACKED_INT8
 /* Exact in integers: |sum| <= inputs * 255 * 127, which 32 bits hold up to 66,000 inputs. */
-INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next,
-                      int32_t (*y)[TD_PANEL])
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next, int32_t (*y)[TD_PANEL])
 {
     const uint8_t *x = job->input.shifted + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
@@ -142,8 +140,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
         for (size_t r = 0; r < rows; r++)
             sums[r] = _mm256_setzero_si256();
         for (size_t k = 0; k < depth; k += 4) {
-            __m256i weights = _mm256_load_si256((const __m256i *)(w + k * TD_PANEL + 4 * at)),
-                    sizes = _mm256_abs_epi8(weights);
+            __m256i weights = _mm256_load_si256((const __m256i *)(w + k * TD_PANEL + 4 * at)), sizes = _mm256_abs_epi8(weights);
 #pragma GCC unroll 6
             for (size_t r = 0; r < rows; r++) {
                 int32_t four;
@@ -193,8 +190,7 @@ INLINE void finish_integers(const td_packed_job *job, size_t panel, size_t row, 
         vector scale = load(scales + i), shift = bias ? load(bias + i) : (vector){0};
         for (size_t r = 0; r < rows; r++) {
             integers sum = *(const loose_integers *)(sums[r] + i) + offset;
-            vector value =
-                multiply_add(__builtin_convertvector(sum, vector), scale * job->input.scales[row + r], shift);
+            vector value = multiply_add(__builtin_convertvector(sum, vector), scale * job->input.scales[row + r], shift);
             *(loose_vector *)(whole ? (void *)(y + r * job->ldy + i) : (void *)(sums[r] + i)) = value;
         }
     }
@@ -202,7 +198,7 @@ INLINE void finish_integers(const td_packed_job *job, size_t panel, size_t row, 
         return;
     td_packed_job rest = *job;
     rest.bias = bias ? NULL : job->bias;
-    finish(&rest, panel, row, rows, (float (*)[TD_PANEL])(void *)sums);
+    finish(&rest, panel, row, rows, (float(*)[TD_PANEL])(void *)sums);
 }
 
 /* ---- all rows with one panel after the other ---- */
@@ -268,9 +264,7 @@ INLINE void product(const td_packed_job *job, td_precision precision)
     size_t rows = job->input.rows, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, panels = td_packed_panels(packed);
     size_t bytes = TD_PANEL * packed->depth * (precision == TD_FLOAT32 ? 4 : precision == TD_BFLOAT16 ? 2 : 1);
     size_t parts = tiles * (TD_PANEL / TILE_OUTPUTS);
-    ahead next = {.step = STEP_BYTES / parts,
-                  .lines = tiles == 1 ? 0 : (STEP_BYTES / 64 + parts - 1) / parts,
-                  .part = bytes / parts};
+    ahead next = {.step = STEP_BYTES / parts, .lines = tiles == 1 ? 0 : (STEP_BYTES / 64 + parts - 1) / parts, .part = bytes / parts};
     for (size_t panel = job->first; panel < job->last; panel++) {
         const char *following = (const char *)packed->data + (panel + 1 < panels ? panel + 1 : panel) * bytes;
         for (size_t tile = 0, row = 0; tile < tiles; tile++) {
@@ -299,8 +293,7 @@ static void product_int8(const td_packed_job *job)
 }
 #endif
 
-static void quantise(const float *x, size_t ldx, size_t rows, size_t inputs, size_t depth, uint8_t *shifted,
-                     float *scales)
+static void quantise(const float *x, size_t ldx, size_t rows, size_t inputs, size_t depth, uint8_t *shifted, float *scales)
 {
     for (size_t row = 0; row < rows; row++, x += ldx, shifted += depth) {
         float largest = 0, finite = 0;

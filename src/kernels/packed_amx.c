@@ -45,31 +45,31 @@ typedef union tile_sums {
 } tile_sums;
 
 /* up to 32 rows times 32 outputs; x and w in bytes, steps of 64 bytes of x against 16 rows of 256 bytes of the panel */
-#define TILE_PRODUCT(name, multiply)                                                                                       \
-    INLINE void name(const char *x, size_t stride, size_t depth, const char *w, bool lower, int32_t *y)                       \
-    {                                                                                                                       \
-        _tile_zero(0);                                                                                                      \
-        _tile_zero(1);                                                                                                      \
-        _tile_zero(2);                                                                                                      \
-        _tile_zero(3);                                                                                                      \
-        for (size_t k = 0; k < depth; k += 64, x += 64, w += 64 * TD_PANEL) {                                               \
-            _tile_loadd(6, w, 4 * TD_PANEL);                                                                                \
-            _tile_loadd(4, x, stride);                                                                                      \
-            _tile_loadd(7, w + 64, 4 * TD_PANEL);                                                                           \
-            multiply(0, 4, 6);                                                                                              \
-            multiply(1, 4, 7);                                                                                              \
-            if (lower) {                                                                                                    \
-                _tile_loadd(5, x + TILE * stride, stride);                                                                  \
-                multiply(2, 5, 6);                                                                                          \
-                multiply(3, 5, 7);                                                                                          \
-            }                                                                                                               \
-        }                                                                                                                   \
-        _tile_stored(0, y, 4 * TD_PANEL);                                                                                   \
-        _tile_stored(1, y + TILE, 4 * TD_PANEL);                                                                            \
-        if (lower) {                                                                                                        \
-            _tile_stored(2, y + TILE * TD_PANEL, 4 * TD_PANEL);                                                             \
-            _tile_stored(3, y + TILE * TD_PANEL + TILE, 4 * TD_PANEL);                                                      \
-        }                                                                                                                   \
+#define TILE_PRODUCT(name, multiply)                                                                                                       \
+    INLINE void name(const char *x, size_t stride, size_t depth, const char *w, bool lower, int32_t *y)                                    \
+    {                                                                                                                                      \
+        _tile_zero(0);                                                                                                                     \
+        _tile_zero(1);                                                                                                                     \
+        _tile_zero(2);                                                                                                                     \
+        _tile_zero(3);                                                                                                                     \
+        for (size_t k = 0; k < depth; k += 64, x += 64, w += 64 * TD_PANEL) {                                                              \
+            _tile_loadd(6, w, 4 * TD_PANEL);                                                                                               \
+            _tile_loadd(4, x, stride);                                                                                                     \
+            _tile_loadd(7, w + 64, 4 * TD_PANEL);                                                                                          \
+            multiply(0, 4, 6);                                                                                                             \
+            multiply(1, 4, 7);                                                                                                             \
+            if (lower) {                                                                                                                   \
+                _tile_loadd(5, x + TILE * stride, stride);                                                                                 \
+                multiply(2, 5, 6);                                                                                                         \
+                multiply(3, 5, 7);                                                                                                         \
+            }                                                                                                                              \
+        }                                                                                                                                  \
+        _tile_stored(0, y, 4 * TD_PANEL);                                                                                                  \
+        _tile_stored(1, y + TILE, 4 * TD_PANEL);                                                                                           \
+        if (lower) {                                                                                                                       \
+            _tile_stored(2, y + TILE * TD_PANEL, 4 * TD_PANEL);                                                                            \
+            _tile_stored(3, y + TILE * TD_PANEL + TILE, 4 * TD_PANEL);                                                                     \
+        }                                                                                                                                  \
     }
 TILE_PRODUCT(multiply_bytes, _tile_dpbusd)
 TILE_PRODUCT(multiply_bfloat16, _tile_dpbf16ps)

@@ -10,7 +10,7 @@
 #define TD_PACKED_BFLOAT16
 
 INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, ahead next,
-                      float (*y)[TD_PANEL])
+                          float (*y)[TD_PANEL])
 {
     enum { ROWS = 6, VECTORS = 4 };
     const uint16_t *x = job->input.rounded + row * job->input.stride;

@@ -8,8 +8,8 @@
 #include "kernels/packed_vnni.inc.h"
 
 /* Two products added to each of 16 sums by one instruction. */
-INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first,
-                          ahead next, float (*y)[TD_PANEL])
+INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, ahead next,
+                          float (*y)[TD_PANEL])
 {
     enum { ROWS = 6, VECTORS = 4 };
     const uint16_t *x = job->input.rounded + row * job->input.stride;

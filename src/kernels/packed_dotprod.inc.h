@@ -6,8 +6,7 @@
 #define TD_PACKED_INT8
 #define TD_PACKED_SIGNED 1
 
-INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next,
-                      int32_t (*y)[TD_PANEL])
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next, int32_t (*y)[TD_PANEL])
 {
     enum { ROWS = 6, VECTORS = 4 };
     const uint8_t *x = job->input.shifted + row * job->input.stride;

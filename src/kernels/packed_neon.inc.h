@@ -15,8 +15,7 @@ INLINE int8x16_t four_inputs(const uint8_t *x)
     return vreinterpretq_s8_u32(vdupq_n_u32(four ^ 0x80808080u));
 }
 
-INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next,
-                      int32_t (*y)[TD_PANEL])
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next, int32_t (*y)[TD_PANEL])
 {
     enum { ROWS = 6, OUTPUTS = 16 };
     const uint8_t *x = job->input.shifted + row * job->input.stride;

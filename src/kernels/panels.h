@@ -28,13 +28,11 @@ typedef struct td_panel_kernels {
      * aligned */
     void (*pack)(void *panels, td_panel_matrix b, size_t k, size_t n);
     /* c [m, n] (+)= a [m, k] b, b in panels */
-    void (*multiply)(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, bool accumulate,
-                     float *c, size_t ldc);
+    void (*multiply)(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, bool accumulate, float *c, size_t ldc);
     /* c [m, n] (+)= op(a) [m, k] op(b) [k, n]; `room`: as many bytes as the function of that name says, 64-byte aligned
      */
     size_t (*room)(bool transpose_a, size_t n, size_t k);
-    void (*product)(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *room, bool accumulate,
-                    float *c, size_t ldc);
+    void (*product)(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *room, bool accumulate, float *c, size_t ldc);
 } td_panel_kernels;
 
 /* NULL where there are none: processors without the instructions, and those with tiles, which the product library uses

@@ -83,8 +83,8 @@ INLINE void tile(size_t rows, left_matrix a, const uint32_t *panel, size_t units
 }
 
 /* All rows by one panel. */
-static void multiply_panel(size_t m, left_matrix a, const uint32_t *panel, size_t units, size_t columns,
-                           bool accumulate, float *c, size_t ldc)
+static void multiply_panel(size_t m, left_matrix a, const uint32_t *panel, size_t units, size_t columns, bool accumulate, float *c,
+                           size_t ldc)
 {
     __mmask16 masks[VECTORS];
     for (size_t v = 0; v < VECTORS; v++)
@@ -171,8 +171,7 @@ INLINE void pack_straight(uint32_t *to, size_t width, const number *from, size_t
 {
     for (size_t at = 0; at < k; at += GROUP, to += width)
         for (size_t v = 0; v < width / LANES; v++)
-            _mm512_store_si512(to + v * LANES,
-                               units_of_rows(from + at * stride + v * LANES, stride, k - at, lanes(columns, v)));
+            _mm512_store_si512(to + v * LANES, units_of_rows(from + at * stride + v * LANES, stride, k - at, lanes(columns, v)));
 }
 
 /* The panel of b that begins at `column`, its numbers first .. first + k of the inner dimension. */
@@ -203,22 +202,21 @@ static void pack(void *panels, td_panel_matrix b, size_t k, size_t n)
 
 /* ---- products ---- */
 
-static void multiply(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, bool accumulate,
-                     float *c, size_t ldc)
+static void multiply(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, bool accumulate, float *c, size_t ldc)
 {
     size_t units = units_of(k);
     for (size_t first = 0; first < units; first += DEPTH)
         for (size_t column = 0; column < n; column += COLUMNS) {
             left_matrix left = {(const number *)a + first * GROUP, lda, GROUP};
             const uint32_t *panel = (const uint32_t *)panels + column * units + first * COLUMNS;
-            multiply_panel(m, left, panel, smaller(units - first, DEPTH), smaller(n - column, COLUMNS),
-                           accumulate || first > 0, c + column, ldc);
+            multiply_panel(m, left, panel, smaller(units - first, DEPTH), smaller(n - column, COLUMNS), accumulate || first > 0, c + column,
+                           ldc);
         }
 }
 
 /* Each panel is made, used by all rows, and written over by the next. */
-static void product_straight(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *panel,
-                             bool accumulate, float *c, size_t ldc)
+static void product_straight(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *panel, bool accumulate, float *c,
+                             size_t ldc)
 {
     for (size_t first = 0; first < k; first += DEPTH * GROUP) {
         size_t depth = smaller(k - first, DEPTH * GROUP);
@@ -239,20 +237,20 @@ static void pack_left(uint32_t *to, td_panel_matrix a, size_t first, size_t k, s
         pack_straight(to + i * units_of(k), LEFT_COLUMNS, from + i, a.stride, k, smaller(rows - i, LEFT_COLUMNS));
 }
 
-static void multiply_block(size_t m, size_t n, size_t units, const uint32_t *left, const uint32_t *right,
-                           bool accumulate, float *c, size_t ldc)
+static void multiply_block(size_t m, size_t n, size_t units, const uint32_t *left, const uint32_t *right, bool accumulate, float *c,
+                           size_t ldc)
 {
     for (size_t column = 0; column < n; column += COLUMNS)
         for (size_t i = 0; i < m; i += LEFT_COLUMNS) {
             left_matrix part = {(const number *)(const void *)(left + i * units), GROUP, LEFT_COLUMNS * GROUP};
-            multiply_panel(smaller(m - i, LEFT_COLUMNS), part, right + column * units, units,
-                           smaller(n - column, COLUMNS), accumulate, c + i * ldc + column, ldc);
+            multiply_panel(smaller(m - i, LEFT_COLUMNS), part, right + column * units, units, smaller(n - column, COLUMNS), accumulate,
+                           c + i * ldc + column, ldc);
         }
 }
 
 /* Both in panels: all of b, and LEFT_BLOCK rows of a. */
-static void product_transposed(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *room,
-                               bool accumulate, float *c, size_t ldc)
+static void product_transposed(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *room, bool accumulate,
+                               float *c, size_t ldc)
 {
     uint32_t *left = room, *right = room + LEFT_BLOCK * DEPTH;
     for (size_t first = 0; first < k; first += DEPTH * GROUP) {
@@ -272,8 +270,7 @@ static size_t room(bool transpose_a, size_t n, size_t k)
     return transpose_a ? left + bytes(depth, n) : bytes(depth, COLUMNS);
 }
 
-static void product(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *work, bool accumulate,
-                    float *c, size_t ldc)
+static void product(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *work, bool accumulate, float *c, size_t ldc)
 {
     if (a.transposed)
         product_transposed(a, b, m, n, k, work, accumulate, c, ldc);

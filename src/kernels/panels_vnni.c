@@ -18,8 +18,8 @@ static inline __m512 multiply_add(__m512 sum, __m512i a, __m512i b)
 /* Numbers of two rows in turns; zeros for a second row that is not there. */
 static inline __m512i units_of_rows(const number *from, size_t stride, size_t rows, __mmask16 mask)
 {
-    const __m512i in_turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
-                                              6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i in_turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
+                                              3, 18, 2, 17, 1, 16, 0);
     __m256i first = _mm256_maskz_loadu_epi16(mask, from), second = _mm256_setzero_si256();
     if (rows > 1)
         second = _mm256_maskz_loadu_epi16(mask, from + stride);

@@ -266,32 +266,32 @@ INLINE void activate_backward_kind(int kind, td_real *dx, const td_real *x, cons
 }
 
 /* One loop for each kind, so that none has a branch inside. */
-#define FOR_EACH_KIND(CALL)                                                                                            \
-    switch (kind) {                                                                                                    \
-    case TD_RELU:                                                                                                      \
-        CALL(TD_RELU);                                                                                                 \
-        break;                                                                                                         \
-    case TD_RELU6:                                                                                                     \
-        CALL(TD_RELU6);                                                                                                \
-        break;                                                                                                         \
-    case TD_GELU:                                                                                                      \
-        CALL(TD_GELU);                                                                                                 \
-        break;                                                                                                         \
-    case TD_SWISH:                                                                                                     \
-        CALL(TD_SWISH);                                                                                                \
-        break;                                                                                                         \
-    case TD_TANH:                                                                                                      \
-        CALL(TD_TANH);                                                                                                 \
-        break;                                                                                                         \
-    case TD_SIGMOID:                                                                                                   \
-        CALL(TD_SIGMOID);                                                                                              \
-        break;                                                                                                         \
-    case TD_GELU_TANH:                                                                                                 \
-        CALL(TD_GELU_TANH);                                                                                            \
-        break;                                                                                                         \
-    default:                                                                                                           \
-        CALL(TD_IDENTITY);                                                                                             \
-        break;                                                                                                         \
+#define FOR_EACH_KIND(CALL)                                                                                                                \
+    switch (kind) {                                                                                                                        \
+    case TD_RELU:                                                                                                                          \
+        CALL(TD_RELU);                                                                                                                     \
+        break;                                                                                                                             \
+    case TD_RELU6:                                                                                                                         \
+        CALL(TD_RELU6);                                                                                                                    \
+        break;                                                                                                                             \
+    case TD_GELU:                                                                                                                          \
+        CALL(TD_GELU);                                                                                                                     \
+        break;                                                                                                                             \
+    case TD_SWISH:                                                                                                                         \
+        CALL(TD_SWISH);                                                                                                                    \
+        break;                                                                                                                             \
+    case TD_TANH:                                                                                                                          \
+        CALL(TD_TANH);                                                                                                                     \
+        break;                                                                                                                             \
+    case TD_SIGMOID:                                                                                                                       \
+        CALL(TD_SIGMOID);                                                                                                                  \
+        break;                                                                                                                             \
+    case TD_GELU_TANH:                                                                                                                     \
+        CALL(TD_GELU_TANH);                                                                                                                \
+        break;                                                                                                                             \
+    default:                                                                                                                               \
+        CALL(TD_IDENTITY);                                                                                                                 \
+        break;                                                                                                                             \
     }
 
 static void activate(int kind, td_real *y, const td_real *x, size_t n)
@@ -346,8 +346,8 @@ static void dropout(td_real *y, const td_real *x, size_t n, uint32_t first, td_d
 
 /* ---- layer normalisation ---- */
 
-static void layer_norm(td_real *y, const td_real *x, const td_real *weight, const td_real *bias, td_real epsilon,
-                       size_t n, td_real *ret_mean, td_real *ret_inverse)
+static void layer_norm(td_real *y, const td_real *x, const td_real *weight, const td_real *bias, td_real epsilon, size_t n,
+                       td_real *ret_mean, td_real *ret_inverse)
 {
     td_real mean = n ? sum_powers(x, 0, 1, n) / (td_real)n : 0;
     td_real variance = n ? sum_powers(x, mean, 2, n) / (td_real)n : 0;
@@ -361,9 +361,8 @@ static void layer_norm(td_real *y, const td_real *x, const td_real *weight, cons
 
 /* dx = inverse * (g - mean(g) - h * mean(g h)) with h = (x - mean) * inverse, g = dy * weight (Ba 2016); all added to.
  */
-static void layer_norm_backward(td_real *restrict dx, td_real *restrict dweight, td_real *restrict dbias,
-                                const td_real *x, const td_real *dy, const td_real *weight, td_real mean,
-                                td_real inverse, size_t n)
+static void layer_norm_backward(td_real *restrict dx, td_real *restrict dweight, td_real *restrict dbias, const td_real *x,
+                                const td_real *dy, const td_real *weight, td_real mean, td_real inverse, size_t n)
 {
     vector sums[2] = {{0}}, products[2] = {{0}};
     td_real sum = 0, product = 0;
@@ -546,10 +545,9 @@ static void transpose(td_real *restrict y, const td_real *restrict x, size_t ldx
             y[c * width + row] = x[row * ldx + c];
 }
 
-static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
-                      td_real *out, size_t ldo, td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d,
-                      td_real scale, int causal, const td_real *bias, ptrdiff_t bias_step, td_dropout_mask mask,
-                      uint32_t first)
+static void attention(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv, td_real *out, size_t ldo,
+                      td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal, const td_real *bias,
+                      ptrdiff_t bias_step, td_dropout_mask mask, uint32_t first)
 {
     size_t width = padded(nk);
     if (nq > 1)
@@ -647,9 +645,8 @@ static void attend_rows(const td_real *q, const td_real *const *rows, size_t nk,
 #include "kernels/laid_attention.inc.h"
 
 /* dv += masked p^T dout */
-static void attention_backward_value(const td_real *p, const td_real *dout, size_t ldo, td_real *dv, size_t ldv,
-                                     td_real *scratch, size_t nq, size_t nk, size_t d, td_dropout_mask mask,
-                                     uint32_t first)
+static void attention_backward_value(const td_real *p, const td_real *dout, size_t ldo, td_real *dv, size_t ldv, td_real *scratch,
+                                     size_t nq, size_t nk, size_t d, td_dropout_mask mask, uint32_t first)
 {
     size_t step = mask.threshold == 0 ? nq : d < TILE_ROWS ? 1 : d < 16 ? TILE_ROWS : 16;
     for (size_t i = 0; i < nq; i += step) {
@@ -665,8 +662,7 @@ static void attention_backward_value(const td_real *p, const td_real *dout, size
 }
 
 /* ds holds dP and becomes dS = p (dP - sum p dP), the derivative of softmax, times scale */
-static void softmax_backward(td_real *ds, const td_real *p, size_t visible, uint32_t first, td_dropout_mask mask,
-                             td_real scale)
+static void softmax_backward(td_real *ds, const td_real *p, size_t visible, uint32_t first, td_dropout_mask mask, td_real scale)
 {
     dropout(ds, ds, visible, first, mask, 0);
     td_real mean = dot(p, ds, visible);
@@ -675,14 +671,12 @@ static void softmax_backward(td_real *ds, const td_real *p, size_t visible, uint
         ds[j] = scale * p[j] * (ds[j] - mean);
 }
 
-enum {
-    BLOCK_KEYS = 512
-}; /* up to this many keys TILE_ROWS rows of dS fit on the stack; beyond, one row in the scratch */
+enum { BLOCK_KEYS = 512 }; /* up to this many keys TILE_ROWS rows of dS fit on the stack; beyond, one row in the scratch */
 
-static void attention_backward(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv,
-                               const td_real *p, const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv,
-                               td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal,
-                               td_real *dbias, ptrdiff_t bias_step, td_dropout_mask mask, uint32_t first)
+static void attention_backward(const td_real *q, size_t ldq, const td_real *k, size_t ldk, const td_real *v, size_t ldv, const td_real *p,
+                               const td_real *dout, size_t ldo, td_real *dq, td_real *dk, td_real *dv, td_real *scratch, size_t nq,
+                               size_t nk, size_t d, td_real scale, int causal, td_real *dbias, ptrdiff_t bias_step, td_dropout_mask mask,
+                               uint32_t first)
 {
     td_real block[TILE_ROWS * BLOCK_KEYS];
     size_t width = padded(nk);
@@ -723,7 +717,7 @@ static void attention_backward(const td_real *q, size_t ldq, const td_real *k, s
 enum {
     PRODUCT_VECTORS = VECTOR_REGISTERS == 32 ? 4 : 2,
     PRODUCT_OUTPUTS = PRODUCT_VECTORS * (int)WIDTH < 16 ? 16 : PRODUCT_VECTORS * (int)WIDTH, /* a panel, as transpose pads it */
-    PRODUCT_ROWS = 6, /* rows x vectors sums stay in registers */
+    PRODUCT_ROWS = 6,                                                                        /* rows x vectors sums stay in registers */
     PRODUCT_DEPTH = 6144 / PRODUCT_OUTPUTS < 256 ? 6144 / PRODUCT_OUTPUTS : 256, /* a block of a panel lies in the first cache */
     PRODUCT_BLOCK = 252 /* rows that pass over all panels before the next ones: they stay in the second cache */
 };
@@ -815,8 +809,8 @@ INLINE void product_panel(const product_job *job, size_t rows, size_t outputs)
     }
 }
 
-static void product(const td_real *x, size_t ldx, size_t rows, const td_real *w, size_t ldw, size_t outputs, size_t k, int add,
-                    td_real *y, size_t ldy)
+static void product(const td_real *x, size_t ldx, size_t rows, const td_real *w, size_t ldw, size_t outputs, size_t k, int add, td_real *y,
+                    size_t ldy)
 {
     td_real panel[PRODUCT_DEPTH * PRODUCT_OUTPUTS] __attribute__((aligned(64))) = {0};
     for (size_t row = 0; row < rows; row += PRODUCT_BLOCK)
@@ -833,8 +827,7 @@ static void product(const td_real *x, size_t ldx, size_t rows, const td_real *w,
 
 /* ---- loss, optimiser, conversion ---- */
 
-static td_real cross_entropy(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale,
-                             td_real *ret_nll)
+static td_real cross_entropy(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale, td_real *ret_nll)
 {
     td_real at_target = logits[target], highest = maximum(logits, n), sum = 0;
     if (smoothing > 0)

@@ -173,8 +173,7 @@ INLINE td_real sum_of(vector x)
 
 INLINE void sums_of_four(td_real *sums, const vector *x)
 {
-    float32x4_t ab = vpaddq_f32((float32x4_t)x[0], (float32x4_t)x[1]),
-                cd = vpaddq_f32((float32x4_t)x[2], (float32x4_t)x[3]);
+    float32x4_t ab = vpaddq_f32((float32x4_t)x[0], (float32x4_t)x[1]), cd = vpaddq_f32((float32x4_t)x[2], (float32x4_t)x[3]);
     vst1q_f32(sums, vpaddq_f32(ab, cd));
 }
 

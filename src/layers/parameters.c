@@ -31,8 +31,8 @@ static char *format_name(const char *format, va_list arguments)
     return td_copy_string(name);
 }
 
-td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size_t columns, td_initialiser initialiser,
-                                    double spread, const char *name_format, ...)
+td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size_t columns, td_initialiser initialiser, double spread,
+                                    const char *name_format, ...)
 {
     if (parameters->error.status != TD_OK)
         return NULL;
@@ -112,8 +112,8 @@ static bool lay_out(td_parameters *parameters, bool constant, bool statistic, si
             continue;
         size_t elements;
         parameter->offset = *size;
-        if (td_multiply_overflows(parameter->rows, parameter->columns, &elements) ||
-            td_add_overflows(*size, elements, size) || td_add_overflows(*size, 15, size))
+        if (td_multiply_overflows(parameter->rows, parameter->columns, &elements) || td_add_overflows(*size, elements, size) ||
+            td_add_overflows(*size, 15, size))
             return false;
         *size &= ~(size_t)15;
     }
@@ -136,8 +136,8 @@ void td_parameters_shape(td_parameters *parameters, const size_t *shape, size_t 
         if (td_multiply_overflows(elements, shape[i], &elements))
             elements = 0;
     if (rank < 1 || rank > 4 || elements != parameter->rows * parameter->columns) {
-        td_fail(&parameters->error, TD_ERROR_INTERNAL, "tensor \"%s\": its shape has %zu elements, not %zu x %zu",
-                parameter->name, elements, parameter->rows, parameter->columns);
+        td_fail(&parameters->error, TD_ERROR_INTERNAL, "tensor \"%s\": its shape has %zu elements, not %zu x %zu", parameter->name,
+                elements, parameter->rows, parameter->columns);
         return;
     }
     parameter->rank = rank;
@@ -261,8 +261,7 @@ size_t td_parameters_bytes(const td_parameters *parameters)
     size_t bytes = 0;
     for (size_t i = 0; i < parameters->count; i++) {
         const td_parameter *parameter = &parameters->entries[i]->parameter;
-        bytes += parameter->packed ? td_packed_bytes(parameter->packed)
-                                   : parameter->rows * parameter->columns * sizeof(td_real);
+        bytes += parameter->packed ? td_packed_bytes(parameter->packed) : parameter->rows * parameter->columns * sizeof(td_real);
     }
     return bytes;
 }

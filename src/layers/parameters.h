@@ -32,18 +32,19 @@ typedef struct td_parameters {
     td_parameter_entry **entries; /* stable addresses */
     size_t count, capacity;
     td_real *data; /* [size], 64-byte aligned; every parameter starts on a multiple of 16 elements; trained ones first,
-                      * then statistics */
-    void *packed; /* the memory of all packed weights, or NULL */
+                    * then statistics */
+    void *packed;  /* the memory of all packed weights, or NULL */
     size_t size, trained_size, step_size; /* step_size: trained ones and statistics, what a step's gradient buffer covers */
-    td_error error; /* sticky, as in a graph */
+    td_error error;                       /* sticky, as in a graph */
 } td_parameters;
 
 /* Declares a weight of shape [rows] (columns 0) or [rows, columns]; returns NULL after a failure. */
-td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size_t columns, td_initialiser initialiser,
-                                    double spread, const char *name_format, ...) TD_PRINTF(6, 7);
+td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size_t columns, td_initialiser initialiser, double spread,
+                                    const char *name_format, ...) TD_PRINTF(6, 7);
 /* A second name under which files may hold the last declared weight. */
 void td_parameters_alias(td_parameters *parameters, const char *name_format, ...) TD_PRINTF(2, 3);
-/* The shape under which files hold the last declared weight, rank 1 to 4: the same rows, and as many elements in a row as it has columns. */
+/* The shape under which files hold the last declared weight, rank 1 to 4: the same rows, and as many elements in a row as it has columns.
+ */
 void td_parameters_shape(td_parameters *parameters, const size_t *shape, size_t rank);
 /* The last declared weight is not trained, but initialised, read and saved as if it were. */
 void td_parameters_keep(td_parameters *parameters);

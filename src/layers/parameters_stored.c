@@ -52,23 +52,21 @@ static void describe_shape(td_buffer *text, const size_t *shape, size_t rank)
     td_buffer_text_append(text, "]");
 }
 
-static td_status fail_shape(const td_parameter_entry *entry, const td_stored_tensor *stored, const size_t *shape,
-                            td_error *error)
+static td_status fail_shape(const td_parameter_entry *entry, const td_stored_tensor *stored, const size_t *shape, td_error *error)
 {
     td_buffer text = TD_BUFFER_INIT;
     describe_shape(&text, stored->shape, stored->rank);
     td_buffer_text_append(&text, ", expected ");
     describe_shape(&text, shape, entry->parameter.rank);
-    td_status status =
-        td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" has shape %s", stored_name(entry), td_buffer_text(&text));
+    td_status status = td_fail(error, TD_ERROR_FORMAT, "tensor \"%s\" has shape %s", stored_name(entry), td_buffer_text(&text));
     td_buffer_free(&text);
     return status;
 }
 
 /* The tensor of a weight and, when it holds integers, the scale of each of its rows; *ret_stored is NULL when it may be
  * absent. */
-static td_status find_checked(const td_parameter_entry *entry, const td_safetensors *file,
-                              const td_stored_tensor **ret_stored, const td_stored_tensor **ret_scales, td_error *error)
+static td_status find_checked(const td_parameter_entry *entry, const td_safetensors *file, const td_stored_tensor **ret_stored,
+                              const td_stored_tensor **ret_scales, td_error *error)
 {
     const td_parameter *parameter = &entry->parameter;
     const td_stored_tensor *stored = find_stored(entry, file), *scales = NULL;
@@ -144,14 +142,12 @@ static void move_part(const td_parameter_entry *entry, td_real *own, td_real *wh
 }
 
 /* The weight as if the file held it as declared; its data is to be released. */
-static td_status extract(const td_parameter_entry *entry, const td_stored_tensor *stored, td_stored_tensor *ret_own,
-                         td_error *error)
+static td_status extract(const td_parameter_entry *entry, const td_stored_tensor *stored, td_stored_tensor *ret_own, td_error *error)
 {
     const td_parameter *parameter = &entry->parameter;
     size_t count = td_stored_count(stored), own_count = parameter->rows * parameter->columns;
     td_real *whole = td_allocate_array(count, sizeof *whole), *own = td_allocate_array(own_count, sizeof *own);
-    td_status status =
-        whole && own ? read_real(stored, whole, count, error) : td_fail_memory(error, count * sizeof *whole);
+    td_status status = whole && own ? read_real(stored, whole, count, error) : td_fail_memory(error, count * sizeof *whole);
     if (status == TD_OK) {
         move_part(entry, own, whole, false);
         *ret_own = *stored;
@@ -369,8 +365,7 @@ bool td_parameters_is_product(const td_parameters *parameters, const char *store
     for (size_t i = 0; i < parameters->count; i++) {
         const td_parameter_entry *entry = parameters->entries[i];
         const char *name = entry->parameter.name;
-        bool same =
-            strcmp(name, stored_name) == 0 || (strncmp(name, "model.", 6) == 0 && strcmp(name + 6, stored_name) == 0);
+        bool same = strcmp(name, stored_name) == 0 || (strncmp(name, "model.", 6) == 0 && strcmp(name + 6, stored_name) == 0);
         for (size_t k = 0; !same && entry->aliases && entry->aliases[k]; k++)
             same = strcmp(entry->aliases[k], stored_name) == 0;
         if (same)
@@ -390,8 +385,7 @@ td_status td_parameters_load(td_parameters *parameters, const td_safetensors *fi
 }
 
 /* The file's tensor put together from all weights that are part of it; NULL when memory is out. */
-static td_real *assemble(const td_parameters *parameters, td_real *data, const td_parameter_entry *entry,
-                         const size_t *shape)
+static td_real *assemble(const td_parameters *parameters, td_real *data, const td_parameter_entry *entry, const size_t *shape)
 {
     size_t count = entry->parameter.rank == 2 ? shape[0] * shape[1] : shape[0];
     td_real *whole = td_allocate_array(count, sizeof *whole);
@@ -428,8 +422,7 @@ td_status td_parameters_save(const td_parameters *parameters, const td_real *dat
         stored_shape(entry, tensor->shape);
         if (!is_stored_as_declared(entry))
             room = (assembled[count] = assemble(parameters, from, entry, tensor->shape)) != NULL;
-        tensor->data =
-            assembled[count] ? assembled[count] : (parameter->constant ? parameters->data : from) + parameter->offset;
+        tensor->data = assembled[count] ? assembled[count] : (parameter->constant ? parameters->data : from) + parameter->offset;
         tensor->bytes = sizeof(float);
         for (size_t k = 0; k < tensor->rank; k++)
             tensor->bytes *= tensor->shape[k];

@@ -14,13 +14,19 @@ typedef struct td_recurrent_stack {
     td_cell_kind kind;
     size_t inputs, hidden, layers;
     bool bidirectional, no_bias;
-    bool reverse;               /* every layer reads from the end: the same as reversing the input and the output */
-    size_t pyramid;             /* after each of the first so many layers two neighbouring rows become one (Chan 2016); < layers */
-    td_recurrent_layer *layer;  /* [layers * directions], the forward one of each layer first; owned */
+    bool reverse;              /* every layer reads from the end: the same as reversing the input and the output */
+    size_t pyramid;            /* after each of the first so many layers two neighbouring rows become one (Chan 2016); < layers */
+    td_recurrent_layer *layer; /* [layers * directions], the forward one of each layer first; owned */
 } td_recurrent_stack;
 
-static inline size_t td_recurrent_directions(const td_recurrent_stack *stack) { return stack->bidirectional ? 2 : 1; }
-static inline size_t td_recurrent_width(const td_recurrent_stack *stack) { return stack->hidden * td_recurrent_directions(stack); }
+static inline size_t td_recurrent_directions(const td_recurrent_stack *stack)
+{
+    return stack->bidirectional ? 2 : 1;
+}
+static inline size_t td_recurrent_width(const td_recurrent_stack *stack)
+{
+    return stack->hidden * td_recurrent_directions(stack);
+}
 
 /* Declares PREFIXweight_ih_l0, PREFIXweight_hh_l0, PREFIXbias_ih_l0, PREFIXbias_hh_l0, ... (_reverse for the second direction),
  * uniform in +-1 / sqrt(hidden). Release with td_recurrent_stack_free. */

@@ -175,9 +175,8 @@ td_status td_bleu(const td_bleu_options *options, const char *const *hypotheses,
     return TD_OK;
 }
 
-td_status td_bleu_bootstrap(const td_bleu_options *options, const td_bootstrap_options *bootstrap,
-                            const char *const *hypotheses, const char *const *other,
-                            const char *const *const *references, size_t reference_count, size_t count,
+td_status td_bleu_bootstrap(const td_bleu_options *options, const td_bootstrap_options *bootstrap, const char *const *hypotheses,
+                            const char *const *other, const char *const *const *references, size_t reference_count, size_t count,
                             td_bootstrap_result *ret_result, td_error *error)
 {
     td_bleu_options checked = TD_BLEU_OPTIONS_INIT;
@@ -186,8 +185,7 @@ td_status td_bleu_bootstrap(const td_bleu_options *options, const td_bootstrap_o
     return td_bootstrap_segments(bootstrap, count_segments, &checked, &segments, other, ret_result, error);
 }
 
-td_signature td_bleu_signature(const td_bleu_options *options, size_t reference_count, size_t bootstrap_samples,
-                               uint64_t seed)
+td_signature td_bleu_signature(const td_bleu_options *options, size_t reference_count, size_t bootstrap_samples, uint64_t seed)
 {
     static const char *const smoothings[] = {"exp", "none", "floor", "add-k"};
     td_signature signature = {""};
@@ -198,8 +196,8 @@ td_signature td_bleu_signature(const td_bleu_options *options, size_t reference_
     td_bootstrap_signature(bootstrap_samples, seed, bootstrap, sizeof bootstrap);
     if (checked.smoothing >= TD_SMOOTHING_FLOOR)
         snprintf(value, sizeof value, "[%.2f]", smoothing_value(&checked));
-    snprintf(signature.text, sizeof signature.text, "nrefs:%zu|%scase:%s|eff:%s|tok:%s|smooth:%s%s|version:%s",
-             reference_count, bootstrap, checked.lowercase ? "lc" : "mixed", checked.effective_order ? "yes" : "no",
-             td_metric_tokenizer_name(checked.tokenizer), smoothings[checked.smoothing], value, TD_SACREBLEU_VERSION);
+    snprintf(signature.text, sizeof signature.text, "nrefs:%zu|%scase:%s|eff:%s|tok:%s|smooth:%s%s|version:%s", reference_count, bootstrap,
+             checked.lowercase ? "lc" : "mixed", checked.effective_order ? "yes" : "no", td_metric_tokenizer_name(checked.tokenizer),
+             smoothings[checked.smoothing], value, TD_SACREBLEU_VERSION);
     return signature;
 }

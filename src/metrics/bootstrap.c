@@ -163,8 +163,8 @@ static double p_value(const double *scores, const double *other, size_t count, d
     return (double)(larger + 1) / (double)(count + 1);
 }
 
-static void resample(const td_bootstrap_options *options, const td_statistics *system, const td_statistics *other,
-                     uint32_t *chosen, double *scores, double *other_scores)
+static void resample(const td_bootstrap_options *options, const td_statistics *system, const td_statistics *other, uint32_t *chosen,
+                     double *scores, double *other_scores)
 {
     generator random = generator_of(options->seed);
     for (size_t s = 0; s < options->samples; s++) {
@@ -183,8 +183,8 @@ td_status td_bootstrap(const td_bootstrap_options *options, const td_statistics 
     TD_TRY(td_options_copy(&chosen_options, sizeof chosen_options, options, "bootstrap options", error));
     size_t samples = chosen_options.samples;
     if (samples == 0 || system->count > UINT32_MAX)
-        return td_fail(error, TD_ERROR_ARGUMENT, "bootstrap of %zu samples of %zu segments; at least 1 and at most %u",
-                       samples, system->count, UINT32_MAX);
+        return td_fail(error, TD_ERROR_ARGUMENT, "bootstrap of %zu samples of %zu segments; at least 1 and at most %u", samples,
+                       system->count, UINT32_MAX);
     uint32_t *chosen = td_allocate_array(system->count, sizeof *chosen);
     double *scores = td_allocate_array(samples, 2 * sizeof *scores);
     if (!chosen || !scores) {
@@ -223,7 +223,8 @@ td_status td_bootstrap_segments(const td_bootstrap_options *options, td_statisti
     return status;
 }
 
-td_status td_sum_segments(td_statistics_maker make, const void *metric_options, const td_segments *segments, uint64_t *ret_sums, td_error *error)
+td_status td_sum_segments(td_statistics_maker make, const void *metric_options, const td_segments *segments, uint64_t *ret_sums,
+                          td_error *error)
 {
     td_statistics statistics;
     TD_TRY(make(metric_options, segments, &statistics, error));

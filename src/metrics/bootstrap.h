@@ -23,12 +23,14 @@ td_status td_bootstrap(const td_bootstrap_options *options, const td_statistics 
                        td_bootstrap_result *ret_result, td_error *error);
 
 /* Counts a system's segments. */
-typedef td_status (*td_statistics_maker)(const void *metric_options, const td_segments *segments, td_statistics *ret_statistics, td_error *error);
+typedef td_status (*td_statistics_maker)(const void *metric_options, const td_segments *segments, td_statistics *ret_statistics,
+                                         td_error *error);
 
 /* The bootstrap of texts; `other` NULL: of one system alone. */
 td_status td_bootstrap_segments(const td_bootstrap_options *options, td_statistics_maker make, const void *metric_options,
                                 const td_segments *segments, const char *const *other, td_bootstrap_result *ret_result, td_error *error);
-td_status td_sum_segments(td_statistics_maker make, const void *metric_options, const td_segments *segments, uint64_t *ret_sums, td_error *error);
+td_status td_sum_segments(td_statistics_maker make, const void *metric_options, const td_segments *segments, uint64_t *ret_sums,
+                          td_error *error);
 
 /* Writes sacreBLEU's "bs:N|seed:S|" or, for no samples, nothing. */
 void td_bootstrap_signature(size_t samples, uint64_t seed, char *ret_text, size_t capacity);

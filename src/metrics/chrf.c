@@ -199,10 +199,9 @@ static td_status check_options(const td_chrf_options *options, td_chrf_options *
 {
     td_chrf_options checked = TD_CHRF_OPTIONS_INIT;
     TD_TRY(td_options_copy(&checked, sizeof checked, options, "chrF options", error));
-    if (checked.character_order < 1 || checked.character_order > CHARACTER_ORDER_MAX ||
-        checked.word_order > WORD_ORDER_MAX || !(checked.beta > 0))
-        return td_fail(error, TD_ERROR_ARGUMENT,
-                       "chrF: character order %zu, word order %zu, beta %g; 1 to %d, 0 to %d, above 0 are right",
+    if (checked.character_order < 1 || checked.character_order > CHARACTER_ORDER_MAX || checked.word_order > WORD_ORDER_MAX ||
+        !(checked.beta > 0))
+        return td_fail(error, TD_ERROR_ARGUMENT, "chrF: character order %zu, word order %zu, beta %g; 1 to %d, 0 to %d, above 0 are right",
                        checked.character_order, checked.word_order, checked.beta, CHARACTER_ORDER_MAX, WORD_ORDER_MAX);
     *ret_options = checked;
     return TD_OK;
@@ -220,9 +219,8 @@ td_status td_chrf(const td_chrf_options *options, const char *const *hypotheses,
     return TD_OK;
 }
 
-td_status td_chrf_bootstrap(const td_chrf_options *options, const td_bootstrap_options *bootstrap,
-                            const char *const *hypotheses, const char *const *other,
-                            const char *const *const *references, size_t reference_count, size_t count,
+td_status td_chrf_bootstrap(const td_chrf_options *options, const td_bootstrap_options *bootstrap, const char *const *hypotheses,
+                            const char *const *other, const char *const *const *references, size_t reference_count, size_t count,
                             td_bootstrap_result *ret_result, td_error *error)
 {
     td_chrf_options checked = TD_CHRF_OPTIONS_INIT;
@@ -231,8 +229,7 @@ td_status td_chrf_bootstrap(const td_chrf_options *options, const td_bootstrap_o
     return td_bootstrap_segments(bootstrap, count_segments, &checked, &segments, other, ret_result, error);
 }
 
-td_signature td_chrf_signature(const td_chrf_options *options, size_t reference_count, size_t bootstrap_samples,
-                               uint64_t seed)
+td_signature td_chrf_signature(const td_chrf_options *options, size_t reference_count, size_t bootstrap_samples, uint64_t seed)
 {
     td_signature signature = {""};
     td_chrf_options checked = TD_CHRF_OPTIONS_INIT;
@@ -240,8 +237,8 @@ td_signature td_chrf_signature(const td_chrf_options *options, size_t reference_
         return signature;
     char bootstrap[64];
     td_bootstrap_signature(bootstrap_samples, seed, bootstrap, sizeof bootstrap);
-    snprintf(signature.text, sizeof signature.text, "nrefs:%zu|%scase:%s|eff:%s|nc:%zu|nw:%zu|space:%s|version:%s",
-             reference_count, bootstrap, checked.lowercase ? "lc" : "mixed", checked.eps_smoothing ? "no" : "yes",
-             checked.character_order, checked.word_order, checked.whitespace ? "yes" : "no", TD_SACREBLEU_VERSION);
+    snprintf(signature.text, sizeof signature.text, "nrefs:%zu|%scase:%s|eff:%s|nc:%zu|nw:%zu|space:%s|version:%s", reference_count,
+             bootstrap, checked.lowercase ? "lc" : "mixed", checked.eps_smoothing ? "no" : "yes", checked.character_order,
+             checked.word_order, checked.whitespace ? "yes" : "no", TD_SACREBLEU_VERSION);
     return signature;
 }

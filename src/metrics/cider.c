@@ -20,8 +20,7 @@ typedef struct cider_counter {
 
 static td_status read_words(cider_counter *counter, td_codes text, td_codes *ret_words, td_error *error)
 {
-    return td_metric_tokenize(counter->options->tokenizer, &counter->arena, &counter->vocabulary, text, ret_words,
-                              error);
+    return td_metric_tokenize(counter->options->tokenizer, &counter->arena, &counter->vocabulary, text, ret_words, error);
 }
 
 static td_status reserve(cider_counter *counter, size_t count, td_error *error)
@@ -66,8 +65,7 @@ static td_status count_documents(cider_counter *counter, td_error *error)
         for (size_t r = 0; r < counter->segments->reference_count; r++) {
             td_codes text, words;
             td_arena_reset(&counter->arena);
-            TD_TRY(td_segment_reference(counter->segments, r, i, counter->options->lowercase, &counter->arena, &text,
-                                        error));
+            TD_TRY(td_segment_reference(counter->segments, r, i, counter->options->lowercase, &counter->arena, &text, error));
             TD_TRY(read_words(counter, text, &words, error));
             TD_TRY(count_document(counter, i, words, error));
         }

@@ -145,8 +145,7 @@ static td_status count_edits(rate_counter *counter, td_codes reference, td_codes
         hypothesis.data++, hypothesis.count--;
         start++;
     }
-    while (reference.count && hypothesis.count &&
-           reference.data[reference.count - 1] == hypothesis.data[hypothesis.count - 1]) {
+    while (reference.count && hypothesis.count && reference.data[reference.count - 1] == hypothesis.data[hypothesis.count - 1]) {
         reference.count--, hypothesis.count--;
         end++;
     }
@@ -165,8 +164,8 @@ static td_status count_edits(rate_counter *counter, td_codes reference, td_codes
     return TD_OK;
 }
 
-static td_status read_segment(rate_counter *counter, const char *hypothesis_text, const char *reference_text,
-                              unit_list *ret_hypothesis, unit_list *ret_reference, td_error *error)
+static td_status read_segment(rate_counter *counter, const char *hypothesis_text, const char *reference_text, unit_list *ret_hypothesis,
+                              unit_list *ret_reference, td_error *error)
 {
     td_arena_reset(&counter->arena);
     td_sequence_map_clear(&counter->vocabulary);
@@ -174,8 +173,7 @@ static td_status read_segment(rate_counter *counter, const char *hypothesis_text
     return read_units(counter, reference_text, ret_reference, error);
 }
 
-static td_status count_segment(rate_counter *counter, const char *hypothesis_text, const char *reference_text,
-                               td_error *error)
+static td_status count_segment(rate_counter *counter, const char *hypothesis_text, const char *reference_text, td_error *error)
 {
     unit_list hypothesis, reference;
     td_error_rate_result *sums = &counter->sums;
@@ -186,8 +184,8 @@ static td_status count_segment(rate_counter *counter, const char *hypothesis_tex
     return TD_OK;
 }
 
-td_status td_error_rate(const td_error_rate_options *options, const char *const *hypotheses,
-                        const char *const *references, size_t count, td_error_rate_result *ret_result, td_error *error)
+td_status td_error_rate(const td_error_rate_options *options, const char *const *hypotheses, const char *const *references, size_t count,
+                        td_error_rate_result *ret_result, td_error *error)
 {
     td_error_rate_options checked = TD_ERROR_RATE_OPTIONS_INIT;
     TD_TRY(td_options_copy(&checked, sizeof checked, options, "error rate options", error));
@@ -227,8 +225,8 @@ static const char *unit_text(const unit_list *list, size_t index, td_buffer *buf
     return td_buffer_text(buffer);
 }
 
-static td_status give_edits(const rate_counter *counter, const unit_list *hypothesis, const unit_list *reference,
-                            td_edit_callback callback, void *context, td_error *error)
+static td_status give_edits(const rate_counter *counter, const unit_list *hypothesis, const unit_list *reference, td_edit_callback callback,
+                            void *context, td_error *error)
 {
     td_buffer texts[2] = {TD_BUFFER_INIT, TD_BUFFER_INIT};
     size_t r = 0, h = 0;
@@ -259,8 +257,8 @@ static td_status align(rate_counter *counter, const char *hypothesis_text, const
     return give_edits(counter, &hypothesis, &reference, callback, context, error);
 }
 
-td_status td_error_alignment(const td_error_rate_options *options, const char *hypothesis, const char *reference,
-                             td_edit_callback callback, void *context, td_error *error)
+td_status td_error_alignment(const td_error_rate_options *options, const char *hypothesis, const char *reference, td_edit_callback callback,
+                             void *context, td_error *error)
 {
     td_error_rate_options checked = TD_ERROR_RATE_OPTIONS_INIT;
     TD_TRY(td_options_copy(&checked, sizeof checked, options, "error rate options", error));

@@ -12,8 +12,7 @@ static td_status lowered(const char *text, td_arena *arena, td_codes *ret_codes,
     return TD_OK;
 }
 
-static td_status equal(bool lowercase, const char *hypothesis, const char *reference, td_arena *arena, bool *ret_equal,
-                       td_error *error)
+static td_status equal(bool lowercase, const char *hypothesis, const char *reference, td_arena *arena, bool *ret_equal, td_error *error)
 {
     if (!lowercase) {
         *ret_equal = strcmp(hypothesis, reference) == 0;
@@ -27,8 +26,8 @@ static td_status equal(bool lowercase, const char *hypothesis, const char *refer
     return TD_OK;
 }
 
-td_status td_exact_match(bool lowercase, const char *const *hypotheses, const char *const *const *references,
-                         size_t reference_count, size_t count, double *ret_score, td_error *error)
+td_status td_exact_match(bool lowercase, const char *const *hypotheses, const char *const *const *references, size_t reference_count,
+                         size_t count, double *ret_score, td_error *error)
 {
     td_segments segments = {hypotheses, references, reference_count, count};
     TD_TRY(td_segments_check(&segments, error));

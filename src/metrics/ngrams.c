@@ -78,7 +78,6 @@ void td_ngrams_matches(const td_ngrams *ngrams, uint32_t *ret_matches)
         ret_matches[n] = 0;
     for (size_t i = 0; i < ngrams->map.count; i++) {
         const td_ngram_count *count = &ngrams->counts[i];
-        ret_matches[ngrams->map.entries[i].length - 1] +=
-            count->hypothesis < count->best ? count->hypothesis : count->best;
+        ret_matches[ngrams->map.entries[i].length - 1] += count->hypothesis < count->best ? count->hypothesis : count->best;
     }
 }

@@ -50,8 +50,8 @@ static bool ends_cvc(const char *word, size_t length)
 {
     if (length == 2)
         return !is_consonant(word, 0) && is_consonant(word, 1);
-    return length >= 3 && is_consonant(word, length - 3) && !is_consonant(word, length - 2) &&
-           is_consonant(word, length - 1) && strchr("wxy", word[length - 1]) == NULL;
+    return length >= 3 && is_consonant(word, length - 3) && !is_consonant(word, length - 2) && is_consonant(word, length - 1) &&
+           strchr("wxy", word[length - 1]) == NULL;
 }
 
 static bool ends_with(const char *word, size_t length, const char *suffix)
@@ -116,11 +116,10 @@ static size_t past_and_gerund(char *word, size_t length)
 
 static size_t double_suffixes(char *word, size_t length)
 {
-    static const rule rules[] = {{"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},
-                                 {"izer", "ize"},    {"bli", "ble"},     {"alli", "al"},     {"entli", "ent"},
-                                 {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
-                                 {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"},
-                                 {"ousness", "ous"}, {"aliti", "al"},    {"iviti", "ive"},   {"biliti", "ble"},
+    static const rule rules[] = {{"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"}, {"anci", "ance"}, {"izer", "ize"},
+                                 {"bli", "ble"},     {"alli", "al"},     {"entli", "ent"}, {"eli", "e"},     {"ousli", "ous"},
+                                 {"ization", "ize"}, {"ation", "ate"},   {"ator", "ate"},  {"alism", "al"},  {"iveness", "ive"},
+                                 {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},  {"iviti", "ive"}, {"biliti", "ble"},
                                  {"fulli", "ful"},   {"logi", "log"},    {NULL, NULL}};
     /* NLTK: what alli leaves goes through this step again */
     while (ends_with(word, length, "alli") && measure(word, length - 4) > 0)
@@ -130,10 +129,9 @@ static size_t double_suffixes(char *word, size_t length)
 
 static const rule endings_of_three[] = {{"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"},
                                         {"ical", "ic"},  {"ful", ""},   {"ness", ""},    {NULL, NULL}};
-static const rule endings_of_four[] = {{"al", ""},   {"ance", ""}, {"ence", ""}, {"er", ""},    {"ic", ""},
-                                       {"able", ""}, {"ible", ""}, {"ant", ""},  {"ement", ""}, {"ment", ""},
-                                       {"ent", ""},  {"ion", ""},  {"ou", ""},   {"ism", ""},   {"ate", ""},
-                                       {"iti", ""},  {"ous", ""},  {"ive", ""},  {"ize", ""},   {NULL, NULL}};
+static const rule endings_of_four[] = {{"al", ""},  {"ance", ""},  {"ence", ""}, {"er", ""},  {"ic", ""},  {"able", ""}, {"ible", ""},
+                                       {"ant", ""}, {"ement", ""}, {"ment", ""}, {"ent", ""}, {"ion", ""}, {"ou", ""},   {"ism", ""},
+                                       {"ate", ""}, {"iti", ""},   {"ous", ""},  {"ive", ""}, {"ize", ""}, {NULL, NULL}};
 
 static size_t final_e_and_l(const char *word, size_t length)
 {
@@ -147,11 +145,10 @@ static size_t final_e_and_l(const char *word, size_t length)
 /* NLTK's table of irregular words; no stem is longer than its word. */
 static size_t irregular(char *word, size_t length)
 {
-    static const char *const forms[][2] = {
-        {"sky", "sky"},        {"skies", "sky"},       {"dying", "die"},        {"lying", "lie"},
-        {"tying", "tie"},      {"news", "news"},       {"innings", "inning"},   {"inning", "inning"},
-        {"outings", "outing"}, {"outing", "outing"},   {"cannings", "canning"}, {"canning", "canning"},
-        {"howe", "howe"},      {"proceed", "proceed"}, {"exceed", "exceed"},    {"succeed", "succeed"}};
+    static const char *const forms[][2] = {{"sky", "sky"},        {"skies", "sky"},       {"dying", "die"},        {"lying", "lie"},
+                                           {"tying", "tie"},      {"news", "news"},       {"innings", "inning"},   {"inning", "inning"},
+                                           {"outings", "outing"}, {"outing", "outing"},   {"cannings", "canning"}, {"canning", "canning"},
+                                           {"howe", "howe"},      {"proceed", "proceed"}, {"exceed", "exceed"},    {"succeed", "succeed"}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         if (strlen(forms[i][0]) == length && memcmp(forms[i][0], word, length) == 0) {
             memcpy(word, forms[i][1], strlen(forms[i][1]));

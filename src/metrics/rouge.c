@@ -40,9 +40,7 @@ static td_status add_word(rouge_counter *counter, uint32_t *letters, size_t leng
         letters[i] = (unsigned char)word[i];
         hash = td_sequence_hash_add(hash, letters[i]);
     }
-    return length == 0
-               ? TD_OK
-               : td_sequence_map_add(&counter->vocabulary, letters, length, hash, &words->data[words->count++], error);
+    return length == 0 ? TD_OK : td_sequence_map_add(&counter->vocabulary, letters, length, hash, &words->data[words->count++], error);
 }
 
 static td_status read_text(rouge_counter *counter, const char *text, rouge_text *ret_text, td_error *error)
@@ -128,8 +126,8 @@ static td_codes sentence(const rouge_text *text, size_t index)
 
 /* Lin 2004, 3.2: hits are the union over hypothesis sentences, but no word counts more often than either side has it.
  */
-static td_status summary_hits(rouge_counter *counter, const rouge_text *reference, const rouge_text *hypothesis,
-                              size_t *ret_hits, td_error *error)
+static td_status summary_hits(rouge_counter *counter, const rouge_text *reference, const rouge_text *hypothesis, size_t *ret_hits,
+                              td_error *error)
 {
     size_t words = counter->vocabulary.count, hits = 0;
     uint8_t *marks = td_arena_zeroed_array(&counter->arena, reference->words.count + 1, 1);
@@ -139,8 +137,8 @@ static td_status summary_hits(rouge_counter *counter, const rouge_text *referenc
     for (size_t r = 0; r < reference->sentence_count; r++)
         for (size_t h = 0; h < hypothesis->sentence_count; h++) {
             td_codes of_reference = sentence(reference, r);
-            TD_TRY(mark_common(&counter->arena, of_reference, sentence(hypothesis, h),
-                               marks + (of_reference.data - reference->words.data), error));
+            TD_TRY(mark_common(&counter->arena, of_reference, sentence(hypothesis, h), marks + (of_reference.data - reference->words.data),
+                               error));
         }
     for (size_t i = 0; i < reference->words.count; i++)
         left[2 * reference->words.data[i]]++;
@@ -166,8 +164,7 @@ static td_status score_pair(rouge_counter *counter, const rouge_text *hypothesis
     td_ngrams_add_reference(&counter->ngrams, reference->words);
     td_ngrams_matches(&counter->ngrams, matches);
     for (size_t n = 0; n < 2; n++)
-        ret_scores[n] = score_of(matches[n], td_ngram_total(reference->words.count, n + 1),
-                                 td_ngram_total(hypothesis->words.count, n + 1));
+        ret_scores[n] = score_of(matches[n], td_ngram_total(reference->words.count, n + 1), td_ngram_total(hypothesis->words.count, n + 1));
     uint32_t *row = td_arena_allocate_array(&counter->arena, hypothesis->words.count + 1, sizeof *row);
     if (!row)
         return td_fail_memory(error, hypothesis->words.count * sizeof *row);

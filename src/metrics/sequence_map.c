@@ -78,8 +78,8 @@ static td_status grow(td_sequence_map *map, td_error *error)
     return TD_OK;
 }
 
-td_status td_sequence_map_add(td_sequence_map *map, const uint32_t *key, size_t length, uint64_t hash,
-                              uint32_t *ret_number, td_error *error)
+td_status td_sequence_map_add(td_sequence_map *map, const uint32_t *key, size_t length, uint64_t hash, uint32_t *ret_number,
+                              td_error *error)
 {
     if (map->count == map->entry_capacity)
         TD_TRY(grow(map, error));

@@ -30,7 +30,7 @@ void td_sequence_map_free(td_sequence_map *map);
 void td_sequence_map_clear(td_sequence_map *map);
 /* The sequence's number or TD_SEQUENCE_ABSENT. `hash` must be that of exactly these elements. */
 uint32_t td_sequence_map_find(const td_sequence_map *map, const uint32_t *key, size_t length, uint64_t hash);
-td_status td_sequence_map_add(td_sequence_map *map, const uint32_t *key, size_t length, uint64_t hash,
-                              uint32_t *ret_number, td_error *error);
+td_status td_sequence_map_add(td_sequence_map *map, const uint32_t *key, size_t length, uint64_t hash, uint32_t *ret_number,
+                              td_error *error);
 
 #endif

@@ -38,8 +38,8 @@ bool td_code_is_space(uint32_t code)
 {
     if (code < 0x80)
         return code == ' ' || (code >= 0x09 && code <= 0x0d) || (code >= 0x1c && code <= 0x1f);
-    return code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+    return code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 ||
+           code == 0x202f || code == 0x205f || code == 0x3000;
 }
 
 td_status td_codes_decode(td_arena *arena, const char *text, td_codes *ret_codes, td_error *error)
@@ -116,8 +116,8 @@ static td_status prepare(const char *text, bool lowercase, td_arena *arena, td_c
     return TD_OK;
 }
 
-td_status td_segment_hypothesis(const td_segments *segments, size_t index, bool lowercase, td_arena *arena,
-                                td_codes *ret_codes, td_error *error)
+td_status td_segment_hypothesis(const td_segments *segments, size_t index, bool lowercase, td_arena *arena, td_codes *ret_codes,
+                                td_error *error)
 {
     td_status status = prepare(segments->hypotheses[index], lowercase, arena, ret_codes, error);
     if (status != TD_OK)
@@ -125,8 +125,8 @@ td_status td_segment_hypothesis(const td_segments *segments, size_t index, bool 
     return status;
 }
 
-td_status td_segment_reference(const td_segments *segments, size_t set, size_t index, bool lowercase, td_arena *arena,
-                               td_codes *ret_codes, td_error *error)
+td_status td_segment_reference(const td_segments *segments, size_t set, size_t index, bool lowercase, td_arena *arena, td_codes *ret_codes,
+                               td_error *error)
 {
     td_status status = prepare(segments->references[set][index], lowercase, arena, ret_codes, error);
     if (status != TD_OK)
@@ -134,8 +134,7 @@ td_status td_segment_reference(const td_segments *segments, size_t set, size_t i
     return status;
 }
 
-td_status td_words_split(td_arena *arena, td_sequence_map *vocabulary, td_codes text, td_codes *ret_words,
-                         td_error *error)
+td_status td_words_split(td_arena *arena, td_sequence_map *vocabulary, td_codes text, td_codes *ret_words, td_error *error)
 {
     uint32_t *words = td_arena_allocate_array(arena, text.count / 2 + 1, sizeof *words);
     if (!words)

@@ -34,14 +34,13 @@ void td_codes_trim_end(td_codes *codes);
 void td_codes_trim_start(td_codes *codes);
 
 /* decode, lower and rstrip, as sacreBLEU prepares a segment; names the segment when it is not UTF-8. */
-td_status td_segment_hypothesis(const td_segments *segments, size_t index, bool lowercase, td_arena *arena,
-                                td_codes *ret_codes, td_error *error);
-td_status td_segment_reference(const td_segments *segments, size_t set, size_t index, bool lowercase, td_arena *arena,
-                               td_codes *ret_codes, td_error *error);
+td_status td_segment_hypothesis(const td_segments *segments, size_t index, bool lowercase, td_arena *arena, td_codes *ret_codes,
+                                td_error *error);
+td_status td_segment_reference(const td_segments *segments, size_t set, size_t index, bool lowercase, td_arena *arena, td_codes *ret_codes,
+                               td_error *error);
 
 /* str.split: words become their numbers in `vocabulary`, new ones are added. */
-td_status td_words_split(td_arena *arena, td_sequence_map *vocabulary, td_codes text, td_codes *ret_words,
-                         td_error *error);
+td_status td_words_split(td_arena *arena, td_sequence_map *vocabulary, td_codes text, td_codes *ret_words, td_error *error);
 
 /* The tokenisers of sacreBLEU (tokenize.c); ret_words as td_words_split. */
 td_status td_metric_tokenize(td_metric_tokenizer tokenizer, td_arena *arena, td_sequence_map *vocabulary, td_codes text,

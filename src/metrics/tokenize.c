@@ -27,8 +27,8 @@ static bool is_period_or_comma(uint32_t code)
 /* mteval-v13a's [\{-\~\[-\` -\&\(-\+\:-\@\/]: ASCII punctuation without apostrophe, comma, dash and period. */
 static bool is_western_punctuation(uint32_t code)
 {
-    return (code >= '{' && code <= '~') || (code >= '[' && code <= '`') || (code >= ' ' && code <= '&') ||
-           (code >= '(' && code <= '+') || (code >= ':' && code <= '@') || code == '/';
+    return (code >= '{' && code <= '~') || (code >= '[' && code <= '`') || (code >= ' ' && code <= '&') || (code >= '(' && code <= '+') ||
+           (code >= ':' && code <= '@') || code == '/';
 }
 
 static bool is_punctuation(uint32_t code)
@@ -179,8 +179,8 @@ const char *td_metric_tokenizer_name(td_metric_tokenizer kind)
     return (size_t)kind < sizeof tokenizers / sizeof *tokenizers ? tokenizers[kind].name : NULL;
 }
 
-td_status td_metric_tokenize(td_metric_tokenizer kind, td_arena *arena, td_sequence_map *vocabulary, td_codes text,
-                             td_codes *ret_words, td_error *error)
+td_status td_metric_tokenize(td_metric_tokenizer kind, td_arena *arena, td_sequence_map *vocabulary, td_codes text, td_codes *ret_words,
+                             td_error *error)
 {
     const tokenizer *chosen = &tokenizers[kind];
     TD_TRY(chosen->prepare(arena, &text, error));

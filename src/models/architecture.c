@@ -6,12 +6,14 @@
 
 #include <string.h>
 
-#define TD_ARCHITECTURES(X) X(td_architecture_marian) X(td_architecture_bart) X(td_architecture_mbart) \
-    X(td_architecture_pegasus) X(td_architecture_m2m_100) X(td_architecture_t5) X(td_architecture_mt5) \
-    X(td_architecture_whisper) X(td_architecture_moonshine) X(td_architecture_speech_to_text) X(td_architecture_vision_encoder_decoder) \
-    X(td_architecture_encoder_decoder) X(td_architecture_blip) \
-    X(td_architecture_tandem_rnn) X(td_architecture_tandem_rnn_speech) X(td_architecture_tandem_rnn_image) X(td_architecture_picture) \
-    X(td_architecture_general)
+#define TD_ARCHITECTURES(X)                                                                                                                \
+    X(td_architecture_marian)                                                                                                              \
+    X(td_architecture_bart)                                                                                                                \
+    X(td_architecture_mbart) X(td_architecture_pegasus) X(td_architecture_m2m_100) X(td_architecture_t5) X(td_architecture_mt5)            \
+        X(td_architecture_whisper) X(td_architecture_moonshine) X(td_architecture_speech_to_text)                                          \
+            X(td_architecture_vision_encoder_decoder) X(td_architecture_encoder_decoder) X(td_architecture_blip)                           \
+                X(td_architecture_tandem_rnn) X(td_architecture_tandem_rnn_speech) X(td_architecture_tandem_rnn_image)                     \
+                    X(td_architecture_picture) X(td_architecture_general)
 
 #define X(row) extern const td_architecture row;
 TD_ARCHITECTURES(X)
@@ -46,8 +48,8 @@ td_status td_network_configure(const json_t *config, const char *file, td_networ
     if (!architecture) {
         td_buffer names = TD_BUFFER_INIT;
         td_architecture_list(&names);
-        td_status status = td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"model_type\": \"%s\" is not supported (%s)", file,
-                                   model_type, td_buffer_text(&names));
+        td_status status = td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"model_type\": \"%s\" is not supported (%s)", file, model_type,
+                                   td_buffer_text(&names));
         td_buffer_free(&names);
         return status;
     }

@@ -21,8 +21,8 @@ typedef struct td_batch {
 /* What an encoder leaves: rows for attention, and for recurrent models the final states. Lives in the graph's arena. */
 typedef struct td_memory {
     td_ragged ragged;
-    td_tensor *states;       /* [total, D] */
-    td_tensor *final_state;  /* [count, ...] or NULL; the family knows its layout */
+    td_tensor *states;         /* [total, D] */
+    td_tensor *final_state;    /* [count, ...] or NULL; the family knows its layout */
     const int32_t *source_ids; /* [total] or NULL: for copying */
 } td_memory;
 
@@ -40,19 +40,19 @@ typedef struct td_dropout_rates {
 
 typedef struct td_network {
     const struct td_architecture *architecture;
-    void *family;             /* hyper-parameters and layers of the family; owned */
-    td_parameters parameters; /* owned */
-    td_dropout_rates rates;   /* from the recipe; the configuration's are not used */
-    size_t vocabulary;        /* target side, rows of the projection */
+    void *family;                                     /* hyper-parameters and layers of the family; owned */
+    td_parameters parameters;                         /* owned */
+    td_dropout_rates rates;                           /* from the recipe; the configuration's are not used */
+    size_t vocabulary;                                /* target side, rows of the projection */
     int32_t pad_id, eos_id, decoder_start_id, bos_id; /* -1: none */
-    bool own_ids;             /* these four count whatever generation_config.json says */
-    size_t max_positions;     /* 0: unlimited */
-    size_t feature_width;     /* columns of the source's features; 0: the source is ids */
-    size_t frozen_width;      /* columns of `frozen`'s result; 0: the family has no such part */
-    bool copies;              /* from the source: see models/copying.h */
-    bool keeps_attention;     /* set by training, whose loss looks at it: decode leaves it in td_copying while recording */
+    bool own_ids;                                     /* these four count whatever generation_config.json says */
+    size_t max_positions;                             /* 0: unlimited */
+    size_t feature_width;                             /* columns of the source's features; 0: the source is ids */
+    size_t frozen_width;                              /* columns of `frozen`'s result; 0: the family has no such part */
+    bool copies;                                      /* from the source: see models/copying.h */
+    bool keeps_attention;       /* set by training, whose loss looks at it: decode leaves it in td_copying while recording */
     struct td_profile *profile; /* measures what runs; NULL: nothing. Borrowed */
-    int32_t unknown_id;       /* when copying: what ids from `vocabulary` on are read as */
+    int32_t unknown_id;         /* when copying: what ids from `vocabulary` on are read as */
 } td_network;
 
 /* The decoder's memory between calls: one row per hypothesis. Owned by a session; `rows` counts. */
@@ -129,9 +129,9 @@ static inline bool td_network_has_ctc(const td_network *network)
  * TD_LOGIT_BLOCK, the largest of all, and the logarithm of the sum of exp(logit - largest). */
 enum { TD_LOGIT_BLOCK = 64 };
 typedef struct td_logits {
-    td_tensor *values;        /* [T, V] */
+    td_tensor *values; /* [T, V] */
     size_t blocks;
-    td_real *block_maxima;    /* [T, blocks] */
+    td_real *block_maxima;      /* [T, blocks] */
     td_real *maximum, *log_sum; /* [T] */
 } td_logits;
 /* False after a failure (noted in the graph). */

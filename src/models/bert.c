@@ -16,8 +16,8 @@ static const td_layer_names bert_names = {
     .final_norm = "output.LayerNorm",
 };
 
-#define BERT_HEAD                                                                                                                      \
-    .head = "cls.predictions.transform.dense", .head_norm = "cls.predictions.transform.LayerNorm", .head_bias = "cls.predictions.bias", \
+#define BERT_HEAD                                                                                                                          \
+    .head = "cls.predictions.transform.dense", .head_norm = "cls.predictions.transform.LayerNorm", .head_bias = "cls.predictions.bias",    \
     .head_output = "cls.predictions.decoder"
 
 static const td_bert_kind kinds[] = {
@@ -36,7 +36,8 @@ static const td_bert_kind kinds[] = {
      .pad = 1},
 };
 
-const td_bert_kind td_bert_kind_blip = {.model_type = "blip_text_model", .base = "bert", BERT_HEAD, .words = 30524, .positions = 512, .pad = 0};
+const td_bert_kind td_bert_kind_blip = {
+    .model_type = "blip_text_model", .base = "bert", BERT_HEAD, .words = 30524, .positions = 512, .pad = 0};
 
 const td_bert_kind *td_bert_kind_find(const char *model_type)
 {
@@ -62,8 +63,8 @@ static td_status read_tables(const td_bert_kind *kind, const json_t *config, con
     int64_t pad;
     TD_TRY(td_json_get_integer(config, file, "pad_token_id", (int64_t)kind->pad, &pad, error));
     if (pad < 0 || (uint64_t)pad + 1 >= sizes->positions)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" must be from 0 to \"max_position_embeddings\" - 2: positions begin after it",
-                       file);
+        return td_fail(error, TD_ERROR_UNSUPPORTED,
+                       "%s: \"pad_token_id\" must be from 0 to \"max_position_embeddings\" - 2: positions begin after it", file);
     sizes->offset = (size_t)pad + 1;
     return TD_OK;
 }
@@ -93,8 +94,8 @@ td_status td_bert_declare(td_parameters *parameters, const td_bert_kind *kind, c
                           const char *prefix, td_error *error)
 {
     char layers[128];
-    stack->embedding = td_parameters_declare(parameters, sizes->words, stack->width, TD_INIT_NORMAL, 0.02, "%s.embeddings.word_embeddings.weight",
-                                             prefix);
+    stack->embedding =
+        td_parameters_declare(parameters, sizes->words, stack->width, TD_INIT_NORMAL, 0.02, "%s.embeddings.word_embeddings.weight", prefix);
     td_parameters_product(parameters);
     stack->positions = td_parameters_declare(parameters, sizes->positions, stack->width, TD_INIT_NORMAL, 0.02,
                                              "%s.embeddings.position_embeddings.weight", prefix);
@@ -116,17 +117,18 @@ static void declare_head(td_parameters *parameters, const td_bert_kind *kind, si
     decoder->head_norm = td_norm_declare(parameters, width, "%s.%s", prefix, kind->head_norm);
     decoder->logits_weight = decoder->stack.embedding;
     if (!tied) {
-        decoder->logits_weight = td_parameters_declare(parameters, words, width, TD_INIT_NORMAL, 0.02, "%s.%s.weight", prefix, kind->head_output);
+        decoder->logits_weight =
+            td_parameters_declare(parameters, words, width, TD_INIT_NORMAL, 0.02, "%s.%s.weight", prefix, kind->head_output);
         td_parameters_product(parameters);
     }
     /* Two names of one tensor; where the tables are not tied these are not either, and the product's own counts. */
-    decoder->logits_bias = td_parameters_declare(parameters, words, 0, TD_INIT_ZERO, 0, "%s.%s%s", prefix, tied ? kind->head_bias : kind->head_output,
-                                                 tied ? "" : ".bias");
+    decoder->logits_bias = td_parameters_declare(parameters, words, 0, TD_INIT_ZERO, 0, "%s.%s%s", prefix,
+                                                 tied ? kind->head_bias : kind->head_output, tied ? "" : ".bias");
     td_parameters_alias(parameters, "%s.%s%s", prefix, tied ? kind->head_output : kind->head_bias, tied ? ".bias" : "");
 }
 
-td_status td_bert_decoder_configure(const td_bert_kind *kind, const json_t *config, const char *file, const char *prefix, size_t memory_width,
-                                    td_network *network, td_text_decoder *decoder, td_error *error)
+td_status td_bert_decoder_configure(const td_bert_kind *kind, const json_t *config, const char *file, const char *prefix,
+                                    size_t memory_width, td_network *network, td_text_decoder *decoder, td_error *error)
 {
     td_bert_sizes sizes;
     bool tied;

@@ -7,13 +7,13 @@
 #include "models/transformer_layers.h"
 
 typedef struct td_bert_kind {
-    const char *model_type;     /* as nested configurations name it */
-    const char *base;           /* the model's name below one with a head */
-    const char *head;           /* prefixes of the head's parts */
+    const char *model_type; /* as nested configurations name it */
+    const char *base;       /* the model's name below one with a head */
+    const char *head;       /* prefixes of the head's parts */
     const char *head_norm, *head_bias, *head_output;
     const char *head_activation; /* NULL: as "hidden_act" */
     bool token_types;
-    bool offset; /* positions begin after the padding's */
+    bool offset;                  /* positions begin after the padding's */
     size_t words, positions, pad; /* when the configuration does not say */
 } td_bert_kind;
 
@@ -33,7 +33,7 @@ td_status td_bert_declare(td_parameters *parameters, const td_bert_kind *kind, c
                           const char *prefix, td_error *error);
 /* Reads and declares a decoder under "prefix." whose memory has `memory_width` columns, with its head; sets the network's vocabulary and
  * limits its positions. */
-td_status td_bert_decoder_configure(const td_bert_kind *kind, const json_t *config, const char *file, const char *prefix, size_t memory_width,
-                                    td_network *network, td_text_decoder *decoder, td_error *error);
+td_status td_bert_decoder_configure(const td_bert_kind *kind, const json_t *config, const char *file, const char *prefix,
+                                    size_t memory_width, td_network *network, td_text_decoder *decoder, td_error *error);
 
 #endif

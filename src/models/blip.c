@@ -23,7 +23,8 @@ static td_status read_ids(const json_t *text, const char *file, td_network *netw
     } ids[] = {{"bos_token_id", bos}, {"sep_token_id", sep}, {"pad_token_id", pad}};
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
         if (ids[i].value < 0 || (uint64_t)ids[i].value >= network->vocabulary)
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a token id from 0 to %zu", file, ids[i].key, network->vocabulary - 1);
+            return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a token id from 0 to %zu", file, ids[i].key,
+                           network->vocabulary - 1);
     network->bos_id = network->decoder_start_id = (int32_t)bos;
     network->eos_id = (int32_t)sep;
     network->pad_id = (int32_t)pad;
@@ -41,7 +42,8 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     if (!json_is_object(vision) || !json_is_object(text))
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"vision_config\" and \"text_config\" must be objects", file);
     TD_TRY(td_patch_encoder_configure(&td_patch_names_blip, vision, file, "vision_model", &network->parameters, &model->encoder, error));
-    TD_TRY(td_bert_decoder_configure(&td_bert_kind_blip, text, file, "text_decoder", model->encoder.stack.width, network, &model->decoder, error));
+    TD_TRY(td_bert_decoder_configure(&td_bert_kind_blip, text, file, "text_decoder", model->encoder.stack.width, network, &model->decoder,
+                                     error));
     network->feature_width = model->encoder.channels;
     return read_ids(text, file, network, error);
 }

@@ -45,12 +45,14 @@ td_status td_cnn_get_sizes(const json_t *config, const char *file, const char *k
         sizes[i] = (size_t)value;
     }
     if (!fits)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a list of 1 to %d integers from 1 to %zu", file, key, TD_CNN_MAX_STAGES, limit);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a list of 1 to %d integers from 1 to %zu", file, key, TD_CNN_MAX_STAGES,
+                       limit);
     *ret_count = count;
     return TD_OK;
 }
 
-td_status td_cnn_get_activation(const json_t *config, const char *file, const char *fallback, td_activation *ret_activation, td_error *error)
+td_status td_cnn_get_activation(const json_t *config, const char *file, const char *fallback, td_activation *ret_activation,
+                                td_error *error)
 {
     static const struct {
         const char *name;
@@ -63,7 +65,8 @@ td_status td_cnn_get_activation(const json_t *config, const char *file, const ch
             *ret_activation = names[i].activation;
             return TD_OK;
         }
-    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"hidden_act\": \"%s\" is not supported (relu, relu6, gelu, silu, swish, tanh)", file, name);
+    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"hidden_act\": \"%s\" is not supported (relu, relu6, gelu, silu, swish, tanh)", file,
+                   name);
 }
 
 static td_status find_kind(const json_t *config, const char *file, const td_cnn_kind **ret_kind, td_error *error)
@@ -78,8 +81,8 @@ static td_status find_kind(const json_t *config, const char *file, const td_cnn_
         td_buffer_format(&names, "%s%s", i ? ", " : "", kinds[i]->name);
     }
     td_status status = *ret_kind ? TD_OK
-                                 : td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"model_type\": \"%s\" is no picture encoder known here (%s)", file,
-                                           name, td_buffer_text(&names));
+                                 : td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"model_type\": \"%s\" is no picture encoder known here (%s)",
+                                           file, name, td_buffer_text(&names));
     td_buffer_free(&names);
     return status;
 }
@@ -96,8 +99,13 @@ td_status td_cnn_configure(const json_t *config, const char *file, const char *p
     td_cnn *cnn = td_allocate_array(1, sizeof *cnn);
     if (!cnn)
         return td_fail_memory(error, sizeof *cnn);
-    td_cnn_builder builder = {.cnn = cnn, .parameters = parameters, .prefix = prefix, .own_prefix = kind->own_prefix, .trained = trained,
-                              .statistics = kind->statistics && trained, .epsilon = 1e-5};
+    td_cnn_builder builder = {.cnn = cnn,
+                              .parameters = parameters,
+                              .prefix = prefix,
+                              .own_prefix = kind->own_prefix,
+                              .trained = trained,
+                              .statistics = kind->statistics && trained,
+                              .epsilon = 1e-5};
     td_status status = kind->build(&builder, config, file, error);
     if (status == TD_OK && parameters->error.status != TD_OK) {
         status = parameters->error.status;
@@ -126,7 +134,10 @@ void td_cnn_free(td_cnn *cnn)
     td_release(cnn);
 }
 
-size_t td_cnn_channels(const td_cnn *cnn) { return cnn->channels; }
+size_t td_cnn_channels(const td_cnn *cnn)
+{
+    return cnn->channels;
+}
 
 /* ---- building ---- */
 
@@ -223,7 +234,8 @@ static const td_window pool_window = {3, 3, 2, 1, 1, 1, 1};
 
 static td_window window_of(const td_cnn *cnn, const td_cnn_layer *layer, td_grid grid)
 {
-    return cnn->same_padding ? td_window_same(layer->size, layer->stride, grid) : td_window_square(layer->size, layer->stride, layer->size / 2);
+    return cnn->same_padding ? td_window_same(layer->size, layer->stride, grid)
+                             : td_window_square(layer->size, layer->stride, layer->size / 2);
 }
 
 td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, td_error *error)

@@ -50,8 +50,8 @@ static td_status read(td_cnn_builder *builder, const json_t *json, const char *f
     TD_TRY(td_cnn_get_activation(json, file, "relu6", &config->activation, error));
     TD_TRY(td_cnn_get_size(json, file, "output_stride", 32, 1 << 16, &stride, error));
     if (stride != 32)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"output_stride\": %zu needs dilated convolutions, which are not supported (32)", file,
-                       stride);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"output_stride\": %zu needs dilated convolutions, which are not supported (32)",
+                       file, stride);
     return TD_OK;
 }
 

@@ -19,13 +19,14 @@ static td_status read(const json_t *json, const char *file, resnet_config *confi
     TD_TRY(td_json_get_string(json, file, "layer_type", "bottleneck", &layer, error));
     config->bottleneck = strcmp(layer, "bottleneck") == 0;
     if (!config->bottleneck && strcmp(layer, "basic") != 0)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"layer_type\": \"%s\" is not supported by resnet (basic, bottleneck)", file, layer);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"layer_type\": \"%s\" is not supported by resnet (basic, bottleneck)", file,
+                       layer);
     TD_TRY(td_cnn_get_size(json, file, "embedding_size", 64, 1 << 14, &config->embedding, error));
     TD_TRY(td_cnn_get_sizes(json, file, "hidden_sizes", 1 << 14, config->widths, &config->stages, error));
     TD_TRY(td_cnn_get_sizes(json, file, "depths", 256, config->depths, &depths, error));
     if (depths != config->stages)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"depths\" has %zu entries, \"hidden_sizes\" %zu: one of each for a stage", file, depths,
-                       config->stages);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"depths\" has %zu entries, \"hidden_sizes\" %zu: one of each for a stage", file,
+                       depths, config->stages);
     for (size_t i = 0; config->bottleneck && i < config->stages; i++)
         if (config->widths[i] < 4)
             return td_fail(error, TD_ERROR_FORMAT, "%s: \"hidden_sizes\" must be at least 4 with bottlenecks", file);

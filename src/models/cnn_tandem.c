@@ -14,7 +14,8 @@ static td_status build(td_cnn_builder *builder, const json_t *json, const char *
     if (td_json_has(json, "strides"))
         TD_TRY(td_cnn_get_sizes(json, file, "strides", 8, strides, &given, error));
     if (given && given != stages)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"strides\" has %zu entries, \"channels\" %zu: one of each for a stage", file, given, stages);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"strides\" has %zu entries, \"channels\" %zu: one of each for a stage", file, given,
+                       stages);
     TD_TRY(td_cnn_get_size(json, file, "kernel_size", 3, 31, &kernel, error));
     if (kernel % 2 == 0)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"kernel_size\" must be odd: 3, 5, ...", file);
@@ -22,8 +23,8 @@ static td_status build(td_cnn_builder *builder, const json_t *json, const char *
     for (size_t i = 0; i < stages; i++) {
         char name[32];
         snprintf(name, sizeof name, "stages.%zu", i);
-        td_cnn_convolution(builder, (td_cnn_layer){i ? channels[i - 1] : 3, channels[i], kernel, given ? strides[i] : 2, .activation = activation},
-                           name);
+        td_cnn_convolution(
+            builder, (td_cnn_layer){i ? channels[i - 1] : 3, channels[i], kernel, given ? strides[i] : 2, .activation = activation}, name);
         td_cnn_end_block(builder, TD_CNN_PLAIN, TD_IDENTITY);
     }
     return TD_OK;

@@ -21,8 +21,8 @@ td_status td_copying_configure(const json_t *config, const char *file, size_t so
     if (network->architecture->source != TD_TEXT)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"tandem\": \"copy\" needs a source of words", file);
     if (source_words != network->vocabulary)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"tandem\": \"copy\" needs one vocabulary for both sides, not %zu and %zu words", file,
-                       source_words, network->vocabulary);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"tandem\": \"copy\" needs one vocabulary for both sides, not %zu and %zu words",
+                       file, source_words, network->vocabulary);
     network->unknown_id = (int32_t)unknown;
     return TD_OK;
 }

@@ -18,8 +18,8 @@ static td_status find_kind(const json_t *config, const char *file, const char *p
     TD_TRY(td_json_get_string(config, file, "model_type", "", &model_type, error));
     *ret_kind = td_bert_kind_find(model_type);
     return *ret_kind ? TD_OK
-                     : td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": \"model_type\": \"%s\" is not supported (bert, roberta)", file, part,
-                               model_type);
+                     : td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": \"model_type\": \"%s\" is not supported (bert, roberta)", file,
+                               part, model_type);
 }
 
 static td_status configure_encoder(const json_t *config, const char *file, td_network *network, encoder_decoder *model, td_error *error)
@@ -41,8 +41,8 @@ static td_status declare_bridge(const json_t *decoder, const char *file, td_netw
     if (from == to)
         return TD_OK;
     if (td_json_has(decoder, "cross_attention_hidden_size"))
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"cross_attention_hidden_size\" is not supported where \"hidden_size\" of encoder and decoder differ",
-                       file);
+        return td_fail(error, TD_ERROR_UNSUPPORTED,
+                       "%s: \"cross_attention_hidden_size\" is not supported where \"hidden_size\" of encoder and decoder differ", file);
     model->bridge_weight = td_parameters_declare(&network->parameters, to, from, TD_INIT_XAVIER, 1, "enc_to_dec_proj.weight");
     td_parameters_product(&network->parameters);
     model->bridge_bias = td_parameters_declare(&network->parameters, to, 0, TD_INIT_ZERO, 0, "enc_to_dec_proj.bias");

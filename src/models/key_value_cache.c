@@ -210,8 +210,7 @@ static td_real *slot_data(td_key_value_cache *cache, int32_t slot, size_t layer)
     return cache->kv + ((size_t)slot * cache->layers + layer) * 2 * cache->width;
 }
 
-td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
-                                   td_tensor *kvq)
+td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens, td_tensor *kvq)
 {
     TD_PROFILE(graph->recorder, "attention");
     if (!kvq)
@@ -244,13 +243,12 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
         for (size_t i = 0; i < length; i++)
             memcpy(gathered + i * 2 * width, slot_data(cache, slots[i], layer), 2 * width * sizeof *gathered);
         for (size_t head = 0; head < heads; head++)
-            graph->kernels->attention(kvq->data + first * kvq->stride + 2 * width + head * head_width, kvq->stride,
-                                      gathered + head * head_width, 2 * width, gathered + width + head * head_width, 2 * width,
-                                      mixed->data + first * width + head * head_width, width, weights, scratch, count, length,
-                                      head_width, scale, true,
-                                      td_attention_bias_at(&cache->bias, cache->bias.values ? cache->bias.values->data : NULL, head,
-                                                           length - count),
-                                      cache->bias.row_step, (td_dropout_mask){0}, 0);
+            graph->kernels->attention(
+                kvq->data + first * kvq->stride + 2 * width + head * head_width, kvq->stride, gathered + head * head_width, 2 * width,
+                gathered + width + head * head_width, 2 * width, mixed->data + first * width + head * head_width, width, weights, scratch,
+                count, length, head_width, scale, true,
+                td_attention_bias_at(&cache->bias, cache->bias.values ? cache->bias.values->data : NULL, head, length - count),
+                cache->bias.row_step, (td_dropout_mask){0}, 0);
     }
     td_arena_release_to(graph->arena, mark);
     return td_graph_ok(graph) ? mixed : NULL;
@@ -270,7 +268,7 @@ typedef struct cross_span {
     size_t queries, length, stride; /* stride: of weights, one query's to the next's */
     const td_real *query, *memory;
     size_t query_stride;
-    td_real *mixed;  /* [queries, heads * head_width] */
+    td_real *mixed;   /* [queries, heads * head_width] */
     td_real *weights; /* [heads, queries, stride] */
 } cross_span;
 
@@ -287,9 +285,9 @@ static void attend_several(const cross_span *span, td_real *scratch)
     size_t width = span->heads * span->head_width;
     for (size_t head = 0; head < span->heads; head++) {
         size_t column = head * span->head_width;
-        span->kernels->attention(span->query + column, span->query_stride, span->memory + column, 2 * width, span->memory + width + column, 2 * width,
-                           span->mixed + column, width, span->weights + head * span->queries * span->stride, scratch, span->queries,
-                           span->length, span->head_width, span->scale, false, NULL, 0, (td_dropout_mask){0}, 0);
+        span->kernels->attention(span->query + column, span->query_stride, span->memory + column, 2 * width, span->memory + width + column,
+                                 2 * width, span->mixed + column, width, span->weights + head * span->queries * span->stride, scratch,
+                                 span->queries, span->length, span->head_width, span->scale, false, NULL, 0, (td_dropout_mask){0}, 0);
     }
 }
 
@@ -298,9 +296,9 @@ static void attend_laid(void *context, size_t head, size_t thread)
     (void)thread;
     const cross_span *span = context;
     size_t column = head * span->head_width;
-    span->kernels->attend_laid(span->query + column, span->query_stride, span->queries, span->memory + head * span->stride * 2 * span->head_width,
-                         span->length, span->head_width, span->scale, span->mixed + column, span->heads * span->head_width,
-                         span->weights + head * span->queries * span->stride);
+    span->kernels->attend_laid(span->query + column, span->query_stride, span->queries,
+                               span->memory + head * span->stride * 2 * span->head_width, span->length, span->head_width, span->scale,
+                               span->mixed + column, span->heads * span->head_width, span->weights + head * span->queries * span->stride);
 }
 
 static void attend_heads(td_graph *graph, cross_span *span)
@@ -316,7 +314,8 @@ static void attend_heads(td_graph *graph, cross_span *span)
 static size_t rows_together(const td_key_value_cache *cache, size_t row, bool laid)
 {
     size_t end = row + 1;
-    while (laid && end < cache->rows && cache->row[end].group == cache->row[row].group && cache->row[end].sequence == cache->row[row].sequence)
+    while (laid && end < cache->rows && cache->row[end].group == cache->row[row].group &&
+           cache->row[end].sequence == cache->row[row].sequence)
         end++;
     return end - row;
 }
@@ -377,10 +376,19 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
         size_t length = td_cache_memory_length(cache, row), first = (size_t)tokens.offsets[row];
         bool laid = td_worth_laying(length, head_width);
         count = rows_together(cache, row, laid);
-        cross_span span = {.kernels = graph->kernels, .layer = layer, .heads = heads, .head_width = head_width, .scale = scale, .length = length, .weights = weights,
-                           .queries = (size_t)tokens.offsets[row + count] - first, .stride = laid ? td_laid_keys(length) : length,
+        cross_span span = {.kernels = graph->kernels,
+                           .layer = layer,
+                           .heads = heads,
+                           .head_width = head_width,
+                           .scale = scale,
+                           .length = length,
+                           .weights = weights,
+                           .queries = (size_t)tokens.offsets[row + count] - first,
+                           .stride = laid ? td_laid_keys(length) : length,
                            .memory = sequence_data(group, layer, (size_t)cache->row[row].sequence),
-                           .query = query->data + first * query->stride, .query_stride = query->stride, .mixed = mixed->data + first * width};
+                           .query = query->data + first * query->stride,
+                           .query_stride = query->stride,
+                           .mixed = mixed->data + first * width};
         if (laid)
             attend_heads(graph, &span);
         else if (span.queries == 1)

@@ -8,12 +8,12 @@
 #include "ops/ops.h"
 
 typedef struct td_memory_group {
-    size_t references;   /* rows that attend to it; 0: free for reuse */
+    size_t references; /* rows that attend to it; 0: free for reuse */
     size_t layers, width, capacity;
-    int32_t *offsets;    /* [count + 1] */
-    int32_t *places;     /* [count + 1]: of sequences in a layer's part of kv, in rows; long ones are laid out, which takes some more */
+    int32_t *offsets; /* [count + 1] */
+    int32_t *places;  /* [count + 1]: of sequences in a layer's part of kv, in rows; long ones are laid out, which takes some more */
     size_t count, offsets_capacity;
-    td_real *kv;         /* [layers, places[count], 2 * width] */
+    td_real *kv; /* [layers, places[count], 2 * width] */
 } td_memory_group;
 
 /* What is wanted of a cross-attention besides its result. */
@@ -34,10 +34,10 @@ typedef struct td_key_value_cache {
     td_attention_bias bias; /* of self-attention, for the present call of decode; must reach over the longest row */
     size_t rows, row_capacity;
     td_cache_row *row, *spare_row;
-    int32_t *past;                 /* [rows] length before the present call of decode */
-    int32_t *slots, *spare_slots;  /* [row_capacity, length_capacity] */
+    int32_t *past;                /* [rows] length before the present call of decode */
+    int32_t *slots, *spare_slots; /* [row_capacity, length_capacity] */
     size_t length_capacity;
-    td_real *kv;                   /* [slot_capacity, layers, 2 * width] */
+    td_real *kv; /* [slot_capacity, layers, 2 * width] */
     int32_t *slot_references, *free_slots;
     size_t slot_capacity, free_count;
     td_memory_group *groups;

@@ -14,9 +14,9 @@ typedef struct moonshine {
     td_norm_layer sound_norm; /* after the first convolution */
 } moonshine;
 
-#define ATTENTION_NAMES                                                                                                             \
-    .query = {"self_attn.q_proj", "encoder_attn.q_proj"}, .key = {"self_attn.k_proj", "encoder_attn.k_proj"},                       \
-    .value = {"self_attn.v_proj", "encoder_attn.v_proj"}, .output = {"self_attn.o_proj", "encoder_attn.o_proj"},                    \
+#define ATTENTION_NAMES                                                                                                                    \
+    .query = {"self_attn.q_proj", "encoder_attn.q_proj"}, .key = {"self_attn.k_proj", "encoder_attn.k_proj"},                              \
+    .value = {"self_attn.v_proj", "encoder_attn.v_proj"}, .output = {"self_attn.o_proj", "encoder_attn.o_proj"},                           \
     .norm = {"input_layernorm", "post_attention_layernorm"}, .fc1 = "mlp.fc1", .fc2 = "mlp.fc2"
 
 static const td_layer_names encoder_names = {ATTENTION_NAMES, .final_norm = "post_attention_layernorm"};
@@ -33,7 +33,8 @@ static td_status read_heads(const json_t *config, const char *file, moonshine *m
     TD_TRY(td_config_size_or(config, file, "encoder_num_key_value_heads", 1 << 12, *encoder, &shared[0], error));
     TD_TRY(td_config_size_or(config, file, "decoder_num_key_value_heads", 1 << 12, *decoder, &shared[1], error));
     if (*encoder != *decoder) /* transformers builds the decoder with the encoder's then */
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"decoder_num_attention_heads\" %zu must equal the encoder's %zu", file, *decoder, *encoder);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"decoder_num_attention_heads\" %zu must equal the encoder's %zu", file, *decoder,
+                       *encoder);
     if (shared[0] != *encoder || shared[1] != *decoder)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s_num_key_value_heads\" other than the attention heads are not supported", file,
                        shared[0] != *encoder ? "encoder" : "decoder");
@@ -54,7 +55,8 @@ static td_status read_rotation(const json_t *config, const char *file, td_transf
     if (strcmp(kind, "default") != 0)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"rope_type\": \"%s\" is not supported (default)", file, kind);
     TD_TRY(td_config_real(from, file, "rope_theta", 10000, &stack->rotary_base, error));
-    TD_TRY(td_json_get_real(from, file, "partial_rotary_factor", newer && !json_object_get(config, "partial_rotary_factor") ? 1 : 0.9, &factor, error));
+    TD_TRY(td_json_get_real(from, file, "partial_rotary_factor", newer && !json_object_get(config, "partial_rotary_factor") ? 1 : 0.9,
+                            &factor, error));
     double dimensions = (double)(stack->width / stack->heads) * factor;
     if (!(factor > 0 && factor <= 1 && dimensions >= 1))
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"partial_rotary_factor\" %g turns no part of a head", file, factor);
@@ -126,7 +128,8 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     declare_convolutions(parameters, model, width);
     TD_TRY(td_stack_declare(parameters, encoder, "model.encoder.layers", error));
     encoder->final_norm = declare_plain_norm(parameters, width, "model.encoder.layer_norm");
-    decoder->embedding = td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_NORMAL, 0.02, "model.decoder.embed_tokens.weight");
+    decoder->embedding =
+        td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_NORMAL, 0.02, "model.decoder.embed_tokens.weight");
     td_parameters_product(parameters);
     model->speech.decoder.logits_weight = decoder->embedding;
     if (tied) {

@@ -28,8 +28,8 @@ static const td_layer_names blip_layer = {
     .joined = true,
 };
 
-#define VIT_PARTS                                                                                                                   \
-    .layer = &vit_layer, .positions = "embeddings.position_embeddings", .projection = "embeddings.patch_embeddings.projection",     \
+#define VIT_PARTS                                                                                                                          \
+    .layer = &vit_layer, .positions = "embeddings.position_embeddings", .projection = "embeddings.patch_embeddings.projection",            \
     .layers = "encoder.layer", .final_norm = "layernorm", .epsilon = 1e-12
 
 static const td_patch_names kinds[] = {
@@ -75,8 +75,8 @@ static td_status read_sizes(const td_patch_names *names, const json_t *config, c
     stack->names = names->layer;
     encoder->tokens = names->tokens[1] ? 2 : 1;
     if (encoder->image_size % encoder->patch_size)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"image_size\" %zu is not a multiple of \"patch_size\" %zu", file, encoder->image_size,
-                       encoder->patch_size);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"image_size\" %zu is not a multiple of \"patch_size\" %zu", file,
+                       encoder->image_size, encoder->patch_size);
     return td_stack_check(stack, file, "hidden_size", error);
 }
 
@@ -94,8 +94,8 @@ td_status td_patch_encoder_configure(const td_patch_names *names, const json_t *
     size_t rows = side * side + encoder->tokens;
     stack->positions = td_parameters_declare(parameters, rows, width, TD_INIT_NORMAL, 0.02, "%s.%s", prefix, names->positions);
     td_parameters_shape(parameters, (size_t[]){1, rows, width}, 3);
-    encoder->patch_weight = td_parameters_declare(parameters, width, encoder->channels * patch * patch, TD_INIT_XAVIER, 1, "%s.%s.weight", prefix,
-                                                  names->projection);
+    encoder->patch_weight = td_parameters_declare(parameters, width, encoder->channels * patch * patch, TD_INIT_XAVIER, 1, "%s.%s.weight",
+                                                  prefix, names->projection);
     td_parameters_shape(parameters, (size_t[]){width, encoder->channels, patch, patch}, 4);
     encoder->patch_bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.%s.bias", prefix, names->projection);
     snprintf(layers, sizeof layers, "%s.%s", prefix, names->layers);
@@ -158,9 +158,8 @@ td_tensor *td_patch_encode(const td_patch_encoder *encoder, const td_network *ne
     for (size_t i = 0; i <= count; i++)
         offsets[i] = (int32_t)(i * length);
     td_ragged ragged = {count, offsets};
-    td_tensor *x = td_linear_apply(
-        graph, td_patch_rows(graph, source, encoder->image_size, encoder->image_size, encoder->patch_size),
-        encoder->patch_weight, encoder->patch_bias);
+    td_tensor *x = td_linear_apply(graph, td_patch_rows(graph, source, encoder->image_size, encoder->image_size, encoder->patch_size),
+                                   encoder->patch_weight, encoder->patch_bias);
     x = insert_tokens(encoder, graph, x, count, length);
     int32_t *positions = td_count_positions(graph, ragged, NULL, 0);
     x = positions ? td_add_positions(graph, x, td_graph_parameter(graph, encoder->stack.positions), positions) : NULL;

@@ -11,7 +11,7 @@ typedef struct td_patch_names {
     const td_layer_names *layer;
     const char *tokens[2]; /* in front of the patches; NULL: one only */
     const char *positions, *projection, *layers, *final_norm;
-    double epsilon;    /* when the configuration does not say */
+    double epsilon; /* when the configuration does not say */
 } td_patch_names;
 
 extern const td_patch_names td_patch_names_blip;
@@ -26,9 +26,8 @@ typedef struct td_patch_encoder {
     td_parameter *patch_weight, *patch_bias;
 } td_patch_encoder;
 
-td_status td_patch_encoder_configure(const td_patch_names *names, const json_t *config, const char *file,
-                                     const char *prefix, td_parameters *parameters, td_patch_encoder *encoder,
-                                     td_error *error);
+td_status td_patch_encoder_configure(const td_patch_names *names, const json_t *config, const char *file, const char *prefix,
+                                     td_parameters *parameters, td_patch_encoder *encoder, td_error *error);
 /* Squares of pixels as rows [pictures * squares, channels * patch^2], in the order of the weight: channel, row, column.
  * Zeros stand where the last squares reach beyond the picture. */
 td_tensor *td_patch_rows(td_graph *graph, const td_batch *source, size_t height, size_t width, size_t patch);

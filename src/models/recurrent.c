@@ -27,11 +27,12 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
     td_tensor **finals = td_graph_allocate(graph, 2 * count, sizeof *finals);
     if (!finals)
         return graph->error.status;
-    td_tensor *x = td_rnn_embed(network, graph, model->source_embedding, 
-                               td_known_ids(network, graph, source->ids, td_ragged_total(source->ragged)), td_ragged_total(source->ragged));
+    td_tensor *x =
+        td_rnn_embed(network, graph, model->source_embedding, td_known_ids(network, graph, source->ids, td_ragged_total(source->ragged)),
+                     td_ragged_total(source->ragged));
     td_memory memory = {.ragged = source->ragged, .source_ids = source->ids};
-    memory.states = td_recurrent_stack_apply(graph, &model->encoder, x, source->ragged, network->rates.dropout, NULL, NULL, finals,
-                                             finals + count);
+    memory.states =
+        td_recurrent_stack_apply(graph, &model->encoder, x, source->ragged, network->rates.dropout, NULL, NULL, finals, finals + count);
     memory.final_state = memory.states ? td_concatenate(graph, finals, states * count) : NULL;
     memory.states = td_dropout(graph, memory.states, network->rates.dropout);
     if (td_graph_ok(graph))

@@ -21,12 +21,12 @@ enum { TD_RNN_MAX_CONVOLUTIONS = 4 };
 
 /* What stands before or in place of the recurrent encoder where the source is sound or a picture. */
 typedef struct td_rnn_front {
-    size_t convolutions, kernel, channels;  /* sound: convolutions over time, each with its stride */
+    size_t convolutions, kernel, channels; /* sound: convolutions over time, each with its stride */
     size_t strides[TD_RNN_MAX_CONVOLUTIONS];
     td_rnn_linear convolution[TD_RNN_MAX_CONVOLUTIONS]; /* [channels, inputs * kernel] */
-    struct td_cnn *cnn;                     /* picture: what makes its cells, or NULL; owned */
+    struct td_cnn *cnn;                                 /* picture: what makes its cells, or NULL; owned */
     size_t cell_width;
-    td_rnn_linear projection;               /* cells -> memory */
+    td_rnn_linear projection; /* cells -> memory */
 } td_rnn_front;
 
 typedef struct td_rnn_network {
@@ -50,7 +50,10 @@ typedef struct td_rnn_network {
     td_projection ctc; /* weight NULL without */
 } td_rnn_network;
 
-static inline size_t td_rnn_states(const td_rnn_network *model) { return model->decoder.kind == TD_CELL_LSTM ? 2 : 1; }
+static inline size_t td_rnn_states(const td_rnn_network *model)
+{
+    return model->decoder.kind == TD_CELL_LSTM ? 2 : 1;
+}
 
 /* Memory that was begun together, shared by rows. */
 typedef struct td_rnn_memory {
@@ -67,10 +70,10 @@ typedef struct td_rnn_row {
 struct td_decoder_state {
     const td_rnn_network *model;
     size_t rows, capacity;
-    td_rnn_row *row, *spare_row;      /* [capacity] */
-    td_real *values, *spare_values;   /* [capacity, model->state] */
+    td_rnn_row *row, *spare_row;        /* [capacity] */
+    td_real *values, *spare_values;     /* [capacity, model->state] */
     td_real *coverage, *spare_coverage; /* [capacity, longest] */
-    size_t longest, coverage_capacity; /* of a memory among the rows; elements of the two above */
+    size_t longest, coverage_capacity;  /* of a memory among the rows; elements of the two above */
     td_rnn_memory *memories;
     size_t memory_count;
     td_copying copying; /* of the last decode */

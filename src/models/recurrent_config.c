@@ -19,8 +19,7 @@ static const choice attentions[] = {{"none", TD_RNN_NONE},       {"additive", TD
 enum { TIE_NONE, TIE_TWO_WAY, TIE_THREE_WAY };
 static const choice ties[] = {{"none", TIE_NONE}, {"two-way", TIE_TWO_WAY}, {"three-way", TIE_THREE_WAY}, {NULL, 0}};
 
-static td_status get_choice(const json_t *config, const char *file, const char *key, const choice *choices, int *ret_value,
-                            td_error *error)
+static td_status get_choice(const json_t *config, const char *file, const char *key, const choice *choices, int *ret_value, td_error *error)
 {
     const char *name;
     TD_TRY(td_json_get_string(config, file, key, choices[0].name, &name, error));
@@ -123,10 +122,10 @@ static void declare_embeddings(td_network *network, td_rnn_network *model, size_
         td_parameters_alias(parameters, "decoder.embedding.weight");
     } else {
         if (network->architecture->source == TD_TEXT)
-            model->source_embedding = td_parameters_declare(parameters, source_words, model->embedding, TD_INIT_NORMAL, spread,
-                                                            "encoder.embedding.weight");
-        model->target_embedding = td_parameters_declare(parameters, network->vocabulary, model->embedding, TD_INIT_NORMAL, spread,
-                                                        "decoder.embedding.weight");
+            model->source_embedding =
+                td_parameters_declare(parameters, source_words, model->embedding, TD_INIT_NORMAL, spread, "encoder.embedding.weight");
+        model->target_embedding =
+            td_parameters_declare(parameters, network->vocabulary, model->embedding, TD_INIT_NORMAL, spread, "decoder.embedding.weight");
     }
 }
 
@@ -166,7 +165,8 @@ static void declare_attention(td_parameters *parameters, td_rnn_network *model)
     if (model->attention == TD_RNN_ADDITIVE || model->attention == TD_RNN_CONCAT)
         model->v = td_parameters_declare(parameters, width, 0, TD_INIT_UNIFORM, 1 / sqrt((double)width), "attention.v");
     if (model->coverage)
-        model->coverage_weight = td_parameters_declare(parameters, width, 0, TD_INIT_UNIFORM, 1 / sqrt((double)width), "attention.coverage");
+        model->coverage_weight =
+            td_parameters_declare(parameters, width, 0, TD_INIT_UNIFORM, 1 / sqrt((double)width), "attention.coverage");
 }
 
 /* The readout's width is the embedding's where that spares a product: for tied outputs, and for additive attention always. */
@@ -201,8 +201,8 @@ static td_status declare_weights(const json_t *config, const char *file, td_netw
     TD_TRY(td_rnn_get_size(config, file, "decoder_vocab_size", words, 1 << 26, &network->vocabulary, error));
     TD_TRY(get_choice(config, file, "tie_embeddings", ties, &tie, error));
     if (tie == TIE_THREE_WAY && network->vocabulary != words)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_vocab_size\" differs from \"vocab_size\" though \"tie_embeddings\" is three-way",
-                       file);
+        return td_fail(error, TD_ERROR_FORMAT,
+                       "%s: \"decoder_vocab_size\" differs from \"vocab_size\" though \"tie_embeddings\" is three-way", file);
     if (tie == TIE_THREE_WAY && network->architecture->source != TD_TEXT)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"tie_embeddings\": three-way needs words on both sides (two-way or none)", file);
     TD_TRY(td_copying_configure(config, file, words, network, error));

@@ -118,8 +118,8 @@ static td_tensor *decode_whole(decoder_pass *pass)
     if (model->context_feeding)
         x = feed_context(pass, x, fed);
     td_real dropout = pass->network->rates.dropout;
-    td_tensor *y = td_recurrent_stack_apply(graph, &model->decoder, x, pass->targets, dropout, start, parts > layers ? start + layers : NULL,
-                                            end, end + layers);
+    td_tensor *y = td_recurrent_stack_apply(graph, &model->decoder, x, pass->targets, dropout, start,
+                                            parts > layers ? start + layers : NULL, end, end + layers);
     if (!y)
         return NULL;
     if (fed)
@@ -132,16 +132,16 @@ static td_tensor *decode_whole(decoder_pass *pass)
 
 typedef struct step_loop {
     td_packing packing;
-    td_memory_segment *segments;   /* by rank */
-    td_tensor *embedded, *sums;    /* packed: embeddings, and the first layer's sums over them */
-    td_step_linear *feed;          /* the first layer's weights for what is fed */
+    td_memory_segment *segments;      /* by rank */
+    td_tensor *embedded, *sums;       /* packed: embeddings, and the first layer's sums over them */
+    td_step_linear *feed;             /* the first layer's weights for what is fed */
     td_step_linear **input, **hidden; /* per layer; input[0] unused */
     td_step_linear *query, *readout_state, *readout_context;
     size_t parts;
-    td_tensor **part;              /* present h of each layer, c of each layer */
+    td_tensor **part; /* present h of each layer, c of each layer */
     td_tensor *fed, *coverage;
     td_tensor **tops, **contexts, **outputs, **weights; /* per step */
-    td_tensor **ended;             /* [steps, parts + 2]: states of the rows whose last position a step was */
+    td_tensor **ended;                                  /* [steps, parts + 2]: states of the rows whose last position a step was */
 } step_loop;
 
 static bool allocate_loop(decoder_pass *pass, step_loop *loop)
@@ -194,7 +194,8 @@ static void begin_weights(decoder_pass *pass, step_loop *loop)
     if (model->attention == TD_RNN_ADDITIVE)
         return; /* its readout is one product over all positions */
     td_tensor *readout = parameter(pass, model->readout.weight);
-    loop->readout_state = td_step_linear_begin(graph, td_tensor_columns(graph, readout, 0, hidden), parameter(pass, model->readout.bias), total);
+    loop->readout_state =
+        td_step_linear_begin(graph, td_tensor_columns(graph, readout, 0, hidden), parameter(pass, model->readout.bias), total);
     loop->readout_context = td_step_linear_begin(graph, td_tensor_columns(graph, readout, hidden, model->memory), NULL, total);
 }
 
@@ -349,7 +350,8 @@ static td_tensor *decode_steps(decoder_pass *pass)
         return NULL;
     end_state(pass, &loop);
     if (keeps_weights(pass))
-        pass->kept = td_gather_rows(pass->graph, td_stack_rows(pass->graph, loop.weights, loop.packing.steps), loop.packing.places, pass->total);
+        pass->kept =
+            td_gather_rows(pass->graph, td_stack_rows(pass->graph, loop.weights, loop.packing.steps), loop.packing.places, pass->total);
     return td_gather_rows(pass->graph, end_outputs(pass, &loop), loop.packing.places, pass->total);
 }
 

@@ -73,8 +73,8 @@ static void declare_convolutions(td_network *network)
         size_t inputs = i ? front->channels : network->feature_width;
         td_rnn_linear *convolution = &front->convolution[i];
         snprintf(name, sizeof name, "encoder.convolution.%zu", i);
-        convolution->weight = td_parameters_declare(&network->parameters, front->channels, inputs * front->kernel, TD_INIT_XAVIER, 1,
-                                                    "%s.weight", name);
+        convolution->weight =
+            td_parameters_declare(&network->parameters, front->channels, inputs * front->kernel, TD_INIT_XAVIER, 1, "%s.weight", name);
         td_parameters_shape(&network->parameters, (size_t[]){front->channels, inputs, front->kernel}, 3);
         convolution->bias = td_parameters_declare(&network->parameters, front->channels, 0, TD_INIT_ZERO, 0, "%s.bias", name);
     }
@@ -174,24 +174,24 @@ static td_projection ctc(const td_network *network)
     return model->ctc;
 }
 
-#define RECURRENT_ROW(symbol, name, modality, encoder, ctc_projection, frozen_part)  \
-    extern const td_architecture td_architecture_##symbol;              \
-    const td_architecture td_architecture_##symbol = {                  \
-        .model_type = name,                                             \
-        .source = modality,                                             \
-        .configure = td_rnn_configure,                                  \
-        .release = td_rnn_release,                                      \
-        .projection = td_rnn_projection,                                \
-        .encode = encoder,                                              \
-        .state_new = td_rnn_state_new,                                  \
-        .state_free = td_rnn_state_free,                                \
-        .begin = td_rnn_begin,                                          \
-        .decode = td_rnn_decode,                                        \
-        .reorder = td_rnn_state_reorder,                                \
-        .state_rows = td_rnn_state_rows,                                \
-        .copying = td_rnn_copying,                                      \
-        .ctc = ctc_projection,                                          \
-        .frozen = frozen_part,                                          \
+#define RECURRENT_ROW(symbol, name, modality, encoder, ctc_projection, frozen_part)                                                        \
+    extern const td_architecture td_architecture_##symbol;                                                                                 \
+    const td_architecture td_architecture_##symbol = {                                                                                     \
+        .model_type = name,                                                                                                                \
+        .source = modality,                                                                                                                \
+        .configure = td_rnn_configure,                                                                                                     \
+        .release = td_rnn_release,                                                                                                         \
+        .projection = td_rnn_projection,                                                                                                   \
+        .encode = encoder,                                                                                                                 \
+        .state_new = td_rnn_state_new,                                                                                                     \
+        .state_free = td_rnn_state_free,                                                                                                   \
+        .begin = td_rnn_begin,                                                                                                             \
+        .decode = td_rnn_decode,                                                                                                           \
+        .reorder = td_rnn_state_reorder,                                                                                                   \
+        .state_rows = td_rnn_state_rows,                                                                                                   \
+        .copying = td_rnn_copying,                                                                                                         \
+        .ctc = ctc_projection,                                                                                                             \
+        .frozen = frozen_part,                                                                                                             \
     };
 
 RECURRENT_ROW(tandem_rnn_speech, "tandem-rnn-speech", TD_AUDIO, encode_speech, ctc, NULL)

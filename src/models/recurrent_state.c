@@ -125,8 +125,8 @@ static bool keep_memory(td_decoder_state *state, td_ragged ragged, const td_tens
     const td_real *kept_keys = keys == values ? memory->values : memory->keys;
     for (size_t i = 0; i < ragged.count; i++) {
         size_t first = (size_t)ragged.offsets[i];
-        state->row[state->rows + i] = (td_rnn_row){
-            {kept_keys + first * keys->columns, memory->values + first * values->columns, td_ragged_length(ragged, i)}, index};
+        state->row[state->rows + i] =
+            (td_rnn_row){{kept_keys + first * keys->columns, memory->values + first * values->columns, td_ragged_length(ragged, i)}, index};
     }
     memory->references = ragged.count;
     return true;
@@ -153,7 +153,8 @@ static size_t longest_of(td_ragged ragged, size_t longest)
 }
 
 /* All in the step's arena, so that the state of a thread needs no memory when the thread meets its largest shard. */
-static td_status record_rows(td_decoder_state *state, td_graph *graph, td_ragged memory, td_tensor *start, td_tensor *keys, td_tensor *values)
+static td_status record_rows(td_decoder_state *state, td_graph *graph, td_ragged memory, td_tensor *start, td_tensor *keys,
+                             td_tensor *values)
 {
     size_t longest = longest_of(memory, 0);
     td_rnn_row *row = td_graph_allocate(graph, memory.count, sizeof *row);

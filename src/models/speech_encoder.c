@@ -64,8 +64,8 @@ td_tensor *td_conv_apply(td_graph *graph, td_tensor *x, td_ragged ragged, const 
 td_tensor *td_speech_input(td_graph *graph, const td_batch *source, size_t width)
 {
     if (!source->features || source->width != width)
-        return td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: features of %zu columns; this model reads %zu", source->features ? source->width : 0,
-                             width);
+        return td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: features of %zu columns; this model reads %zu",
+                             source->features ? source->width : 0, width);
     for (size_t i = 0; i < source->ragged.count; i++)
         if (td_ragged_length(source->ragged, i) == 0)
             return td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: a recording without a single frame");
@@ -78,7 +78,8 @@ td_tensor *td_speech_positions(td_graph *graph, td_tensor *x, td_ragged ragged, 
         return NULL;
     for (size_t i = 0; i < ragged.count; i++)
         if (td_ragged_length(ragged, i) + offset > table->rows)
-            return td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: a recording that makes %zu positions; this model has %zu: cut it in pieces",
+            return td_graph_fail(graph, TD_ERROR_ARGUMENT,
+                                 "source: a recording that makes %zu positions; this model has %zu: cut it in pieces",
                                  td_ragged_length(ragged, i), table->rows - offset);
     int32_t *positions = td_count_positions(graph, ragged, NULL, offset);
     return positions ? td_add_positions(graph, x, td_graph_parameter(graph, table), positions) : NULL;

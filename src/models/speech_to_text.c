@@ -46,7 +46,8 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
 {
     TD_TRY(td_speech_sizes(config, file, network, "relu", ret_source_positions, error));
     if (network->pad_id >= 1 << 24)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file, network->pad_id);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file,
+                       network->pad_id);
     return read_convolutions(config, file, network, model, error);
 }
 

@@ -45,8 +45,8 @@ bool td_swin_is(const char *model_type)
 }
 
 /* One number for both sides, or [height, width]. */
-static td_status read_sides(const json_t *config, const char *file, const char *key, size_t fallback,
-                            size_t *ret_height, size_t *ret_width, td_error *error)
+static td_status read_sides(const json_t *config, const char *file, const char *key, size_t fallback, size_t *ret_height, size_t *ret_width,
+                            td_error *error)
 {
     const json_t *value = json_object_get(config, key);
     bool pair = json_array_size(value) == 2;
@@ -55,8 +55,7 @@ static td_status read_sides(const json_t *config, const char *file, const char *
         const json_t *side = pair ? json_array_get(value, i) : value;
         sides[i] = side ? json_integer_value(side) : (json_int_t)fallback;
         if (sides[i] < 1 || sides[i] > 1 << 13)
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %d, or two of them", file,
-                           key, 1 << 13);
+            return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %d, or two of them", file, key, 1 << 13);
     }
     *ret_height = (size_t)sides[0];
     *ret_width = (size_t)sides[1];
@@ -69,17 +68,13 @@ static td_status read_stages(const json_t *config, const char *file, td_swin *sw
     const json_t *depths = json_object_get(config, "depths"), *heads = json_object_get(config, "num_heads");
     swin->stages = json_array_size(depths);
     if (swin->stages < 1 || swin->stages > MAX_STAGES)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"depths\" must be a list of 1 to %d numbers", file,
-                       MAX_STAGES);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"depths\" must be a list of 1 to %d numbers", file, MAX_STAGES);
     if (json_array_size(heads) != swin->stages)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"num_heads\" must be a list of %zu numbers, as \"depths\" is",
-                       file, swin->stages);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"num_heads\" must be a list of %zu numbers, as \"depths\" is", file, swin->stages);
     for (size_t i = 0; i < swin->stages; i++) {
-        json_int_t depth = json_integer_value(json_array_get(depths, i)),
-                   head = json_integer_value(json_array_get(heads, i));
+        json_int_t depth = json_integer_value(json_array_get(depths, i)), head = json_integer_value(json_array_get(heads, i));
         if (depth < 1 || depth > 1024 || head < 1 || head > 1 << 12)
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"depths\" and \"num_heads\" must be integers from 1 to 1024",
-                           file);
+            return td_fail(error, TD_ERROR_FORMAT, "%s: \"depths\" and \"num_heads\" must be integers from 1 to 1024", file);
         swin->stage[i].stack.layers = (size_t)depth;
         swin->stage[i].stack.heads = (size_t)head;
     }
@@ -90,15 +85,13 @@ static td_status read_stages(const json_t *config, const char *file, td_swin *sw
  * on them too. */
 static td_status place_stages(const char *file, td_swin *swin, td_error *error)
 {
-    size_t height = (swin->height + swin->patch - 1) / swin->patch,
-           width = (swin->width + swin->patch - 1) / swin->patch;
+    size_t height = (swin->height + swin->patch - 1) / swin->patch, width = (swin->width + swin->patch - 1) / swin->patch;
     for (size_t i = 0; i < swin->stages; i++) {
         swin->stage[i].height = height;
         swin->stage[i].width = width;
         if (swin->window > (height < width ? height : width))
-            return td_fail(error, TD_ERROR_UNSUPPORTED,
-                           "%s: \"window_size\" %zu is more than the %zu x %zu cells of stage %zu", file, swin->window,
-                           height, width, i);
+            return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"window_size\" %zu is more than the %zu x %zu cells of stage %zu", file,
+                           swin->window, height, width, i);
         height = (height + 1) / 2;
         width = (width + 1) / 2;
     }
@@ -117,8 +110,7 @@ static td_status read_layers(const json_t *config, const char *file, td_swin *sw
     for (size_t i = 0; i < swin->stages; i++, width *= 2) {
         td_transformer_stack *stack = &swin->stage[i].stack;
         if (!(ratio * (double)width >= 1 && ratio * (double)width < 1 << 20))
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"mlp_ratio\" %g makes no layer of a width of %zu", file, ratio,
-                           width);
+            return td_fail(error, TD_ERROR_FORMAT, "%s: \"mlp_ratio\" %g makes no layer of a width of %zu", file, ratio, width);
         common.layers = stack->layers;
         common.heads = stack->heads;
         common.missing_bias = !biased;
@@ -145,8 +137,8 @@ static td_status read_sizes(const json_t *config, const char *file, td_swin *swi
     return read_layers(config, file, swin, width, error);
 }
 
-static td_status declare_stage(td_parameters *parameters, const td_swin *swin, swin_stage *stage, bool last,
-                               const char *prefix, td_error *error)
+static td_status declare_stage(td_parameters *parameters, const td_swin *swin, swin_stage *stage, bool last, const char *prefix,
+                               td_error *error)
 {
     char blocks[160];
     size_t distances = 2 * swin->window - 1, width = stage->stack.width;
@@ -156,39 +148,36 @@ static td_status declare_stage(td_parameters *parameters, const td_swin *swin, s
     if (!stage->distances)
         return td_fail_memory(error, stage->stack.layers * sizeof *stage->distances);
     for (size_t i = 0; i < stage->stack.layers; i++)
-        stage->distances[i] =
-            td_parameters_declare(parameters, distances * distances, stage->stack.heads, TD_INIT_NORMAL, 0.02,
-                                  "%s.%zu.attention.self.relative_position_bias_table", blocks, i);
+        stage->distances[i] = td_parameters_declare(parameters, distances * distances, stage->stack.heads, TD_INIT_NORMAL, 0.02,
+                                                    "%s.%zu.attention.self.relative_position_bias_table", blocks, i);
     if (last)
         return TD_OK;
     stage->merge_norm = td_norm_declare(parameters, 4 * width, "%s.downsample.norm", prefix);
-    stage->merge_weight = td_parameters_declare(parameters, 2 * width, 4 * width, TD_INIT_XAVIER, 1,
-                                                "%s.downsample.reduction.weight", prefix);
+    stage->merge_weight =
+        td_parameters_declare(parameters, 2 * width, 4 * width, TD_INIT_XAVIER, 1, "%s.downsample.reduction.weight", prefix);
     td_parameters_product(parameters);
     return TD_OK;
 }
 
-static td_status declare(const json_t *config, const char *file, const char *prefix, td_parameters *parameters,
-                         td_swin *swin, td_error *error)
+static td_status declare(const json_t *config, const char *file, const char *prefix, td_parameters *parameters, td_swin *swin,
+                         td_error *error)
 {
     size_t width = swin->stage[0].stack.width, cells = swin->stage[0].height * swin->stage[0].width;
     bool positions;
     TD_TRY(td_json_get_bool(config, file, "use_absolute_embeddings", false, &positions, error));
     if (positions && (swin->height % swin->patch || swin->width % swin->patch))
         return td_fail(error, TD_ERROR_UNSUPPORTED,
-                       "%s: \"image_size\" must be a multiple of \"patch_size\" with \"use_absolute_embeddings\"",
-                       file);
+                       "%s: \"image_size\" must be a multiple of \"patch_size\" with \"use_absolute_embeddings\"", file);
     if (positions) {
-        swin->positions = td_parameters_declare(parameters, cells, width, TD_INIT_NORMAL, 0.02,
-                                                "%s.embeddings.position_embeddings", prefix);
+        swin->positions =
+            td_parameters_declare(parameters, cells, width, TD_INIT_NORMAL, 0.02, "%s.embeddings.position_embeddings", prefix);
         td_parameters_shape(parameters, (size_t[]){1, cells, width}, 3);
     }
-    swin->patch_weight =
-        td_parameters_declare(parameters, width, swin->channels * swin->patch * swin->patch, TD_INIT_XAVIER, 1,
-                              "%s.embeddings.patch_embeddings.projection.weight", prefix);
+    swin->patch_weight = td_parameters_declare(parameters, width, swin->channels * swin->patch * swin->patch, TD_INIT_XAVIER, 1,
+                                               "%s.embeddings.patch_embeddings.projection.weight", prefix);
     td_parameters_shape(parameters, (size_t[]){width, swin->channels, swin->patch, swin->patch}, 4);
-    swin->patch_bias = td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0,
-                                             "%s.embeddings.patch_embeddings.projection.bias", prefix);
+    swin->patch_bias =
+        td_parameters_declare(parameters, width, 0, TD_INIT_ZERO, 0, "%s.embeddings.patch_embeddings.projection.bias", prefix);
     swin->patch_norm = td_norm_declare(parameters, width, "%s.embeddings.norm", prefix);
     for (size_t i = 0; i < swin->stages; i++) {
         char name[128];
@@ -200,8 +189,8 @@ static td_status declare(const json_t *config, const char *file, const char *pre
     return TD_OK;
 }
 
-td_status td_swin_configure(const json_t *config, const char *file, const char *prefix, td_parameters *parameters,
-                            td_swin **ret_swin, td_error *error)
+td_status td_swin_configure(const json_t *config, const char *file, const char *prefix, td_parameters *parameters, td_swin **ret_swin,
+                            td_error *error)
 {
     td_swin *swin = *ret_swin = td_allocate_array(1, sizeof *swin); /* freed with the network, also after a failure */
     if (!swin)
@@ -247,8 +236,7 @@ static void fill_windows(const swin_stage *stage, const window_cut *cut)
 {
     size_t window = cut->window, height = cut->down * window, width = cut->across * window, at = 0;
     for (size_t i = 0; i < cut->pictures * cut->down * cut->across; i++) {
-        size_t picture = i / (cut->down * cut->across), top = i / cut->across % cut->down * window,
-               left = i % cut->across * window;
+        size_t picture = i / (cut->down * cut->across), top = i / cut->across % cut->down * window, left = i % cut->across * window;
         for (size_t cell = 0; cell < window * window; cell++, at++) {
             size_t y = (top + cell / window + cut->shift) % height, x = (left + cell % window + cut->shift) % width;
             size_t row = (picture * stage->height + y) * stage->width + x;
@@ -274,8 +262,7 @@ static void fill_apart(const window_cut *cut)
             }
 }
 
-static bool cut_windows(const td_swin *swin, const swin_stage *stage, td_graph *graph, size_t pictures, bool shifted,
-                        window_cut *cut)
+static bool cut_windows(const td_swin *swin, const swin_stage *stage, td_graph *graph, size_t pictures, bool shifted, window_cut *cut)
 {
     size_t window = swin->window, area = window * window;
     bool whole = window >= (stage->height < stage->width ? stage->height : stage->width); /* no room to shift */
@@ -308,8 +295,7 @@ static bool cut_windows(const td_swin *swin, const swin_stage *stage, td_graph *
  * apart. */
 static td_tensor *window_biases(td_graph *graph, const td_parameter *distances, const window_cut *cut)
 {
-    size_t window = cut->window, area = window * window, span = 2 * window - 1,
-           count = (cut->apart ? PLACES : 1) * area * area;
+    size_t window = cut->window, area = window * window, span = 2 * window - 1, count = (cut->apart ? PLACES : 1) * area * area;
     int32_t *buckets = td_graph_allocate(graph, count, sizeof *buckets);
     for (size_t n = 0; buckets && n < count; n++) {
         size_t i = n / area % area, j = n % area;
@@ -326,43 +312,40 @@ static td_tensor *window_biases(td_graph *graph, const td_parameter *distances, 
 
 /* ---- encoding ---- */
 
-static td_tensor *attend(const swin_stage *stage, const td_network *network, td_graph *graph, size_t index,
-                         const window_cut *cut, td_tensor *x)
+static td_tensor *attend(const swin_stage *stage, const td_network *network, td_graph *graph, size_t index, const window_cut *cut,
+                         td_tensor *x)
 {
     const td_attention_layer *attention = &stage->stack.layer[index].self;
     size_t width = stage->stack.width, area = cut->window * cut->window;
     td_tensor *cells = td_gather_rows(graph, x, cut->from, cut->cells);
-    td_tensor *kvq = td_linear_several(graph, cells, (const td_parameter *const *)attention->weight,
-                                       (const td_parameter *const *)attention->bias, 3);
+    td_tensor *kvq =
+        td_linear_several(graph, cells, (const td_parameter *const *)attention->weight, (const td_parameter *const *)attention->bias, 3);
     td_tensor *bias = window_biases(graph, stage->distances[index], cut);
     if (!kvq || !bias)
         return NULL;
-    td_attention_options options = {.heads = stage->stack.heads,
-                                    .dropout = network->rates.attention,
-                                    .bias = {bias, bias->columns, 0, (ptrdiff_t)area, cut->bias}};
-    td_tensor *mixed = td_attention(graph, td_tensor_columns(graph, kvq, 2 * width, width), cut->ragged,
-                                    td_tensor_columns(graph, kvq, 0, width),
-                                    td_tensor_columns(graph, kvq, width, width), cut->ragged, &options, NULL);
+    td_attention_options options = {
+        .heads = stage->stack.heads, .dropout = network->rates.attention, .bias = {bias, bias->columns, 0, (ptrdiff_t)area, cut->bias}};
+    td_tensor *mixed =
+        td_attention(graph, td_tensor_columns(graph, kvq, 2 * width, width), cut->ragged, td_tensor_columns(graph, kvq, 0, width),
+                     td_tensor_columns(graph, kvq, width, width), cut->ragged, &options, NULL);
     mixed = td_linear_apply(graph, mixed, attention->output_weight, attention->output_bias);
     return x ? td_gather_rows(graph, mixed, cut->to, x->rows) : NULL;
 }
 
-static td_tensor *run_layer(const td_swin *swin, const swin_stage *stage, const td_network *network, td_graph *graph,
-                            size_t pictures, size_t index, td_tensor *x)
+static td_tensor *run_layer(const td_swin *swin, const swin_stage *stage, const td_network *network, td_graph *graph, size_t pictures,
+                            size_t index, td_tensor *x)
 {
     const td_transformer_stack *stack = &stage->stack;
     const td_transformer_layer *layer = &stack->layer[index];
     window_cut cut;
     if (!cut_windows(swin, stage, graph, pictures, index % 2 == 1, &cut))
         return NULL;
-    td_tensor *mixed =
-        attend(stage, network, graph, index, &cut, td_norm_apply(graph, x, layer->self.norm, stack->epsilon));
+    td_tensor *mixed = attend(stage, network, graph, index, &cut, td_norm_apply(graph, x, layer->self.norm, stack->epsilon));
     x = td_add_dropout(graph, x, mixed, network->rates.dropout);
-    td_tensor *hidden = td_linear_activate(
-        graph, td_norm_apply(graph, x, layer->norm, stack->epsilon), td_graph_parameter(graph, layer->fc1_weight),
-        td_graph_parameter(graph, layer->fc1_bias), stack->activation, network->rates.activation);
-    return td_add_dropout(graph, x, td_linear_apply(graph, hidden, layer->fc2_weight, layer->fc2_bias),
-                          network->rates.dropout);
+    td_tensor *hidden =
+        td_linear_activate(graph, td_norm_apply(graph, x, layer->norm, stack->epsilon), td_graph_parameter(graph, layer->fc1_weight),
+                           td_graph_parameter(graph, layer->fc1_bias), stack->activation, network->rates.activation);
+    return td_add_dropout(graph, x, td_linear_apply(graph, hidden, layer->fc2_weight, layer->fc2_bias), network->rates.dropout);
 }
 
 /* Squares of four cells become one of twice the width: columns of the left two, then of the right two, each from the
@@ -385,8 +368,8 @@ static td_tensor *merge(const swin_stage *stage, td_graph *graph, size_t picture
 }
 
 /* While nothing is recorded, a layer's memory is given back once its result has been moved. */
-static td_tensor *run_stage(const td_swin *swin, const swin_stage *stage, const td_network *network, td_graph *graph,
-                            size_t pictures, td_tensor *x)
+static td_tensor *run_stage(const td_swin *swin, const swin_stage *stage, const td_network *network, td_graph *graph, size_t pictures,
+                            td_tensor *x)
 {
     td_tensor *kept = graph->recording || !x ? NULL : td_tensor_new(graph, x->rows, x->columns, false);
     for (size_t i = 0; i < stage->stack.layers; i++) {
@@ -415,8 +398,7 @@ static bool check_pictures(const td_swin *swin, td_graph *graph, const td_batch 
 static td_tensor *embed(const td_swin *swin, td_graph *graph, const td_batch *source)
 {
     td_tensor *x = td_patch_rows(graph, source, swin->height, swin->width, swin->patch);
-    x = td_norm_apply(graph, td_linear_apply(graph, x, swin->patch_weight, swin->patch_bias), swin->patch_norm,
-                      plain_epsilon);
+    x = td_norm_apply(graph, td_linear_apply(graph, x, swin->patch_weight, swin->patch_bias), swin->patch_norm, plain_epsilon);
     if (!swin->positions || !x)
         return x;
     int32_t *positions = td_graph_allocate(graph, x->rows, sizeof *positions);
@@ -425,13 +407,11 @@ static td_tensor *embed(const td_swin *swin, td_graph *graph, const td_batch *so
     return positions ? td_add_positions(graph, x, td_graph_parameter(graph, swin->positions), positions) : NULL;
 }
 
-td_tensor *td_swin_encode(const td_swin *swin, const td_network *network, td_graph *graph, const td_batch *source,
-                          td_ragged *ret_ragged)
+td_tensor *td_swin_encode(const td_swin *swin, const td_network *network, td_graph *graph, const td_batch *source, td_ragged *ret_ragged)
 {
     size_t pictures = source->ragged.count;
     const swin_stage *last = &swin->stage[swin->stages - 1];
-    int32_t *offsets =
-        check_pictures(swin, graph, source) ? td_graph_allocate(graph, pictures + 1, sizeof *offsets) : NULL;
+    int32_t *offsets = check_pictures(swin, graph, source) ? td_graph_allocate(graph, pictures + 1, sizeof *offsets) : NULL;
     if (!offsets)
         return NULL;
     for (size_t i = 0; i <= pictures; i++)

@@ -10,13 +10,12 @@ typedef struct td_swin td_swin;
 
 /* Whether "model_type" is one of this family's. */
 bool td_swin_is(const char *model_type);
-td_status td_swin_configure(const json_t *config, const char *file, const char *prefix, td_parameters *parameters,
-                            td_swin **ret_swin, td_error *error);
+td_status td_swin_configure(const json_t *config, const char *file, const char *prefix, td_parameters *parameters, td_swin **ret_swin,
+                            td_error *error);
 void td_swin_free(td_swin *swin);
 size_t td_swin_width(const td_swin *swin);    /* columns of a cell */
 size_t td_swin_channels(const td_swin *swin); /* of a pixel */
 /* pixels [pictures * height * width, channels] -> [pictures * cells, width] */
-td_tensor *td_swin_encode(const td_swin *swin, const td_network *network, td_graph *graph, const td_batch *source,
-                          td_ragged *ret_ragged);
+td_tensor *td_swin_encode(const td_swin *swin, const td_network *network, td_graph *graph, const td_batch *source, td_ragged *ret_ragged);
 
 #endif

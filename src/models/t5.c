@@ -14,7 +14,7 @@ typedef struct t5_attention {
 } t5_attention;
 
 typedef struct t5_layer {
-    t5_attention self, cross; /* cross: decoder only */
+    t5_attention self, cross;              /* cross: decoder only */
     td_parameter *gate, *up, *down, *norm; /* gate: NULL where the feed-forward block has none */
 } t5_layer;
 
@@ -53,7 +53,8 @@ typedef struct t5_pass {
 
 /* ---- configuration ---- */
 
-static td_parameter *declare_matrix(td_parameters *parameters, size_t rows, size_t columns, double spread, const char *prefix, const char *name)
+static td_parameter *declare_matrix(td_parameters *parameters, size_t rows, size_t columns, double spread, const char *prefix,
+                                    const char *name)
 {
     td_parameter *weight = td_parameters_declare(parameters, rows, columns, TD_INIT_NORMAL, spread, "%s.%s.weight", prefix, name);
     td_parameters_product(parameters);
@@ -95,8 +96,10 @@ static void declare_layer(td_parameters *parameters, const t5 *model, bool decod
     layer->norm = declare_norm(parameters, model->width, path, "layer_norm");
     if (model->gated)
         layer->gate = declare_matrix(parameters, model->feed_forward, model->width, spread, path, "DenseReluDense.wi_0");
-    layer->up = declare_matrix(parameters, model->feed_forward, model->width, spread, path, model->gated ? "DenseReluDense.wi_1" : "DenseReluDense.wi");
-    layer->down = declare_matrix(parameters, model->width, model->feed_forward, 1 / sqrt((double)model->feed_forward), path, "DenseReluDense.wo");
+    layer->up = declare_matrix(parameters, model->feed_forward, model->width, spread, path,
+                               model->gated ? "DenseReluDense.wi_1" : "DenseReluDense.wi");
+    layer->down =
+        declare_matrix(parameters, model->width, model->feed_forward, 1 / sqrt((double)model->feed_forward), path, "DenseReluDense.wo");
 }
 
 static td_status declare_stack(td_network *network, const t5 *model, t5_stack *stack, const char *name, td_error *error)
@@ -118,7 +121,8 @@ static td_status declare_stack(td_network *network, const t5 *model, t5_stack *s
 }
 
 /* A size from the configuration, within 1..limit; fallback 0: it must be there. */
-static td_status get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size, td_error *error)
+static td_status get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
+                          td_error *error)
 {
     int64_t value;
     TD_TRY(td_json_get_integer(config, file, key, (int64_t)fallback, &value, error));
@@ -145,10 +149,19 @@ static td_status get_feed_forward(const json_t *config, const char *file, const 
         const char *name;
         td_activation activation;
         bool gated;
-    } kinds[] = {{"relu", TD_RELU, false},          {"gated-gelu", TD_GELU_TANH, true},   {"gated-silu", TD_SWISH, true},
-                 {"gelu", TD_GELU, false},          {"gelu_new", TD_GELU_TANH, false},    {"gelu_pytorch_tanh", TD_GELU_TANH, false},    {"silu", TD_SWISH, false},
-                 {"swish", TD_SWISH, false},        {"tanh", TD_TANH, false},             {"gated-relu", TD_RELU, true},
-                 {"gated-gelu_new", TD_GELU_TANH, true}, {"gated-swish", TD_SWISH, true}, {"gated-tanh", TD_TANH, true}};
+    } kinds[] = {{"relu", TD_RELU, false},
+                 {"gated-gelu", TD_GELU_TANH, true},
+                 {"gated-silu", TD_SWISH, true},
+                 {"gelu", TD_GELU, false},
+                 {"gelu_new", TD_GELU_TANH, false},
+                 {"gelu_pytorch_tanh", TD_GELU_TANH, false},
+                 {"silu", TD_SWISH, false},
+                 {"swish", TD_SWISH, false},
+                 {"tanh", TD_TANH, false},
+                 {"gated-relu", TD_RELU, true},
+                 {"gated-gelu_new", TD_GELU_TANH, true},
+                 {"gated-swish", TD_SWISH, true},
+                 {"gated-tanh", TD_TANH, true}};
     enum { KINDS = sizeof kinds / sizeof *kinds };
     const char *name, *inner;
     size_t kind = 0, own = 0;
@@ -156,21 +169,25 @@ static td_status get_feed_forward(const json_t *config, const char *file, const 
     while (kind < KINDS && strcmp(name, kinds[kind].name) != 0)
         kind++;
     if (kind == KINDS)
-        return td_fail(error, TD_ERROR_UNSUPPORTED,
-                       "%s: \"feed_forward_proj\": \"%s\" is not supported (relu, gelu, gelu_new, silu, swish, tanh, each also as gated-...)", file, name);
+        return td_fail(
+            error, TD_ERROR_UNSUPPORTED,
+            "%s: \"feed_forward_proj\": \"%s\" is not supported (relu, gelu, gelu_new, silu, swish, tanh, each also as gated-...)", file,
+            name);
     model->activation = kinds[kind].activation;
     TD_TRY(td_json_get_bool(config, file, "is_gated_act", kinds[kind].gated, &model->gated, error));
     TD_TRY(td_json_get_string(config, file, "dense_act_fn", "", &inner, error)); /* newer files say the same once more, and this counts */
     while (own < KINDS && (kinds[own].gated || strcmp(inner, kinds[own].name) != 0))
         own++;
     if (*inner && own == KINDS)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"dense_act_fn\": \"%s\" is not supported (relu, gelu, gelu_new, silu, swish, tanh)", file, inner);
+        return td_fail(error, TD_ERROR_UNSUPPORTED,
+                       "%s: \"dense_act_fn\": \"%s\" is not supported (relu, gelu, gelu_new, silu, swish, tanh)", file, inner);
     if (*inner)
         model->activation = kinds[own].activation;
     return TD_OK;
 }
 
-static td_status read_sizes(const json_t *config, const char *file, const char *feed_forward, td_network *network, t5 *model, td_error *error)
+static td_status read_sizes(const json_t *config, const char *file, const char *feed_forward, td_network *network, t5 *model,
+                            td_error *error)
 {
     double epsilon;
     TD_TRY(get_size(config, file, "d_model", 0, 1 << 16, &model->width, error));
@@ -207,8 +224,8 @@ static td_status read_ids(const json_t *config, const char *file, td_network *ne
     return get_id(config, file, "decoder_start_token_id", network->pad_id, &network->decoder_start_id, error);
 }
 
-/* Where the output is tied and scaled, it is the embedding, as in T5 v1.0. Where it is not, it is a table of its own, as in T5 v1.1 and mT5,
- * unless the file holds but one. */
+/* Where the output is tied and scaled, it is the embedding, as in T5 v1.0. Where it is not, it is a table of its own, as in T5 v1.1 and
+ * mT5, unless the file holds but one. */
 static td_status configure_output(const json_t *config, const char *file, bool may_scale, td_network *network, t5 *model, td_error *error)
 {
     bool tied, scaled;
@@ -225,7 +242,8 @@ static td_status configure_output(const json_t *config, const char *file, bool m
         td_parameters_alias(parameters, "lm_head.weight");
         return TD_OK;
     }
-    model->logits = td_parameters_declare(parameters, network->vocabulary, model->width, TD_INIT_NORMAL, 1 / sqrt((double)model->width), "lm_head.weight");
+    model->logits = td_parameters_declare(parameters, network->vocabulary, model->width, TD_INIT_NORMAL, 1 / sqrt((double)model->width),
+                                          "lm_head.weight");
     td_parameters_product(parameters);
     td_parameters_alias(parameters, "shared.weight");
     return TD_OK;
@@ -318,9 +336,10 @@ static td_tensor *fused_linear(t5_pass *pass, td_tensor *x, const t5_attention *
 static td_tensor *attend(t5_pass *pass, bool causal, td_tensor *query, td_tensor *kv, td_ragged memory, td_attention_bias bias)
 {
     size_t inner = pass->model->heads * pass->model->head_width;
-    td_attention_options options = {.heads = pass->model->heads, .causal = causal, .scale = 1, .dropout = pass->network->rates.attention, .bias = bias};
-    return td_attention(pass->graph, query, pass->ragged, td_tensor_columns(pass->graph, kv, 0, inner), td_tensor_columns(pass->graph, kv, inner, inner),
-                        memory, &options, NULL);
+    td_attention_options options = {
+        .heads = pass->model->heads, .causal = causal, .scale = 1, .dropout = pass->network->rates.attention, .bias = bias};
+    return td_attention(pass->graph, query, pass->ragged, td_tensor_columns(pass->graph, kv, 0, inner),
+                        td_tensor_columns(pass->graph, kv, inner, inner), memory, &options, NULL);
 }
 
 static td_tensor *self_attention(t5_pass *pass, size_t index, td_tensor *x)
@@ -439,11 +458,12 @@ static td_status begin(const td_network *network, td_graph *graph, const td_memo
     return graph->error.status;
 }
 
-static td_status decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets, td_tensor **ret_hidden,
-                        const td_real **ret_attention)
+static td_status decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
+                        td_tensor **ret_hidden, const td_real **ret_attention)
 {
     const t5 *model = network->family;
-    t5_pass pass = {.network = network, .model = model, .stack = &model->decoder, .graph = graph, .ragged = targets->ragged, .state = state};
+    t5_pass pass = {
+        .network = network, .model = model, .stack = &model->decoder, .graph = graph, .ragged = targets->ragged, .state = state};
     size_t rows = graph->recording ? state->recorded_rows : state->cache.rows;
     if (targets->ragged.count != rows)
         td_graph_fail(graph, TD_ERROR_INTERNAL, "decode: %zu rows of targets for %zu rows of state", targets->ragged.count, rows);
@@ -469,21 +489,21 @@ static size_t state_rows(const td_decoder_state *state)
     return state->cache.rows;
 }
 
-#define T5_ROW(symbol, name)                                       \
-    extern const td_architecture td_architecture_##symbol;         \
-    const td_architecture td_architecture_##symbol = {             \
-        .model_type = name,                                        \
-        .source = TD_TEXT,                                         \
-        .configure = configure_##symbol,                           \
-        .release = release,                                        \
-        .projection = projection,                                  \
-        .encode = encode,                                          \
-        .state_new = state_new,                                    \
-        .state_free = state_free,                                  \
-        .begin = begin,                                            \
-        .decode = decode,                                          \
-        .reorder = reorder,                                        \
-        .state_rows = state_rows,                                  \
+#define T5_ROW(symbol, name)                                                                                                               \
+    extern const td_architecture td_architecture_##symbol;                                                                                 \
+    const td_architecture td_architecture_##symbol = {                                                                                     \
+        .model_type = name,                                                                                                                \
+        .source = TD_TEXT,                                                                                                                 \
+        .configure = configure_##symbol,                                                                                                   \
+        .release = release,                                                                                                                \
+        .projection = projection,                                                                                                          \
+        .encode = encode,                                                                                                                  \
+        .state_new = state_new,                                                                                                            \
+        .state_free = state_free,                                                                                                          \
+        .begin = begin,                                                                                                                    \
+        .decode = decode,                                                                                                                  \
+        .reorder = reorder,                                                                                                                \
+        .state_rows = state_rows,                                                                                                          \
     };
 
 T5_ROW(t5, "t5")

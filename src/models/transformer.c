@@ -23,8 +23,8 @@ typedef struct transformer_traits {
     position_kind positions;
     size_t position_offset; /* row of the first position; POSITIONS_FAIRSEQ: the row after the padding's instead */
     bool logits_bias;
-    bool two_vocabularies;     /* source and target may have their own: decoder_vocab_size, share_encoder_decoder_embeddings */
-    bool scale_embedding;      /* these two when the configuration does not say */
+    bool two_vocabularies; /* source and target may have their own: decoder_vocab_size, share_encoder_decoder_embeddings */
+    bool scale_embedding;  /* these two when the configuration does not say */
     const char *activation;
     bool picture; /* the source is cells of a picture: a projection in place of the embedding, and layers may be none */
 } transformer_traits;
@@ -48,7 +48,8 @@ typedef struct transformer {
 
 /* ---- configuration ---- */
 
-static td_status declare_stack(td_network *network, const transformer *model, td_transformer_stack *stack, const char *name, td_error *error)
+static td_status declare_stack(td_network *network, const transformer *model, td_transformer_stack *stack, const char *name,
+                               td_error *error)
 {
     td_parameters *parameters = &network->parameters;
     char prefix[128];
@@ -71,11 +72,11 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
     double spread = 1 / sqrt((double)model->width);
     size_t words = network->vocabulary;
     if (model->traits->picture) {
-        model->cells_weight = td_parameters_declare(parameters, model->width, model->cell_width, TD_INIT_XAVIER, 1,
-                                                    "model.encoder.projection.weight");
+        model->cells_weight =
+            td_parameters_declare(parameters, model->width, model->cell_width, TD_INIT_XAVIER, 1, "model.encoder.projection.weight");
         model->cells_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "model.encoder.projection.bias");
-        model->decoder.stack.embedding = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread,
-                                                               "model.decoder.embed_tokens.weight");
+        model->decoder.stack.embedding =
+            td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "model.decoder.embed_tokens.weight");
     } else if (shared) {
         model->encoder.embedding = model->decoder.stack.embedding =
             td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "model.shared.weight");
@@ -83,12 +84,12 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
         td_parameters_alias(parameters, "model.encoder.embed_tokens.weight");
         td_parameters_alias(parameters, "model.decoder.embed_tokens.weight");
     } else {
-        model->encoder.embedding = td_parameters_declare(parameters, source_words, model->width, TD_INIT_NORMAL, spread,
-                                                         "model.encoder.embed_tokens.weight");
+        model->encoder.embedding =
+            td_parameters_declare(parameters, source_words, model->width, TD_INIT_NORMAL, spread, "model.encoder.embed_tokens.weight");
         td_parameters_product(parameters);
         td_parameters_alias(parameters, "model.shared.weight"); /* older files hold one table of two equal ones */
-        model->decoder.stack.embedding = td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread,
-                                                         "model.decoder.embed_tokens.weight");
+        model->decoder.stack.embedding =
+            td_parameters_declare(parameters, words, model->width, TD_INIT_NORMAL, spread, "model.decoder.embed_tokens.weight");
         td_parameters_product(parameters);
         td_parameters_alias(parameters, "model.shared.weight");
     }
@@ -176,8 +177,9 @@ static td_status configure_embeddings(const json_t *config, const char *file, td
         TD_TRY(td_json_get_bool(config, file, "share_encoder_decoder_embeddings", true, &shared, error));
     }
     if (shared && network->vocabulary != source_words)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"decoder_vocab_size\" %zu differs from \"vocab_size\" %zu though embeddings are shared",
-                       file, network->vocabulary, source_words);
+        return td_fail(error, TD_ERROR_FORMAT,
+                       "%s: \"decoder_vocab_size\" %zu differs from \"vocab_size\" %zu though embeddings are shared", file,
+                       network->vocabulary, source_words);
     TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
     TD_TRY(td_copying_configure(config, file, source_words, network, error));
     declare_embeddings(network, model, source_words, shared && tied, tied);
@@ -205,7 +207,8 @@ static td_status configure(const transformer_traits *traits, const json_t *confi
     if (traits->positions == POSITIONS_FAIRSEQ)
         TD_TRY(td_config_counted_start(file, network->pad_id, network, error));
     if (model->decoder.position_offset > (size_t)1 << 24)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file, network->pad_id);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d is too large: positions begin after it", file,
+                       network->pad_id);
     TD_TRY(configure_embeddings(config, file, network, model, error));
     TD_TRY(declare_stack(network, model, &model->encoder, "encoder", error));
     TD_TRY(declare_stack(network, model, &model->decoder.stack, "decoder", error));
@@ -219,7 +222,8 @@ static void fill_constants(td_network *network)
     transformer *model = network->family;
     if (model->traits->positions == POSITIONS_LEARNED)
         return;
-    double half = (double)(model->width / 2), steps = model->traits->positions == POSITIONS_FAIRSEQ || model->traits->positions == POSITIONS_COUNTED ? half - 1 : half;
+    double half = (double)(model->width / 2),
+           steps = model->traits->positions == POSITIONS_FAIRSEQ || model->traits->positions == POSITIONS_COUNTED ? half - 1 : half;
     td_fill_sinusoids(model->encoder.positions, steps);
     td_fill_sinusoids(model->decoder.stack.positions, steps);
 }
@@ -241,7 +245,6 @@ static td_tensor *project_cells(const td_network *network, td_graph *graph, cons
     td_tensor *x = td_picture_cells(network, model->cnn, graph, source, ret_ragged);
     return x ? td_linear_apply(graph, td_dropout(graph, x, network->rates.dropout), model->cells_weight, model->cells_bias) : NULL;
 }
-
 
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
@@ -372,32 +375,32 @@ static td_copying copying(const td_decoder_state *state)
 
 /* ---- the rows of the table ---- */
 
-#define TRANSFORMER_ROW(symbol, name, ...)                                                                                       \
-    static const transformer_traits traits_##symbol = {name, __VA_ARGS__, false};                                                 \
-    static td_status configure_##symbol(const json_t *config, const char *file, td_network *network, td_error *error)             \
-    {                                                                                                                             \
-        return configure(&traits_##symbol, config, file, network, error);                                                         \
-    }                                                                                                                             \
+#define TRANSFORMER_ROW(symbol, name, ...)                                                                                                 \
+    static const transformer_traits traits_##symbol = {name, __VA_ARGS__, false};                                                          \
+    static td_status configure_##symbol(const json_t *config, const char *file, td_network *network, td_error *error)                      \
+    {                                                                                                                                      \
+        return configure(&traits_##symbol, config, file, network, error);                                                                  \
+    }                                                                                                                                      \
     TRANSFORMER_TABLE_ROW(symbol, name, TD_TEXT, NULL)
 
-#define TRANSFORMER_TABLE_ROW(symbol, name, modality, frozen_part)                                                                             \
-    extern const td_architecture td_architecture_##symbol;                                                                        \
-    const td_architecture td_architecture_##symbol = {                                                                            \
-        .model_type = name,                                                                                                       \
-        .source = modality,                                                                                                       \
-        .configure = configure_##symbol,                                                                                          \
-        .fill_constants = fill_constants,                                                                                         \
-        .release = release,                                                                                                       \
-        .projection = td_text_decoder_projection,                                                                                 \
-        .encode = encode,                                                                                                         \
-        .state_new = state_new,                                                                                                   \
-        .state_free = td_attention_state_free,                                                                                    \
-        .begin = begin,                                                                                                           \
-        .decode = decode,                                                                                                         \
-        .reorder = td_attention_reorder,                                                                                          \
-        .state_rows = td_attention_state_rows,                                                                                    \
-        .copying = copying,                                                                                                       \
-        .frozen = frozen_part,                                                                                                    \
+#define TRANSFORMER_TABLE_ROW(symbol, name, modality, frozen_part)                                                                         \
+    extern const td_architecture td_architecture_##symbol;                                                                                 \
+    const td_architecture td_architecture_##symbol = {                                                                                     \
+        .model_type = name,                                                                                                                \
+        .source = modality,                                                                                                                \
+        .configure = configure_##symbol,                                                                                                   \
+        .fill_constants = fill_constants,                                                                                                  \
+        .release = release,                                                                                                                \
+        .projection = td_text_decoder_projection,                                                                                          \
+        .encode = encode,                                                                                                                  \
+        .state_new = state_new,                                                                                                            \
+        .state_free = td_attention_state_free,                                                                                             \
+        .begin = begin,                                                                                                                    \
+        .decode = decode,                                                                                                                  \
+        .reorder = td_attention_reorder,                                                                                                   \
+        .state_rows = td_attention_state_rows,                                                                                             \
+        .copying = copying,                                                                                                                \
+        .frozen = frozen_part,                                                                                                             \
     };
 
 /*              symbol   model_type  pre-norm  embedding norm  positions        offset  logits bias  two vocabularies  scale  activation */
@@ -408,8 +411,10 @@ TRANSFORMER_ROW(pegasus, "pegasus", true, false, POSITIONS_SINUSOIDAL, 0, true, 
 TRANSFORMER_ROW(m2m_100, "m2m_100", true, false, POSITIONS_FAIRSEQ, 2, false, false, true, "relu")
 
 /* Text, with everything that distinguishes the families above said by the configuration. Sinusoids count from 1, as OpenNMT has them. */
-#define GENERAL(pre_norm, embedding_norm, positions, first) \
-    {"tandem-transformer", pre_norm, embedding_norm, positions, first, true, true, true, "relu", false}
+#define GENERAL(pre_norm, embedding_norm, positions, first)                                                                                \
+    {                                                                                                                                      \
+        "tandem-transformer", pre_norm, embedding_norm, positions, first, true, true, true, "relu", false                                  \
+    }
 static td_status configure_general(const json_t *config, const char *file, td_network *network, td_error *error)
 {
     static const transformer_traits rows[2][2][2] = {
@@ -434,8 +439,10 @@ static td_status frozen(const td_network *network, td_graph *graph, const td_bat
 /* Captions: the norms are where "normalize_before" says. */
 static td_status configure_picture(const json_t *config, const char *file, td_network *network, td_error *error)
 {
-    static const transformer_traits post = {"tandem-transformer-image", false, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
-    static const transformer_traits pre = {"tandem-transformer-image", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
+    static const transformer_traits post = {
+        "tandem-transformer-image", false, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
+    static const transformer_traits pre = {
+        "tandem-transformer-image", true, false, POSITIONS_SINUSOIDAL, 0, true, false, false, "relu", true};
     bool before;
     TD_TRY(td_json_get_bool(config, file, "normalize_before", false, &before, error));
     return configure(before ? &pre : &post, config, file, network, error);

@@ -210,12 +210,14 @@ static td_tensor *feed_forward(stack_pass *pass, size_t index, td_tensor *x)
 {
     const td_transformer_layer *layer = &pass->stack->layer[index];
     if (pass->stack->gated) {
-        td_tensor *gated = td_gated_linear(pass->graph, td_linear_apply(pass->graph, x, layer->fc1_weight, layer->fc1_bias), pass->stack->activation);
-        return td_linear_apply(pass->graph, td_dropout(pass->graph, gated, pass->network->rates.activation), layer->fc2_weight, layer->fc2_bias);
+        td_tensor *gated =
+            td_gated_linear(pass->graph, td_linear_apply(pass->graph, x, layer->fc1_weight, layer->fc1_bias), pass->stack->activation);
+        return td_linear_apply(pass->graph, td_dropout(pass->graph, gated, pass->network->rates.activation), layer->fc2_weight,
+                               layer->fc2_bias);
     }
-    td_tensor *hidden = td_linear_activate(pass->graph, x, td_graph_parameter(pass->graph, layer->fc1_weight),
-                                           td_graph_parameter(pass->graph, layer->fc1_bias), pass->stack->activation,
-                                           pass->network->rates.activation);
+    td_tensor *hidden =
+        td_linear_activate(pass->graph, x, td_graph_parameter(pass->graph, layer->fc1_weight),
+                           td_graph_parameter(pass->graph, layer->fc1_bias), pass->stack->activation, pass->network->rates.activation);
     return td_linear_apply(pass->graph, hidden, layer->fc2_weight, layer->fc2_bias);
 }
 
@@ -308,8 +310,8 @@ td_tensor *td_stack_place(const td_transformer_stack *stack, const td_network *n
     return td_dropout(graph, x, network->rates.dropout);
 }
 
-td_tensor *td_text_embed(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_real scale,
-                         const int32_t *ids, size_t count, const int32_t *positions)
+td_tensor *td_text_embed(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_real scale, const int32_t *ids,
+                         size_t count, const int32_t *positions)
 {
     ids = td_known_ids(network, graph, ids, count);
     td_tensor *x = td_embedding(graph, td_graph_parameter(graph, stack->embedding), ids, count, scale);
@@ -390,8 +392,8 @@ static int32_t *target_positions(td_graph *graph, td_decoder_state *state, td_ra
 
 static td_tensor *apply_head(const td_text_decoder *decoder, td_graph *graph, td_tensor *hidden)
 {
-    hidden = td_linear_activate(graph, hidden, td_graph_parameter(graph, decoder->head_weight), td_graph_parameter(graph, decoder->head_bias),
-                                decoder->head_activation, 0);
+    hidden = td_linear_activate(graph, hidden, td_graph_parameter(graph, decoder->head_weight),
+                                td_graph_parameter(graph, decoder->head_bias), decoder->head_activation, 0);
     return td_norm_apply(graph, hidden, decoder->head_norm, decoder->stack.epsilon);
 }
 
@@ -400,7 +402,8 @@ static td_tensor *embed_zero_start(const td_text_decoder *decoder, const td_netw
 {
     size_t count = td_ragged_total(targets->ragged);
     if (graph->recording)
-        return td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "a model whose decoder starts from zero (\"start_from_zero_embedding\") cannot be trained");
+        return td_graph_fail(graph, TD_ERROR_UNSUPPORTED,
+                             "a model whose decoder starts from zero (\"start_from_zero_embedding\") cannot be trained");
     const int32_t *ids = td_known_ids(network, graph, targets->ids, count);
     td_tensor *x = td_embedding(graph, td_graph_parameter(graph, decoder->stack.embedding), ids, count, decoder->embedding_scale);
     for (size_t i = 0; x && i < count; i++)
@@ -460,14 +463,19 @@ td_status td_config_real(const json_t *config, const char *file, const char *key
     return TD_OK;
 }
 
-td_status td_config_activation(const json_t *config, const char *file, const char *key, const char *fallback,
-                               td_activation *ret_activation, td_error *error)
+td_status td_config_activation(const json_t *config, const char *file, const char *key, const char *fallback, td_activation *ret_activation,
+                               td_error *error)
 {
     static const struct {
         const char *name;
         td_activation activation;
-    } names[] = {{"relu", TD_RELU}, {"gelu", TD_GELU}, {"swish", TD_SWISH}, {"silu", TD_SWISH}, {"tanh", TD_TANH},
-                 {"gelu_new", TD_GELU_TANH}, {"gelu_pytorch_tanh", TD_GELU_TANH}};
+    } names[] = {{"relu", TD_RELU},
+                 {"gelu", TD_GELU},
+                 {"swish", TD_SWISH},
+                 {"silu", TD_SWISH},
+                 {"tanh", TD_TANH},
+                 {"gelu_new", TD_GELU_TANH},
+                 {"gelu_pytorch_tanh", TD_GELU_TANH}};
     const char *name;
     TD_TRY(td_json_get_string(config, file, key, fallback, &name, error));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -495,10 +503,10 @@ static const struct usual_ids {
     const char *model_type;
     int32_t pad, eos, bos, start;
 } usual[] = {
-    {"marian", 58100, 0, -1, 58100},  {"bart", 1, 2, 0, 2},        {"mbart", 1, 2, 0, -1},          {"pegasus", 0, 1, -1, 0},
-    {"m2m_100", 1, 2, 0, 2},          {"t5", 0, 1, -1, 0},         {"mt5", 0, 1, -1, 0},            {"whisper", 50256, 50256, 50256, 50257},
-    {"moonshine", -1, 2, 1, 1},       {"trocr", 1, 2, 0, 2},       {"speech_to_text", 1, 2, 0, 2},  {"gpt2", -1, 50256, 50256, -1},
-    {"bert", 0, -1, -1, -1},          {"roberta", 1, 2, 0, -1},
+    {"marian", 58100, 0, -1, 58100}, {"bart", 1, 2, 0, 2},     {"mbart", 1, 2, 0, -1},         {"pegasus", 0, 1, -1, 0},
+    {"m2m_100", 1, 2, 0, 2},         {"t5", 0, 1, -1, 0},      {"mt5", 0, 1, -1, 0},           {"whisper", 50256, 50256, 50256, 50257},
+    {"moonshine", -1, 2, 1, 1},      {"trocr", 1, 2, 0, 2},    {"speech_to_text", 1, 2, 0, 2}, {"gpt2", -1, 50256, 50256, -1},
+    {"bert", 0, -1, -1, -1},         {"roberta", 1, 2, 0, -1},
 };
 
 static const struct usual_ids *find_usual(const json_t *config)
@@ -537,7 +545,8 @@ td_status td_config_counted_start(const char *file, int32_t pad, const td_networ
 {
     if (pad < 0 || pad != network->decoder_start_id)
         return TD_OK;
-    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"pad_token_id\" %d must not be \"decoder_start_token_id\" too: padding has no position", file, pad);
+    return td_fail(error, TD_ERROR_UNSUPPORTED,
+                   "%s: \"pad_token_id\" %d must not be \"decoder_start_token_id\" too: padding has no position", file, pad);
 }
 
 td_status td_config_nested_ids(const json_t *config, const json_t *decoder, const char *file, td_network *network, td_error *error)

@@ -12,7 +12,7 @@ typedef struct td_layer_names {
     const char *query[2], *key[2], *value[2], *output[2], *norm[2];
     const char *fc1, *fc2, *final_norm;
     bool transposed; /* files hold matrices as [inputs, outputs] (GPT-2) */
-    bool joined;     /* query, key and value of one tensor, q | k | v, called as `query` says; in cross-attention k | v, called as `key` says */
+    bool joined; /* query, key and value of one tensor, q | k | v, called as `query` says; in cross-attention k | v, called as `key` says */
 } td_layer_names;
 
 extern const td_layer_names td_layer_names_bart;
@@ -36,19 +36,19 @@ typedef struct td_transformer_layer {
 
 typedef struct td_transformer_stack {
     size_t layers, heads, feed_forward, width;
-    size_t memory_width; /* columns of what cross-attention looks at; 0: there is none */
-    bool pre_norm;       /* norm before each block, and once more at the end; else after each */
-    bool missing_bias;   /* files may lack biases of query, key and value: they are zero then */
-    bool bare;           /* files may lack those of attention's output and of norms too */
-    bool gated;          /* fc1 makes values and then gates, which are activated (Shazeer 2020) */
+    size_t memory_width;      /* columns of what cross-attention looks at; 0: there is none */
+    bool pre_norm;            /* norm before each block, and once more at the end; else after each */
+    bool missing_bias;        /* files may lack biases of query, key and value: they are zero then */
+    bool bare;                /* files may lack those of attention's output and of norms too */
+    bool gated;               /* fc1 makes values and then gates, which are activated (Shazeer 2020) */
     size_t rotary_dimensions; /* columns of a head that turn with the position in self-attention (see td_rotary); 0: none */
     td_real rotary_base;
     td_real epsilon;
     td_activation activation;
     const td_layer_names *names;
-    td_transformer_layer *layer; /* owned */
-    td_parameter *embedding, *positions; /* positions: or NULL */
-    td_parameter *token_types; /* BERT: its first row is added to every position; or NULL */
+    td_transformer_layer *layer;              /* owned */
+    td_parameter *embedding, *positions;      /* positions: or NULL */
+    td_parameter *token_types;                /* BERT: its first row is added to every position; or NULL */
     td_norm_layer embedding_norm, final_norm; /* final: applied when declared */
 } td_transformer_stack;
 
@@ -79,8 +79,8 @@ struct td_decoder_state {
     td_key_value_cache cache;
     td_memory memory; /* while recording: the memory of this step */
     size_t recorded_rows;
-    td_memory_group *added; /* by the last begin without a tape; valid until the next */
-    td_copying copying;     /* of the last decode, of networks that copy */
+    td_memory_group *added;    /* by the last begin without a tape; valid until the next */
+    td_copying copying;        /* of the last decode, of networks that copy */
     td_watched_heads *watched; /* or NULL */
 };
 
@@ -88,8 +88,8 @@ struct td_decoder_state {
 typedef struct td_text_decoder {
     td_transformer_stack stack;
     td_real embedding_scale;
-    size_t position_offset; /* row of the first position */
-    bool zero_start;        /* the token at the first position is not looked up: its embedding is zero (Marian) */
+    size_t position_offset;                /* row of the first position */
+    bool zero_start;                       /* the token at the first position is not looked up: its embedding is zero (Marian) */
     td_parameter *head_weight, *head_bias; /* BERT: hidden -> norm(activation(hidden weight^T + bias)) before the logits; or NULL */
     td_norm_layer head_norm;
     td_activation head_activation;
@@ -97,8 +97,8 @@ typedef struct td_text_decoder {
 } td_text_decoder;
 
 /* ids at `positions` -> embeddings, ready for the first layer */
-td_tensor *td_text_embed(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_real scale,
-                         const int32_t *ids, size_t count, const int32_t *positions);
+td_tensor *td_text_embed(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_real scale, const int32_t *ids,
+                         size_t count, const int32_t *positions);
 td_projection td_text_decoder_projection(const td_network *network);
 td_status td_text_decoder_state_new(const td_network *network, td_decoder_state **ret_state, td_error *error);
 void td_attention_state_free(td_decoder_state *state);
@@ -110,9 +110,9 @@ void td_attention_watch(td_decoder_state *state, td_watched_heads *heads);
 size_t td_attention_state_rows(const td_decoder_state *state);
 
 /* The decoder's part of a row of the table. */
-#define TD_TEXT_DECODER_FUNCTIONS                                                                                                \
-    .projection = td_text_decoder_projection, .state_new = td_text_decoder_state_new, .state_free = td_attention_state_free,     \
-    .begin = td_text_decoder_begin, .decode = td_text_decoder_decode, .reorder = td_attention_reorder,                           \
+#define TD_TEXT_DECODER_FUNCTIONS                                                                                                          \
+    .projection = td_text_decoder_projection, .state_new = td_text_decoder_state_new, .state_free = td_attention_state_free,               \
+    .begin = td_text_decoder_begin, .decode = td_text_decoder_decode, .reorder = td_attention_reorder,                                     \
     .state_rows = td_attention_state_rows, .watch = td_attention_watch
 /* ---- reading configurations ---- */
 
@@ -130,8 +130,8 @@ td_status td_config_size_or(const json_t *config, const char *file, const char *
 td_status td_config_real(const json_t *config, const char *file, const char *key, double fallback, td_real *ret_value, td_error *error);
 /* The ids of the whole model where it names them, else those of its decoder's configuration. */
 td_status td_config_nested_ids(const json_t *config, const json_t *decoder, const char *file, td_network *network, td_error *error);
-td_status td_config_activation(const json_t *config, const char *file, const char *key, const char *fallback,
-                               td_activation *ret_activation, td_error *error);
+td_status td_config_activation(const json_t *config, const char *file, const char *key, const char *fallback, td_activation *ret_activation,
+                               td_error *error);
 /* `key` must be `wanted` where it is given: another value would mean another network than `model_type` has here. */
 td_status td_config_flag(const json_t *config, const char *file, const char *model_type, const char *key, bool wanted, td_error *error);
 

@@ -33,8 +33,8 @@ static const td_layer_names gpt2_names = {
 
 /* ---- the encoder ---- */
 
-static td_status configure_encoder(const json_t *config, const char *file, td_network *network,
-                                   vision_encoder_decoder *model, size_t *ret_width, td_error *error)
+static td_status configure_encoder(const json_t *config, const char *file, td_network *network, vision_encoder_decoder *model,
+                                   size_t *ret_width, td_error *error)
 {
     const char *model_type;
     TD_TRY(td_json_get_string(config, file, "model_type", "", &model_type, error));
@@ -47,8 +47,7 @@ static td_status configure_encoder(const json_t *config, const char *file, td_ne
     const td_patch_names *names = td_patch_names_find(model_type);
     if (!names)
         return td_fail(error, TD_ERROR_UNSUPPORTED,
-                       "%s: \"encoder\": \"model_type\": \"%s\" is not supported (vit, deit, swin, donut-swin)", file,
-                       model_type);
+                       "%s: \"encoder\": \"model_type\": \"%s\" is not supported (vit, deit, swin, donut-swin)", file, model_type);
     TD_TRY(td_patch_encoder_configure(names, config, file, "encoder", &network->parameters, &model->encoder, error));
     network->feature_width = model->encoder.channels;
     *ret_width = model->encoder.stack.width;
@@ -92,11 +91,13 @@ static td_status configure_gpt2(const json_t *config, const char *file, td_netwo
     decoder->embedding_scale = 1;
     TD_TRY(td_stack_check(stack, file, "n_embd", error));
     td_parameters *parameters = &network->parameters;
-    stack->embedding = td_parameters_declare(parameters, network->vocabulary, stack->width, TD_INIT_NORMAL, 0.02, "decoder.transformer.wte.weight");
+    stack->embedding =
+        td_parameters_declare(parameters, network->vocabulary, stack->width, TD_INIT_NORMAL, 0.02, "decoder.transformer.wte.weight");
     td_parameters_product(parameters);
     if (tied)
         td_parameters_alias(parameters, "decoder.lm_head.weight");
-    stack->positions = td_parameters_declare(parameters, network->max_positions, stack->width, TD_INIT_NORMAL, 0.02, "decoder.transformer.wpe.weight");
+    stack->positions =
+        td_parameters_declare(parameters, network->max_positions, stack->width, TD_INIT_NORMAL, 0.02, "decoder.transformer.wpe.weight");
     TD_TRY(td_stack_declare(parameters, stack, "decoder.transformer.h", error));
     stack->final_norm = td_norm_declare(parameters, stack->width, "decoder.transformer.ln_f");
     decoder->logits_weight = stack->embedding;
@@ -145,8 +146,8 @@ static td_status check_line(const line_row *line, const json_t *config, const ch
     return TD_OK;
 }
 
-static td_status read_line(const line_row *line, const json_t *config, const char *file, td_network *network,
-                           vision_encoder_decoder *model, td_error *error)
+static td_status read_line(const line_row *line, const json_t *config, const char *file, td_network *network, vision_encoder_decoder *model,
+                           td_error *error)
 {
     td_text_decoder *decoder = &model->decoder;
     td_transformer_stack *stack = &decoder->stack;
@@ -193,10 +194,9 @@ static td_status configure_line(const line_row *line, const json_t *config, cons
     td_parameters_product(parameters);
     if (tied)
         td_parameters_alias(parameters, "%s", line->output);
-    stack->positions =
-        td_parameters_declare(parameters, network->max_positions + decoder->position_offset, stack->width,
-                              model->sinusoidal ? TD_INIT_CONSTANT : TD_INIT_NORMAL, 0.02,
-                              "decoder.model.decoder.embed_positions.%s", model->sinusoidal ? "weights" : "weight");
+    stack->positions = td_parameters_declare(parameters, network->max_positions + decoder->position_offset, stack->width,
+                                             model->sinusoidal ? TD_INIT_CONSTANT : TD_INIT_NORMAL, 0.02,
+                                             "decoder.model.decoder.embed_positions.%s", model->sinusoidal ? "weights" : "weight");
     if (norm)
         stack->embedding_norm = td_norm_declare(parameters, stack->width, "decoder.model.decoder.layernorm_embedding");
     TD_TRY(td_stack_declare(parameters, stack, "decoder.model.decoder.layers", error));
@@ -204,14 +204,15 @@ static td_status configure_line(const line_row *line, const json_t *config, cons
         stack->final_norm = td_norm_declare(parameters, stack->width, "decoder.model.decoder.layer_norm");
     decoder->logits_weight = stack->embedding;
     if (!tied) {
-        decoder->logits_weight = td_parameters_declare(parameters, network->vocabulary, stack->width, TD_INIT_NORMAL,
-                                                       0.02, "%s", line->output);
+        decoder->logits_weight =
+            td_parameters_declare(parameters, network->vocabulary, stack->width, TD_INIT_NORMAL, 0.02, "%s", line->output);
         td_parameters_product(parameters);
     }
     return TD_OK;
 }
 
-static td_status configure_decoder(const json_t *config, const char *file, td_network *network, vision_encoder_decoder *model, td_error *error)
+static td_status configure_decoder(const json_t *config, const char *file, td_network *network, vision_encoder_decoder *model,
+                                   td_error *error)
 {
     const char *model_type;
     TD_TRY(td_json_get_string(config, file, "model_type", "", &model_type, error));
@@ -225,22 +226,21 @@ static td_status configure_decoder(const json_t *config, const char *file, td_ne
     if (bert)
         return td_bert_decoder_configure(bert, config, file, "decoder", 0, network, &model->decoder, error);
     return td_fail(error, TD_ERROR_UNSUPPORTED,
-                   "%s: \"decoder\": \"model_type\": \"%s\" is not supported (gpt2, trocr, bart, mbart, bert, roberta)",
-                   file, model_type);
+                   "%s: \"decoder\": \"model_type\": \"%s\" is not supported (gpt2, trocr, bart, mbart, bert, roberta)", file, model_type);
 }
 
 /* ---- the whole ---- */
 
 /* transformers puts a projection between, unless the decoder's cross-attention takes the encoder's width itself. */
-static td_status declare_bridge(td_network *network, vision_encoder_decoder *model, size_t from, const json_t *decoder,
-                                const char *file, td_error *error)
+static td_status declare_bridge(td_network *network, vision_encoder_decoder *model, size_t from, const json_t *decoder, const char *file,
+                                td_error *error)
 {
     td_parameters *parameters = &network->parameters;
     size_t to = model->decoder.stack.width;
     if (json_is_integer(json_object_get(decoder, "cross_attention_hidden_size"))) {
         if (model->decoder.stack.memory_width != from)
-            return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"cross_attention_hidden_size\" differs from the encoder's \"hidden_size\" %zu",
-                           file, from);
+            return td_fail(error, TD_ERROR_UNSUPPORTED,
+                           "%s: \"cross_attention_hidden_size\" differs from the encoder's \"hidden_size\" %zu", file, from);
         return TD_OK;
     }
     if (from == to)

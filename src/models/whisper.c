@@ -51,10 +51,12 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     size_t width = encoder->width;
     model->conv[0] = td_conv_declare(parameters, network->feature_width, width, (td_convolution_options){3, 1, 1}, "model.encoder.conv1");
     model->conv[1] = td_conv_declare(parameters, width, width, (td_convolution_options){3, 2, 1}, "model.encoder.conv2");
-    encoder->positions = td_parameters_declare(parameters, source_positions, width, TD_INIT_CONSTANT, 0, "model.encoder.embed_positions.weight");
+    encoder->positions =
+        td_parameters_declare(parameters, source_positions, width, TD_INIT_CONSTANT, 0, "model.encoder.embed_positions.weight");
     TD_TRY(td_stack_declare(parameters, encoder, "model.encoder.layers", error));
     encoder->final_norm = td_norm_declare(parameters, width, "model.encoder.layer_norm");
-    decoder->embedding = td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_NORMAL, 0.02, "model.decoder.embed_tokens.weight");
+    decoder->embedding =
+        td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_NORMAL, 0.02, "model.decoder.embed_tokens.weight");
     td_parameters_product(parameters);
     TD_TRY(declare_logits(config, file, network, error));
     decoder->positions =

@@ -76,15 +76,13 @@ static void attend_block(void *context, size_t task, size_t thread)
     size_t from = task % blocks->count * blocks->queries, to = from + blocks->queries < queries ? from + blocks->queries : queries;
     size_t later = op->options.causal ? queries - to : 0; /* keys that no query of the block may see */
     size_t q = (size_t)op->query_ragged.offsets[i] + from, k = (size_t)op->key_ragged.offsets[i], at = blocks->at + head * queries * keys;
-    blocks->kernels->attention(op->query->data + q * op->query->stride + head * width, op->query->stride,
-                               op->key->data + k * op->key->stride + head * width, op->key->stride,
-                               op->value->data + k * op->value->stride + head * width, op->value->stride,
-                               op->y->data + q * op->y->stride + head * width, op->y->stride,
-                               op->probabilities + (op->kept ? at : thread * blocks->weights_size),
-                               blocks->scratch + thread * blocks->scratch_size, to - from, keys - later, width, op->options.scale,
-                               op->options.causal,
-                               td_attention_bias_at(&bias, bias.values ? bias.values->data : NULL, head, keys - queries + from),
-                               bias.row_step, op->mask, (uint32_t)at);
+    blocks->kernels->attention(
+        op->query->data + q * op->query->stride + head * width, op->query->stride, op->key->data + k * op->key->stride + head * width,
+        op->key->stride, op->value->data + k * op->value->stride + head * width, op->value->stride,
+        op->y->data + q * op->y->stride + head * width, op->y->stride, op->probabilities + (op->kept ? at : thread * blocks->weights_size),
+        blocks->scratch + thread * blocks->scratch_size, to - from, keys - later, width, op->options.scale, op->options.causal,
+        td_attention_bias_at(&bias, bias.values ? bias.values->data : NULL, head, keys - queries + from), bias.row_step, op->mask,
+        (uint32_t)at);
 }
 
 static void attention_forward(td_graph *graph, attention_blocks *blocks)
@@ -119,11 +117,11 @@ static void attend_laid(void *context, size_t index, size_t thread)
     td_real *laid = heads->scratch + thread * heads->size, *p = laid + td_laid_keys(keys) * 2 * width;
     if (!is_laid(op, keys))
         return;
-    heads->kernels->lay_keys(op->key->data + k * op->key->stride + column, op->key->stride, op->value->data + k * op->value->stride + column,
-                             op->value->stride, keys, width, laid);
+    heads->kernels->lay_keys(op->key->data + k * op->key->stride + column, op->key->stride,
+                             op->value->data + k * op->value->stride + column, op->value->stride, keys, width, laid);
     for (size_t i = 0; i < queries; i += TD_LAID_ROWS)
-        heads->kernels->attend_laid(q + i * op->query->stride, op->query->stride, queries - i < TD_LAID_ROWS ? queries - i : TD_LAID_ROWS, laid,
-                                    keys, width, op->options.scale, y + i * op->y->stride, op->y->stride, p);
+        heads->kernels->attend_laid(q + i * op->query->stride, op->query->stride, queries - i < TD_LAID_ROWS ? queries - i : TD_LAID_ROWS,
+                                    laid, keys, width, op->options.scale, y + i * op->y->stride, op->y->stride, p);
 }
 
 static void attention_laid(td_graph *graph, const attention_operation *op)
@@ -154,12 +152,11 @@ static void attention_backward(td_graph *graph, void *operation)
         for (size_t head = 0; head < op->options.heads; head++, at += queries * keys) {
             size_t qh = q * op->query->stride + head * width, kh = k * op->key->stride + head * width;
             size_t vh = k * op->value->stride + head * width, yh = q * op->y->stride + head * width;
-            graph->kernels->attention_backward(op->query->data + qh, op->query->stride, op->key->data + kh, op->key->stride,
-                                               op->value->data + vh, op->value->stride, op->probabilities + at,
-                                               op->y->gradient + yh, op->y->stride, dq ? dq + qh : NULL, dk ? dk + kh : NULL,
-                                               dv ? dv + vh : NULL, scratch, queries, keys, width, op->options.scale,
-                                               op->options.causal, td_attention_bias_at(&bias, dbias, head, keys - queries),
-                                               bias.row_step, op->mask, (uint32_t)at);
+            graph->kernels->attention_backward(
+                op->query->data + qh, op->query->stride, op->key->data + kh, op->key->stride, op->value->data + vh, op->value->stride,
+                op->probabilities + at, op->y->gradient + yh, op->y->stride, dq ? dq + qh : NULL, dk ? dk + kh : NULL, dv ? dv + vh : NULL,
+                scratch, queries, keys, width, op->options.scale, op->options.causal,
+                td_attention_bias_at(&bias, dbias, head, keys - queries), bias.row_step, op->mask, (uint32_t)at);
         }
     }
     td_arena_release_to(graph->arena, mark);
@@ -168,12 +165,12 @@ static void attention_backward(td_graph *graph, void *operation)
 static bool shapes_fit(td_graph *graph, const attention_operation *op)
 {
     const td_tensor *q = op->query, *k = op->key, *v = op->value;
-    bool fit = op->options.heads > 0 && q->columns % op->options.heads == 0 && k->columns == q->columns &&
-               v->columns == q->columns && op->query_ragged.count == op->key_ragged.count &&
-               td_ragged_total(op->query_ragged) == q->rows && td_ragged_total(op->key_ragged) == k->rows && v->rows == k->rows;
+    bool fit = op->options.heads > 0 && q->columns % op->options.heads == 0 && k->columns == q->columns && v->columns == q->columns &&
+               op->query_ragged.count == op->key_ragged.count && td_ragged_total(op->query_ragged) == q->rows &&
+               td_ragged_total(op->key_ragged) == k->rows && v->rows == k->rows;
     if (!fit)
-        td_graph_fail(graph, TD_ERROR_INTERNAL, "attention: query [%zu, %zu], key [%zu, %zu], value [%zu, %zu], %zu heads",
-                      q->rows, q->columns, k->rows, k->columns, v->rows, v->columns, op->options.heads);
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "attention: query [%zu, %zu], key [%zu, %zu], value [%zu, %zu], %zu heads", q->rows,
+                      q->columns, k->rows, k->columns, v->rows, v->columns, op->options.heads);
     return fit;
 }
 
@@ -199,8 +196,8 @@ static bool bias_fits(td_graph *graph, const attention_operation *op)
     return fit;
 }
 
-td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value,
-                        td_ragged key_ragged, const td_attention_options *options, const td_real **ret_probabilities)
+td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value, td_ragged key_ragged,
+                        const td_attention_options *options, const td_real **ret_probabilities)
 {
     TD_PROFILE(graph->recorder, "attention");
     if (!query || !key || !value)
@@ -208,7 +205,8 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
     attention_operation *op = td_graph_allocate(graph, 1, sizeof *op);
     if (!op)
         return NULL;
-    *op = (attention_operation){query, key, value, NULL, query_ragged, key_ragged, *options, {0}, NULL, 0, graph->recording || ret_probabilities};
+    *op = (attention_operation){
+        query, key, value, NULL, query_ragged, key_ragged, *options, {0}, NULL, 0, graph->recording || ret_probabilities};
     if (!shapes_fit(graph, op) || !bias_fits(graph, op))
         return NULL;
     if (op->options.scale == 0)

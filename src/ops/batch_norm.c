@@ -14,8 +14,8 @@ typedef struct batch_norm_operation {
 } batch_norm_operation;
 
 /* sums [C] = sum over rows of (x - shift) * other; other NULL: of x - shift (squared: of its square). scratch [2 C] */
-static void sum_columns(const td_graph *graph, const td_tensor *x, const td_real *shift, const td_real *other, bool squared,
-                        td_real *sums, td_real *scratch)
+static void sum_columns(const td_graph *graph, const td_tensor *x, const td_real *shift, const td_real *other, bool squared, td_real *sums,
+                        td_real *scratch)
 {
     size_t channels = x->columns;
     td_real *partial = scratch, *row = scratch + channels;

@@ -140,8 +140,8 @@ static void convolve(td_graph *graph, convolution_operation *op)
                    y->columns);
 }
 
-td_tensor *td_conv_time(td_graph *graph, td_tensor *x, td_ragged ragged, td_tensor *weight, td_tensor *bias,
-                        td_convolution_options options, td_ragged *ret_ragged)
+td_tensor *td_conv_time(td_graph *graph, td_tensor *x, td_ragged ragged, td_tensor *weight, td_tensor *bias, td_convolution_options options,
+                        td_ragged *ret_ragged)
 {
     TD_PROFILE(graph->recorder, "convolution over time");
     convolution_operation made = {.x = x, .weight = weight, .bias = bias, .options = options};

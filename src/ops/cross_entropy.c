@@ -48,8 +48,8 @@ static void block_backward(const loss_operation *op, size_t first, size_t rows, 
         return;
     td_operand gradient = {.data = dlogits, .rounded = op->rounded ? op->rounded + at * words : NULL, .stride = words};
     if (op->dhidden)
-        td_product_operands(op->graph, false, false, rows, width, words, gradient, op->weight_operand, true,
-                            op->dhidden + first * width, width);
+        td_product_operands(op->graph, false, false, rows, width, words, gradient, op->weight_operand, true, op->dhidden + first * width,
+                            width);
     if (op->dweight)
         td_product_operands(op->graph, true, false, words, width, rows, gradient, operand_rows(op->hidden_operand, first), true,
                             op->dweight, width);
@@ -142,7 +142,7 @@ static void block_loss(loss_operation *op, size_t first, size_t rows)
     for (size_t row = 0; row < rows; row++) {
         td_real nll;
         op->loss += (double)op->graph->kernels->cross_entropy(op->logits + row * words, words, (size_t)op->targets[first + row],
-                                                       op->options.label_smoothing, op->options.gradient_scale, &nll);
+                                                              op->options.label_smoothing, op->options.gradient_scale, &nll);
         op->nll += (double)nll;
         row_done(op, row);
     }
@@ -226,8 +226,8 @@ static void check_copying(td_graph *graph, const td_tensor *hidden, const td_cop
         td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: weights and gate for copying do not fit %zu rows", hidden->rows);
 }
 
-static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_tensor *weight, const td_tensor *bias,
-                          const int32_t *targets, const td_cross_entropy_options *options)
+static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_tensor *weight, const td_tensor *bias, const int32_t *targets,
+                          const td_cross_entropy_options *options)
 {
     bool pairs = options->r_drop > 0;
     if (hidden->columns != weight->columns || hidden->stride != hidden->columns || weight->stride != weight->columns ||
@@ -244,14 +244,20 @@ static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_ten
     return td_graph_ok(graph);
 }
 
-td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
-                                      const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll)
+td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias, const int32_t *targets,
+                                      const td_cross_entropy_options *options, double *ret_nll)
 {
     TD_PROFILE(graph->recorder, "softmax and cross-entropy");
     if (!hidden || !weight || !arguments_fit(graph, hidden, weight, bias, targets, options))
         return NULL;
-    loss_operation op = {.graph = graph, .hidden = hidden, .weight = weight, .bias = bias, .targets = targets,
-                         .options = *options, .dhidden = td_gradient(graph, hidden), .dweight = td_gradient(graph, weight),
+    loss_operation op = {.graph = graph,
+                         .hidden = hidden,
+                         .weight = weight,
+                         .bias = bias,
+                         .targets = targets,
+                         .options = *options,
+                         .dhidden = td_gradient(graph, hidden),
+                         .dweight = td_gradient(graph, weight),
                          .dbias = td_gradient(graph, bias)};
     if (options->copy) {
         op.dcopy_weights = td_gradient(graph, options->copy->weights);
@@ -263,7 +269,8 @@ td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_ten
     op.weight_operand = td_operand_of(graph, weight->data, weight->rows, weight->columns, weight->stride);
     op.logits = td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.logits);
     op.scratch = td_graph_allocate(graph, 2 * weight->rows, sizeof *op.scratch);
-    op.rounded = graph->products && (op.dhidden || op.dweight) ? td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.rounded) : NULL;
+    op.rounded =
+        graph->products && (op.dhidden || op.dweight) ? td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.rounded) : NULL;
     if (!loss || !td_graph_ok(graph))
         return NULL;
     bool pairs = options->r_drop > 0;

@@ -10,10 +10,10 @@ typedef struct ctc_pass {
     const td_tensor *logits;
     td_real *gradient; /* of the logits, or NULL */
     td_ctc_options options;
-    td_real *scratch;  /* [V] */
-    double *log_sums;  /* [longest frames]: log sum exp of each frame's logits */
-    double *alpha;     /* [longest frames, longest states] */
-    double *beta;      /* [2, longest states]: of two frames */
+    td_real *scratch; /* [V] */
+    double *log_sums; /* [longest frames]: log sum exp of each frame's logits */
+    double *alpha;    /* [longest frames, longest states] */
+    double *beta;     /* [2, longest states]: of two frames */
     /* of the sequence in hand */
     size_t first, frames, states;
     const int32_t *targets;
@@ -141,8 +141,7 @@ static bool arguments_fit(td_graph *graph, const td_tensor *logits, td_ragged fr
         td_graph_fail(graph, TD_ERROR_ARGUMENT, "ctc: the blank, id %d, is outside 0 to %zu", blank, logits->columns - 1);
     for (size_t i = 0; td_graph_ok(graph) && i < td_ragged_total(labels); i++)
         if (targets[i] < 0 || (size_t)targets[i] >= logits->columns || targets[i] == blank)
-            td_graph_fail(graph, TD_ERROR_ARGUMENT, "ctc: target id %d is outside 0 to %zu, or the blank", targets[i],
-                          logits->columns - 1);
+            td_graph_fail(graph, TD_ERROR_ARGUMENT, "ctc: target id %d is outside 0 to %zu, or the blank", targets[i], logits->columns - 1);
     return td_graph_ok(graph);
 }
 

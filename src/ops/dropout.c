@@ -70,8 +70,8 @@ td_tensor *td_add_dropout(td_graph *graph, td_tensor *residual, td_tensor *x, td
     if (!residual || !x || !is_whole(graph, residual) || !is_whole(graph, x))
         return NULL;
     if (residual->rows != x->rows || residual->columns != x->columns)
-        return td_graph_fail(graph, TD_ERROR_INTERNAL, "residual [%zu, %zu] and branch [%zu, %zu]", residual->rows,
-                             residual->columns, x->rows, x->columns);
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "residual [%zu, %zu] and branch [%zu, %zu]", residual->rows, residual->columns,
+                             x->rows, x->columns);
     td_tensor *y = td_tensor_new(graph, x->rows, x->columns, td_needs_gradient(x) || td_needs_gradient(residual));
     if (!y)
         return NULL;

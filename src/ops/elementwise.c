@@ -13,13 +13,11 @@ static td_tensor *pair_output(td_graph *graph, const char *name, td_tensor *a, t
     if (!a || !b)
         return NULL;
     if (a->rows != b->rows || a->columns != b->columns || a->stride != a->columns || b->stride != b->columns)
-        return td_graph_fail(graph, TD_ERROR_INTERNAL, "%s: [%zu, %zu] and [%zu, %zu]", name, a->rows, a->columns, b->rows,
-                             b->columns);
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "%s: [%zu, %zu] and [%zu, %zu]", name, a->rows, a->columns, b->rows, b->columns);
     return td_tensor_new(graph, a->rows, a->columns, td_needs_gradient(a) || td_needs_gradient(b));
 }
 
-static void record_pair(td_graph *graph, void (*backward)(td_graph *, void *), td_tensor *a, td_tensor *b, td_tensor *y,
-                        td_real factor)
+static void record_pair(td_graph *graph, void (*backward)(td_graph *, void *), td_tensor *a, td_tensor *b, td_tensor *y, td_real factor)
 {
     pair_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (!op)

@@ -84,8 +84,7 @@ td_tensor *td_concatenate(td_graph *graph, td_tensor *const *parts, size_t count
     for (size_t part = 0, first = 0; part < count; first += parts[part]->columns, part++) {
         kept[part] = parts[part];
         for (size_t row = 0; row < y->rows; row++)
-            memcpy(y->data + row * columns + first, parts[part]->data + row * parts[part]->stride,
-                   parts[part]->columns * sizeof *y->data);
+            memcpy(y->data + row * columns + first, parts[part]->data + row * parts[part]->stride, parts[part]->columns * sizeof *y->data);
     }
     concatenate_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (op) {

@@ -9,8 +9,7 @@ typedef struct linear_operation {
     td_tensor *x, *weight, *bias, *y;
 } linear_operation;
 
-static void add_column_sums(const td_kernels *kernels, td_real *sums, const td_real *rows, size_t count, size_t columns,
-                            size_t stride)
+static void add_column_sums(const td_kernels *kernels, td_real *sums, const td_real *rows, size_t count, size_t columns, size_t stride)
 {
     for (size_t row = 0; row < count; row++)
         kernels->add(sums, rows + row * stride, columns);
@@ -51,8 +50,7 @@ static td_tensor *linear_packed(td_graph *graph, td_tensor *x, const td_tensor *
     return td_packed_linear(graph, x, &packed, &biases, 1, activation);
 }
 
-td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_activation activation,
-                              td_real dropout)
+td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_activation activation, td_real dropout)
 {
     TD_PROFILE(graph->recorder, "linear");
     if (x && weight && packed_of(weight))
@@ -96,8 +94,8 @@ td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor
     if (!x || !weight)
         return NULL;
     if (x->columns != weight->columns || (bias && bias->columns != weight->rows))
-        return td_graph_fail(graph, TD_ERROR_INTERNAL, "linear: input [%zu, %zu], weight [%zu, %zu], bias [%zu]", x->rows,
-                             x->columns, weight->rows, weight->columns, bias ? bias->columns : weight->rows);
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "linear: input [%zu, %zu], weight [%zu, %zu], bias [%zu]", x->rows, x->columns,
+                             weight->rows, weight->columns, bias ? bias->columns : weight->rows);
     if (packed_of(weight))
         return linear_packed(graph, x, weight, bias, TD_IDENTITY);
     bool gradient = td_needs_gradient(x) || td_needs_gradient(weight) || td_needs_gradient(bias);
@@ -107,7 +105,7 @@ td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor
     for (size_t row = 0; bias && row < y->rows; row++)
         memcpy(y->data + row * y->columns, bias->data, y->columns * sizeof *y->data);
     td_product(graph, false, true, x->rows, weight->rows, x->columns, x->data, x->stride, weight->data, weight->stride, bias != NULL,
-            y->data, y->stride);
+               y->data, y->stride);
     linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (op) {
         *op = (linear_operation){x, weight, bias, y};
@@ -136,8 +134,7 @@ td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b)
     if (!a || !b)
         return NULL;
     if (a->columns != b->rows)
-        return td_graph_fail(graph, TD_ERROR_INTERNAL, "matmul: [%zu, %zu] by [%zu, %zu]", a->rows, a->columns, b->rows,
-                             b->columns);
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "matmul: [%zu, %zu] by [%zu, %zu]", a->rows, a->columns, b->rows, b->columns);
     td_tensor *y = td_tensor_new(graph, a->rows, b->columns, td_needs_gradient(a) || td_needs_gradient(b));
     if (!y)
         return NULL;

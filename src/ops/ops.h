@@ -8,8 +8,7 @@
 /* x [T, I], weight [O, I], bias [1, O] or NULL -> x weight^T + bias [T, O]  (PyTorch's nn.Linear) */
 td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias);
 /* activation(x weight^T + bias), then dropout (0: none) */
-td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_activation activation,
-                              td_real dropout);
+td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_activation activation, td_real dropout);
 /* x times `count` weights of one shape that were declared one after the other, and so were their biases (NULL: none), side by side:
  * one product instead of several. */
 td_tensor *td_linear_several(td_graph *graph, td_tensor *x, const td_parameter *const *weights, const td_parameter *const *biases,
@@ -50,8 +49,8 @@ td_tensor *td_mean_rows(td_graph *graph, td_tensor *x, td_ragged ragged);
 typedef struct td_convolution_options {
     size_t kernel, stride, padding;
 } td_convolution_options;
-td_tensor *td_conv_time(td_graph *graph, td_tensor *x, td_ragged ragged, td_tensor *weight, td_tensor *bias,
-                        td_convolution_options options, td_ragged *ret_ragged);
+td_tensor *td_conv_time(td_graph *graph, td_tensor *x, td_ragged ragged, td_tensor *weight, td_tensor *bias, td_convolution_options options,
+                        td_ragged *ret_ragged);
 /* Rows that a sequence of `length` rows becomes. */
 size_t td_conv_time_length(size_t length, td_convolution_options options);
 /* x [T, 2 D] -> x[:, :D] * activation(x[:, D:]) [T, D]; with TD_SIGMOID PyTorch's glu */
@@ -63,9 +62,9 @@ td_tensor *td_sequence_norm(td_graph *graph, td_tensor *x, td_ragged ragged, td_
 /* Cosine and sine of position * base^(-2i / dimensions) for each pair of columns i: [count, 2 * ceil(dimensions / 2)], in the arena. */
 td_real *td_rotary_angles(td_graph *graph, const int32_t *positions, size_t count, size_t dimensions, td_real base);
 typedef struct td_rotary_options {
-    const td_real *angles;   /* a row for each of the tensor's */
+    const td_real *angles;    /* a row for each of the tensor's */
     size_t pairs, head_width; /* columns 2i and 2i + 1 of a head turn, i < pairs */
-    size_t first_left, left; /* heads that are left as they are */
+    size_t first_left, left;  /* heads that are left as they are */
 } td_rotary_options;
 /* x [T, heads * head_width], turned (Su 2021, 3.2.2) */
 td_tensor *td_rotary(td_graph *graph, td_tensor *x, const td_rotary_options *options);
@@ -94,8 +93,8 @@ typedef struct td_attention_options {
     td_real dropout;
     td_attention_bias bias;
 } td_attention_options;
-td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value,
-                        td_ragged key_ragged, const td_attention_options *options, const td_real **ret_probabilities);
+td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragged, td_tensor *key, td_tensor *value, td_ragged key_ragged,
+                        const td_attention_options *options, const td_real **ret_probabilities);
 
 /* Output product, softmax and cross-entropy in one, in blocks of rows, so that the logits of a batch never exist.
  * hidden [T, D], weight [V, D], bias [1, V] or NULL, targets [T] -> sum of losses [1, 1]:
@@ -116,16 +115,16 @@ typedef struct td_copy_loss {
 } td_copy_loss;
 typedef struct td_cross_entropy_options {
     td_real label_smoothing;
-    td_real gradient_scale; /* usually 1 / target tokens of the whole step */
-    td_real r_drop;         /* > 0: rows i and i + T/2 are the same positions under two dropout masks; adds
-                               r_drop * (KL(p|q) + KL(q|p)) / 2 to each pair's loss (Liang 2021) */
+    td_real gradient_scale;   /* usually 1 / target tokens of the whole step */
+    td_real r_drop;           /* > 0: rows i and i + T/2 are the same positions under two dropout masks; adds
+                                 r_drop * (KL(p|q) + KL(q|p)) / 2 to each pair's loss (Liang 2021) */
     const td_copy_loss *copy; /* NULL: targets are generated. Not with r_drop */
 } td_cross_entropy_options;
-td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias,
-                                      const int32_t *targets, const td_cross_entropy_options *options, double *ret_nll);
+td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias, const int32_t *targets,
+                                      const td_cross_entropy_options *options, double *ret_nll);
 
-/* Coverage loss (See 2017, equation 12): for every row of a sequence the sum over i of min(weights_i, earlier rows' weights_i), the total over
- * all sequences [1, 1]. weights [T, ...], targets: the sequences. The gradient, times `gradient_scale`, is formed here as in
+/* Coverage loss (See 2017, equation 12): for every row of a sequence the sum over i of min(weights_i, earlier rows' weights_i), the total
+ * over all sequences [1, 1]. weights [T, ...], targets: the sequences. The gradient, times `gradient_scale`, is formed here as in
  * td_projected_cross_entropy. */
 td_tensor *td_coverage_loss(td_graph *graph, td_tensor *weights, td_ragged targets, td_real gradient_scale);
 

@@ -10,8 +10,8 @@ td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td
     return (td_packed_input){0};
 }
 
-td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases,
-                            size_t count, td_activation activation)
+td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases, size_t count,
+                            td_activation activation)
 {
     (void)x, (void)weights, (void)biases, (void)count, (void)activation;
     return td_graph_fail(graph, TD_ERROR_INTERNAL, "weights are packed in single precision only");
@@ -130,14 +130,13 @@ td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td
     float *scales = td_graph_allocate(graph, x->rows, sizeof *scales);
     if (!shifted || !scales)
         return (td_packed_input){0};
-    quantise_parts parts = {
-        graph->packed_kernels, x, depth, td_graph_parts(graph, x->rows * x->columns), shifted, scales};
+    quantise_parts parts = {graph->packed_kernels, x, depth, td_graph_parts(graph, x->rows * x->columns), shifted, scales};
     td_graph_run(graph, parts.parts, quantise_part, &parts);
     return (td_packed_input){.rows = x->rows, .stride = depth, .shifted = shifted, .scales = scales};
 }
 
-td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases,
-                            size_t count, td_activation activation)
+td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases, size_t count,
+                            td_activation activation)
 {
     size_t outputs = 0;
     for (size_t i = 0; i < count; i++) {

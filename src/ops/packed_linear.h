@@ -15,7 +15,7 @@ void td_packed_product(const td_graph *graph, td_recorder *recorder, const td_pa
 /* Whole products of one input, measured; the graph's threads share their panels. */
 void td_packed_products(td_graph *graph, const td_packed_job *jobs, size_t count);
 /* activation(x w^T + bias) for weights side by side, all packed in one precision [T, sum of outputs]; biases [count] or NULL */
-td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases,
-                            size_t count, td_activation activation);
+td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases, size_t count,
+                            td_activation activation);
 
 #endif

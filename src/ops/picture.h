@@ -8,7 +8,10 @@
 typedef struct td_grid {
     size_t count, height, width; /* pictures, lines of each, places of a line */
 } td_grid;
-static inline size_t td_grid_rows(td_grid grid) { return grid.count * grid.height * grid.width; }
+static inline size_t td_grid_rows(td_grid grid)
+{
+    return grid.count * grid.height * grid.width;
+}
 
 /* What one place of the output sees. Padding is counted in places of zeros (for a maximum: places that never win). */
 typedef struct td_window {
@@ -25,8 +28,7 @@ td_window td_window_same(size_t size, size_t stride, td_grid grid);
 bool td_window_output(td_window window, td_grid grid, td_grid *ret_grid);
 
 /* x [rows of grid, I], weight [O, I * height * width] (PyTorch's [O, I, height, width]), bias [1, O] or NULL -> [rows, O] */
-td_tensor *td_conv2d(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window,
-                     td_grid *ret_grid);
+td_tensor *td_conv2d(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window, td_grid *ret_grid);
 /* A copy of the weight in the order in which td_conv2d reads: places of the window first, channels last. No gradient. */
 td_tensor *td_conv2d_arrange(td_graph *graph, const td_tensor *weight, td_window window);
 /* td_conv2d without gradient, for a weight arranged once and used for many pictures. */

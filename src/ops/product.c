@@ -99,8 +99,8 @@ static void multiply_panels(const td_panel_kernels *kernels, size_t m, size_t n,
 #endif
 }
 
-void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a,
-                         td_operand b, bool accumulate, td_real *c, size_t ldc)
+void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a, td_operand b,
+                         bool accumulate, td_real *c, size_t ldc)
 {
     if (!td_graph_ok(graph))
         return;
@@ -108,8 +108,8 @@ void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, si
     if (b.panels && !transpose_a && !a.rounded == !b.rounded)
         multiply_panels(panels_of(graph, b.rounded), m, n, k, a, b, accumulate, c, ldc);
     else if (a.rounded && b.rounded)
-        td_gemm_bfloat16(graph->products, transpose_a, transpose_b, m, n, k, a.rounded, a.stride, b.rounded, b.stride, accumulate,
-                         c, ldc, &graph->error);
+        td_gemm_bfloat16(graph->products, transpose_a, transpose_b, m, n, k, a.rounded, a.stride, b.rounded, b.stride, accumulate, c, ldc,
+                         &graph->error);
     else
         multiply(graph, transpose_a, transpose_b, m, n, k, a.data, a.stride, b.data, b.stride, accumulate, c, ldc);
 }

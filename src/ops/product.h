@@ -26,7 +26,7 @@ typedef struct td_operand {
 td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size_t columns, size_t stride);
 /* op(data) [k, n] as the right operand of many products of few rows. */
 td_operand td_right_operand(td_graph *graph, bool transpose, const td_real *data, size_t k, size_t n, size_t stride);
-void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a,
-                         td_operand b, bool accumulate, td_real *c, size_t ldc);
+void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, td_operand a, td_operand b,
+                         bool accumulate, td_real *c, size_t ldc);
 
 #endif

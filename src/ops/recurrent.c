@@ -12,13 +12,13 @@ typedef struct layer_pass {
     td_recurrent_weights weights;
     td_packing packing;
     const td_gate_kernels *kernels;
-    td_operand w_hh;   /* in the form of the steps' products, forward or backward */
-    size_t width;      /* G * H */
-    td_real *x;        /* [T, I], packed like all that follow */
-    td_real *gates;    /* [T, G * H] */
-    td_real *hidden;   /* GRU: the sums over the state [T, 3 * H] */
-    td_real *h, *c;    /* [T, H] */
-    td_real *h0, *c0;  /* [count, H] in order of rank */
+    td_operand w_hh;  /* in the form of the steps' products, forward or backward */
+    size_t width;     /* G * H */
+    td_real *x;       /* [T, I], packed like all that follow */
+    td_real *gates;   /* [T, G * H] */
+    td_real *hidden;  /* GRU: the sums over the state [T, 3 * H] */
+    td_real *h, *c;   /* [T, H] */
+    td_real *h0, *c0; /* [count, H] in order of rank */
     td_tensor *input, *output, *start_h, *start_c, *final_h, *final_c;
 } layer_pass;
 
@@ -48,8 +48,7 @@ static void scatter_add(const td_kernels *kernels, td_real *to, size_t stride, c
 }
 
 /* Every row starts as the bias (plus a second one), so that products add to it. */
-static void fill_bias(const td_kernels *kernels, td_real *rows, size_t count, size_t width, const td_tensor *first,
-                      const td_tensor *second)
+static void fill_bias(const td_kernels *kernels, td_real *rows, size_t count, size_t width, const td_tensor *first, const td_tensor *second)
 {
     if (!count)
         return;
@@ -133,8 +132,8 @@ static void backward_step(td_graph *graph, layer_pass *pass, size_t t, td_real *
         else if (gru)
             pass->kernels->gru_backward(gates + r * width, sums + r * width, h_previous + at, dh + at, hidden);
         else
-            pass->kernels->rnn_backward(gates + r * width, pass->h + first * hidden + at, dh + at,
-                                        pass->options.kind == TD_CELL_RNN_RELU, hidden);
+            pass->kernels->rnn_backward(gates + r * width, pass->h + first * hidden + at, dh + at, pass->options.kind == TD_CELL_RNN_RELU,
+                                        hidden);
     }
     if (t || td_needs_gradient(pass->start_h))
         step_product(graph, pass, false, n, hidden, width, sums, gru, dh);
@@ -238,8 +237,8 @@ static bool check(td_graph *graph, const td_tensor *x, td_ragged ragged, const t
                 (!c0 || has_shape(c0, ragged.count, hidden));
     if (!fits)
         td_graph_fail(graph, TD_ERROR_ARGUMENT,
-                      "recurrent layer of %zu units over %zu rows of %zu: a weight or starting state has another shape", hidden,
-                      x->rows, x->columns);
+                      "recurrent layer of %zu units over %zu rows of %zu: a weight or starting state has another shape", hidden, x->rows,
+                      x->columns);
     return fits;
 }
 
@@ -300,8 +299,7 @@ td_tensor *td_recurrent(td_graph *graph, td_tensor *x, td_ragged ragged, const t
     pass->width = td_cell_gates(options->kind) * options->hidden;
     pass->kernels = td_gate_kernels_for(graph->kernels->isa);
     bool trains = td_needs_gradient(x) || td_needs_gradient(weights->w_ih) || td_needs_gradient(weights->w_hh) ||
-                  td_needs_gradient(weights->b_ih) || td_needs_gradient(weights->b_hh) || td_needs_gradient(h0) ||
-                  td_needs_gradient(c0);
+                  td_needs_gradient(weights->b_ih) || td_needs_gradient(weights->b_hh) || td_needs_gradient(h0) || td_needs_gradient(c0);
     if (!td_pack(graph, ragged, options->reverse, &pass->packing) || !allocate_pass(graph, pass, trains))
         return NULL;
     forward(graph, pass, ragged);

@@ -61,8 +61,8 @@ td_tensor *td_step_linear_apply(td_graph *graph, td_step_linear *linear, td_tens
 
 /* One step of a cell. input_sums [N, G * H]: x w_ih^T + b_ih; hidden_sums [N, G * H]: h w_hh^T + b_hh, both as td_step_linear
  * gives them. -> h [N, H]; ret_c [N, H] for LSTM. */
-td_tensor *td_recurrent_step(td_graph *graph, td_cell_kind kind, td_tensor *input_sums, td_tensor *hidden_sums, td_tensor *h,
-                             td_tensor *c, td_tensor **ret_c);
+td_tensor *td_recurrent_step(td_graph *graph, td_cell_kind kind, td_tensor *input_sums, td_tensor *hidden_sums, td_tensor *h, td_tensor *c,
+                             td_tensor **ret_c);
 
 /* ---- attention ---- */
 
@@ -73,9 +73,9 @@ typedef struct td_memory_segment {
 } td_memory_segment;
 
 typedef struct td_recurrent_attention_options {
-    bool additive;      /* v^T tanh(q + k) (Bahdanau 2015; "concat" of Luong 2015); else q . k ("dot", "general") */
+    bool additive; /* v^T tanh(q + k) (Bahdanau 2015; "concat" of Luong 2015); else q . k ("dot", "general") */
     size_t key_stride, value_stride, value_width;
-    size_t longest;     /* >= every segment's length: width of the weights */
+    size_t longest; /* >= every segment's length: width of the weights */
 } td_recurrent_attention_options;
 
 /* query [N, A] (already projected), one segment per row. keys and values: the tensors that the segments point into, for their

@@ -107,9 +107,12 @@ static void attention_backward(td_graph *graph, void *operation)
     attention_pass *pass = operation;
     if (!pass->context->gradient && !pass->weights->gradient)
         return;
-    attention_gradients to = {td_gradient(graph, pass->query),    td_gradient(graph, pass->keys),
-                              td_gradient(graph, pass->values),   td_gradient(graph, pass->v),
-                              td_gradient(graph, pass->coverage), td_gradient(graph, pass->coverage_weight),
+    attention_gradients to = {td_gradient(graph, pass->query),
+                              td_gradient(graph, pass->keys),
+                              td_gradient(graph, pass->values),
+                              td_gradient(graph, pass->v),
+                              td_gradient(graph, pass->coverage),
+                              td_gradient(graph, pass->coverage_weight),
                               td_graph_allocate(graph, pass->query->columns, sizeof(td_real))};
     td_real *dscores = td_graph_allocate(graph, pass->options.longest, sizeof *dscores);
     if (!td_graph_ok(graph))
@@ -143,8 +146,8 @@ td_tensor *td_recurrent_attention(td_graph *graph, td_tensor *query, const td_me
     td_tensor *weights = td_tensor_new(graph, query->rows, options->longest, trains);
     if (!pass || !context || !weights)
         return NULL;
-    *pass = (attention_pass){*options, td_gate_kernels_for(graph->kernels->isa), segments, query, keys, values, v, coverage,
-                             coverage_weight, context, weights};
+    *pass = (attention_pass){
+        *options, td_gate_kernels_for(graph->kernels->isa), segments, query, keys, values, v, coverage, coverage_weight, context, weights};
     for (size_t row = 0; row < query->rows; row++)
         attend_row(graph, pass, row);
     if (trains)

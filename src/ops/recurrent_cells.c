@@ -85,8 +85,8 @@ static void forward_rows(td_graph *graph, const cell_step *step)
     }
 }
 
-td_tensor *td_recurrent_step(td_graph *graph, td_cell_kind kind, td_tensor *input_sums, td_tensor *hidden_sums, td_tensor *h,
-                             td_tensor *c, td_tensor **ret_c)
+td_tensor *td_recurrent_step(td_graph *graph, td_cell_kind kind, td_tensor *input_sums, td_tensor *hidden_sums, td_tensor *h, td_tensor *c,
+                             td_tensor **ret_c)
 {
     TD_PROFILE(graph->recorder, "recurrent cell");
     if (!td_graph_ok(graph) || !input_sums || !hidden_sums || !h || (kind == TD_CELL_LSTM && !c))
@@ -99,8 +99,12 @@ td_tensor *td_recurrent_step(td_graph *graph, td_cell_kind kind, td_tensor *inpu
     cell_step *step = td_graph_allocate(graph, 1, sizeof *step);
     if (!step)
         return NULL;
-    *step = (cell_step){.kind = kind, .kernels = td_gate_kernels_for(graph->kernels->isa), .input_sums = input_sums,
-                        .hidden_sums = hidden_sums, .h = h, .c = kind == TD_CELL_LSTM ? c : NULL};
+    *step = (cell_step){.kind = kind,
+                        .kernels = td_gate_kernels_for(graph->kernels->isa),
+                        .input_sums = input_sums,
+                        .hidden_sums = hidden_sums,
+                        .h = h,
+                        .c = kind == TD_CELL_LSTM ? c : NULL};
     step->gates = td_graph_allocate(graph, h->rows * width, sizeof(td_real));
     step->hidden = kind == TD_CELL_GRU ? td_graph_allocate(graph, h->rows * width, sizeof(td_real)) : NULL;
     step->next_h = td_tensor_new(graph, h->rows, h->columns, trains);

@@ -66,8 +66,8 @@ td_tensor *td_stack_rows(td_graph *graph, td_tensor *const *parts, size_t count)
 struct td_step_linear {
     td_tensor *weight, *bias;
     td_operand forward, backward; /* the weight in the form of the steps' products; the second from the first step back */
-    size_t rows, used; /* of the two below */
-    td_real *x, *dy;   /* [rows, I], [rows, O]: from backward of the steps */
+    size_t rows, used;            /* of the two below */
+    td_real *x, *dy;              /* [rows, I], [rows, O]: from backward of the steps */
 };
 
 typedef struct linear_step {

@@ -65,7 +65,8 @@ td_tensor *td_rotary(td_graph *graph, td_tensor *x, const td_rotary_options *opt
     if (!x || !options->angles)
         return NULL;
     if (x->stride != x->columns || x->columns % options->head_width || 2 * options->pairs > options->head_width)
-        return td_graph_fail(graph, TD_ERROR_INTERNAL, "rotary: %zu columns, heads of %zu, %zu pairs", x->columns, options->head_width, options->pairs);
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "rotary: %zu columns, heads of %zu, %zu pairs", x->columns, options->head_width,
+                             options->pairs);
     td_tensor *y = td_tensor_zeroed(graph, x->rows, x->columns, td_needs_gradient(x));
     if (!y)
         return NULL;

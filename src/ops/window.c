@@ -15,8 +15,7 @@ static size_t same_padding(size_t size, size_t stride, size_t length)
 td_window td_window_same(size_t size, size_t stride, td_grid grid)
 {
     size_t vertical = same_padding(size, stride, grid.height), horizontal = same_padding(size, stride, grid.width);
-    return (td_window){size,         size,           stride,
-                       vertical / 2, horizontal / 2, vertical - vertical / 2, horizontal - horizontal / 2};
+    return (td_window){size, size, stride, vertical / 2, horizontal / 2, vertical - vertical / 2, horizontal - horizontal / 2};
 }
 
 bool td_window_output(td_window window, td_grid grid, td_grid *ret_grid)

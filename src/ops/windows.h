@@ -38,9 +38,9 @@ static inline td_span td_window_span(size_t start, size_t padding, size_t size, 
 
 /* One place of the output and what it sees. */
 typedef struct td_place {
-    size_t row;     /* of the output */
-    size_t input;   /* row of the input under the window's first place; wraps where that is padding */
-    size_t width;   /* of the input */
+    size_t row;   /* of the output */
+    size_t input; /* row of the input under the window's first place; wraps where that is padding */
+    size_t width; /* of the input */
     td_span lines, places;
 } td_place;
 static inline td_place td_window_place(td_grid grid, td_grid output, td_window window, size_t row)

@@ -26,8 +26,7 @@ static bool write_all(int descriptor, const void *bytes, size_t length)
 }
 
 /* The child: writes its td_error, then the output. */
-static void work_and_exit(td_status (*work)(void *context, td_buffer *output, td_error *error), void *context,
-                          int descriptor)
+static void work_and_exit(td_status (*work)(void *context, td_buffer *output, td_error *error), void *context, int descriptor)
 {
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to outlive whom it works for */
@@ -39,8 +38,7 @@ static void work_and_exit(td_status (*work)(void *context, td_buffer *output, td
     if (status == TD_OK && !td_buffer_ok(&output))
         status = td_fail_memory(&error, output.length);
     error.status = status;
-    bool whole =
-        write_all(descriptor, &error, sizeof error) && write_all(descriptor, td_buffer_text(&output), output.length);
+    bool whole = write_all(descriptor, &error, sizeof error) && write_all(descriptor, td_buffer_text(&output), output.length);
     _exit(whole ? 0 : 1);
 }
 
@@ -68,8 +66,7 @@ static td_status take(const td_buffer *received, int outcome, td_buffer *output,
     if (!td_buffer_ok(received))
         return td_fail_memory(error, received->length);
     if (WIFSIGNALED(outcome))
-        return td_fail(error, TD_ERROR_INTERNAL, "the process that did the work was ended by signal %d",
-                       WTERMSIG(outcome));
+        return td_fail(error, TD_ERROR_INTERNAL, "the process that did the work was ended by signal %d", WTERMSIG(outcome));
     if (WEXITSTATUS(outcome) != 0 || received->length < sizeof theirs)
         return td_fail(error, TD_ERROR_INTERNAL, "the process that did the work gave up");
     memcpy(&theirs, received->data, sizeof theirs);
@@ -103,8 +100,7 @@ td_status td_child_run(td_status (*work)(void *context, td_buffer *output, td_er
     close(ends[0]);
     while (waitpid(child, &outcome, 0) < 0 && errno == EINTR)
         continue;
-    td_status status =
-        ended ? take(&received, outcome, output, error) : td_fail(error, TD_ERROR_CANCELLED, "stopped on request");
+    td_status status = ended ? take(&received, outcome, output, error) : td_fail(error, TD_ERROR_CANCELLED, "stopped on request");
     td_buffer_free(&received);
     return status;
 }

@@ -25,8 +25,8 @@ bool td_cpu_supports(td_isa isa)
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (isa == TD_ISA_AVX512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
     if (isa == TD_ISA_AVX2)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #elif defined(__aarch64__)
@@ -49,8 +49,7 @@ td_isa td_cpu_isa(void)
     return best;
 }
 
-static const char *const matrix_isa_names[TD_MATRIX_ISA_COUNT] = {"plain", "avx2", "avx512",  "vnni",
-                                                                  "amx",   "neon", "dotprod", "bf16"};
+static const char *const matrix_isa_names[TD_MATRIX_ISA_COUNT] = {"plain", "avx2", "avx512", "vnni", "amx", "neon", "dotprod", "bf16"};
 
 const char *td_matrix_isa_name(td_matrix_isa isa)
 {
@@ -91,10 +90,7 @@ bool td_cpu_supports_matrix(td_matrix_isa isa)
 #elif defined(__aarch64__)
     bool multiplies_bytes = false, multiplies_bfloat16 = false;
 #if defined(__linux__)
-    enum {
-        BYTE_PRODUCTS = 1 << 20,
-        BFLOAT16_PRODUCTS = 1 << 14
-    }; /* HWCAP_ASIMDDP, HWCAP2_BF16; older headers lack them */
+    enum { BYTE_PRODUCTS = 1 << 20, BFLOAT16_PRODUCTS = 1 << 14 }; /* HWCAP_ASIMDDP, HWCAP2_BF16; older headers lack them */
     multiplies_bytes = getauxval(AT_HWCAP) & BYTE_PRODUCTS;
     multiplies_bfloat16 = getauxval(AT_HWCAP2) & BFLOAT16_PRODUCTS;
 #endif

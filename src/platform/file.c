@@ -76,8 +76,7 @@ void td_file_unmap(td_mapped_file *file)
  * most. */
 void td_file_forget(const void *data, size_t bytes)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data & ~(page - 1),
-              end = (uintptr_t)data + bytes;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data & ~(page - 1), end = (uintptr_t)data + bytes;
     if (bytes)
         madvise((void *)first, end - first, MADV_DONTNEED);
 }
@@ -208,8 +207,7 @@ td_status td_directory_create(const char *path, td_error *error)
         char end = *at;
         *at = 0;
         struct stat information;
-        if (mkdir(copy, 0777) != 0 &&
-            (errno != EEXIST || stat(copy, &information) != 0 || !S_ISDIR(information.st_mode)))
+        if (mkdir(copy, 0777) != 0 && (errno != EEXIST || stat(copy, &information) != 0 || !S_ISDIR(information.st_mode)))
             status = fail_path(error, copy, "create directory");
         *at = end;
         if (end == 0)

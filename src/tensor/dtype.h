@@ -7,26 +7,26 @@
 #include <string.h>
 
 /* One row per type: enumerator, bytes per element, name in safetensors files. */
-#define TD_DTYPE_TABLE(X) \
-    X(TD_F32, 4, "F32")   \
-    X(TD_F16, 2, "F16")   \
-    X(TD_BF16, 2, "BF16") \
-    X(TD_F64, 8, "F64")   \
-    X(TD_I8, 1, "I8")     \
-    X(TD_I16, 2, "I16")   \
-    X(TD_I32, 4, "I32")   \
-    X(TD_I64, 8, "I64")   \
-    X(TD_U8, 1, "U8")     \
-    X(TD_U16, 2, "U16")   \
-    X(TD_U32, 4, "U32")   \
-    X(TD_U64, 8, "U64")   \
+#define TD_DTYPE_TABLE(X)                                                                                                                  \
+    X(TD_F32, 4, "F32")                                                                                                                    \
+    X(TD_F16, 2, "F16")                                                                                                                    \
+    X(TD_BF16, 2, "BF16")                                                                                                                  \
+    X(TD_F64, 8, "F64")                                                                                                                    \
+    X(TD_I8, 1, "I8")                                                                                                                      \
+    X(TD_I16, 2, "I16")                                                                                                                    \
+    X(TD_I32, 4, "I32")                                                                                                                    \
+    X(TD_I64, 8, "I64")                                                                                                                    \
+    X(TD_U8, 1, "U8")                                                                                                                      \
+    X(TD_U16, 2, "U16")                                                                                                                    \
+    X(TD_U32, 4, "U32")                                                                                                                    \
+    X(TD_U64, 8, "U64")                                                                                                                    \
     X(TD_BOOL, 1, "BOOL")
 
 typedef enum td_dtype {
 #define X(name, size, text) name,
     TD_DTYPE_TABLE(X)
 #undef X
-    TD_DTYPE_COUNT
+        TD_DTYPE_COUNT
 } td_dtype;
 
 static inline size_t td_dtype_size(td_dtype dtype)

@@ -17,8 +17,7 @@ size_t td_graph_threads(const td_graph *graph)
     return graph->pool ? td_pool_threads(graph->pool) : 1;
 }
 
-void td_graph_run(td_graph *graph, size_t count, void (*task)(void *context, size_t index, size_t thread),
-                  void *context)
+void td_graph_run(td_graph *graph, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context)
 {
     if (graph->pool && count > 1) {
         td_pool_run(graph->pool, count, task, context);

@@ -18,7 +18,10 @@ typedef struct td_ragged {
     const int32_t *offsets; /* [count + 1]; sequence i is rows offsets[i] .. offsets[i + 1] */
 } td_ragged;
 
-static inline size_t td_ragged_total(td_ragged ragged) { return (size_t)ragged.offsets[ragged.count]; }
+static inline size_t td_ragged_total(td_ragged ragged)
+{
+    return (size_t)ragged.offsets[ragged.count];
+}
 static inline size_t td_ragged_length(td_ragged ragged, size_t i)
 {
     return (size_t)(ragged.offsets[i + 1] - ragged.offsets[i]);
@@ -28,12 +31,12 @@ static inline size_t td_ragged_length(td_ragged ragged, size_t i)
 typedef struct td_parameter {
     const char *name;
     size_t shape[4], rank;
-    size_t rows, columns;      /* shape as a matrix: first dimension, product of the others (a vector is one row) */
-    td_real *data;             /* [rows, columns] */
-    size_t offset;             /* into the flat parameter, gradient and optimiser buffers */
-    bool constant;             /* not trained */
-    bool statistic;            /* constant, but follows the batches: see td_parameters_statistic */
-    struct td_packed *packed;  /* weights repacked for products, or NULL; see kernels/packed.h */
+    size_t rows, columns;     /* shape as a matrix: first dimension, product of the others (a vector is one row) */
+    td_real *data;            /* [rows, columns] */
+    size_t offset;            /* into the flat parameter, gradient and optimiser buffers */
+    bool constant;            /* not trained */
+    bool statistic;           /* constant, but follows the batches: see td_parameters_statistic */
+    struct td_packed *packed; /* weights repacked for products, or NULL; see kernels/packed.h */
 } td_parameter;
 
 typedef struct td_tensor td_tensor;
@@ -54,33 +57,36 @@ typedef struct td_node {
     struct td_node *previous;
     size_t index; /* of the tape, from 0 */
     void (*backward)(td_graph *graph, void *operation);
-    void *operation; /* in the arena */
+    void *operation;  /* in the arena */
     const char *name; /* for the profile, or NULL */
 } td_node;
 
 struct td_graph {
     td_arena *arena;
     const td_kernels *kernels;
-    const struct td_packed_kernels *packed_kernels; /* products with packed weights */
-    bool recording; /* a tape is kept: backward is possible */
-    bool training;  /* dropout is active */
+    const struct td_packed_kernels *packed_kernels;   /* products with packed weights */
+    bool recording;                                   /* a tape is kept: backward is possible */
+    bool training;                                    /* dropout is active */
     const struct td_rounded_weights *rounded_weights; /* the weights in bfloat16 already, or NULL */
-    struct td_pool *pool; /* threads that share one product; NULL: the calling one alone */
-    struct td_gemm_cache *products; /* weight products in bfloat16 with float32 sums; NULL: all in float32 */
+    struct td_pool *pool;                             /* threads that share one product; NULL: the calling one alone */
+    struct td_gemm_cache *products;                   /* weight products in bfloat16 with float32 sums; NULL: all in float32 */
     uint64_t dropout_key;
     uint64_t dropout_calls;
     td_real *gradients; /* flat, all parameters; needed when recording */
-    td_real share; /* of the step's examples, those in this graph: weighs what it adds to statistics; 0: adds nothing */
+    td_real share;      /* of the step's examples, those in this graph: weighs what it adds to statistics; 0: adds nothing */
     td_node *tape;
-    size_t nodes; /* noted so far */
+    size_t nodes;                          /* noted so far */
     struct td_gradient_block *live, *idle; /* memory of gradients that are needed, and that served and may serve again */
-    td_recorder *recorder; /* measures the operations; NULL: off */
-    td_error error; /* sticky */
+    td_recorder *recorder;                 /* measures the operations; NULL: off */
+    td_error error;                        /* sticky */
 };
 
 /* Prepares a graph over an arena (which the caller resets between steps). */
 void td_graph_begin(td_graph *graph, td_arena *arena, bool recording);
-static inline bool td_graph_ok(const td_graph *graph) { return graph->error.status == TD_OK; }
+static inline bool td_graph_ok(const td_graph *graph)
+{
+    return graph->error.status == TD_OK;
+}
 /* Records the failure unless one is held already; always returns NULL. */
 td_tensor *td_graph_fail(td_graph *graph, td_status status, const char *format, ...) TD_PRINTF(3, 4);
 
@@ -111,6 +117,9 @@ void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *oper
 /* Runs the tape from `output` (one element or more; its gradient is set to `seed` everywhere; NULL: gradients are set already). */
 td_status td_backward(td_graph *graph, td_tensor *output, td_real seed, td_error *error);
 
-static inline bool td_needs_gradient(const td_tensor *tensor) { return tensor && tensor->requires_gradient; }
+static inline bool td_needs_gradient(const td_tensor *tensor)
+{
+    return tensor && tensor->requires_gradient;
+}
 
 #endif

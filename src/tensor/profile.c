@@ -146,8 +146,7 @@ static void keep_event(td_recorder *recorder, size_t sum, double begun, double s
 {
     if (recorder->event_count == recorder->event_capacity) {
         size_t capacity = recorder->event_capacity ? recorder->event_capacity * 2 : 4096;
-        td_profile_event *events =
-            capacity <= TD_PROFILE_EVENTS ? td_resize_array(recorder->events, capacity, sizeof *events) : NULL;
+        td_profile_event *events = capacity <= TD_PROFILE_EVENTS ? td_resize_array(recorder->events, capacity, sizeof *events) : NULL;
         if (!events)
             return; /* a trace ends early rather than take all memory */
         recorder->events = events;
@@ -160,8 +159,8 @@ void td_scope_finish(td_scope *scope)
 {
     td_recorder *recorder = scope->recorder;
     double seconds = td_clock_seconds() - scope->begun;
-    td_profile_row key = {.operation = scope->name, .backward = scope->backward, .precision = scope->precision,
-                          .m = scope->m, .n = scope->n, .k = scope->k};
+    td_profile_row key = {
+        .operation = scope->name, .backward = scope->backward, .precision = scope->precision, .m = scope->m, .n = scope->n, .k = scope->k};
     size_t place = td_recorder_place(recorder, &key);
     td_profile_row *sum = &recorder->sums[place];
     sum->calls++;

@@ -43,12 +43,12 @@ static inline void td_scope_close(td_scope *scope)
 }
 
 /* Measures from here to the end of the block, however it is left. */
-#define TD_PROFILE(recorder_, name_)                                      \
-    __attribute__((cleanup(td_scope_close))) td_scope td_profiled_scope_; \
+#define TD_PROFILE(recorder_, name_)                                                                                                       \
+    __attribute__((cleanup(td_scope_close))) td_scope td_profiled_scope_;                                                                  \
     td_scope_open(&td_profiled_scope_, recorder_, name_)
-#define TD_PROFILE_PRODUCT(recorder_, precision_, m_, n_, k_, batch_) \
-    TD_PROFILE(recorder_, "product");                                 \
-    if (__builtin_expect(td_profiled_scope_.recorder != NULL, 0))     \
-        td_scope_product(&td_profiled_scope_, precision_, m_, n_, k_, batch_)
+#define TD_PROFILE_PRODUCT(recorder_, precision_, m_, n_, k_, batch_)                                                                      \
+    TD_PROFILE(recorder_, "product");                                                                                                      \
+    if (__builtin_expect(td_profiled_scope_.recorder != NULL, 0))                                                                          \
+    td_scope_product(&td_profiled_scope_, precision_, m_, n_, k_, batch_)
 
 #endif

@@ -83,7 +83,8 @@ const char *td_profile_table(td_profile *profile)
         format_name(row, name, sizeof name);
         if (row->operations > 0 && row->seconds > 0)
             snprintf(rate, sizeof rate, "%.1f", row->operations / row->seconds * 1e-9);
-        td_buffer_format(&profile->table, "%-52s %10" PRIu64 " %10.4f %6.2f%% %8s\n", name, row->calls, row->seconds, row->share * 100, rate);
+        td_buffer_format(&profile->table, "%-52s %10" PRIu64 " %10.4f %6.2f%% %8s\n", name, row->calls, row->seconds, row->share * 100,
+                         rate);
     }
     return td_buffer_ok(&profile->table) ? td_buffer_text(&profile->table) : NULL;
 }
@@ -94,8 +95,8 @@ static void write_events(const td_profile *profile, const td_recorder *recorder,
         const td_profile_event *event = &recorder->events[i];
         char name[160];
         format_name(&recorder->sums[event->sum], name, sizeof name);
-        td_buffer_format(out, "%s{\"name\":\"%s\",\"ph\":\"X\",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f}", *first ? "" : ",\n", name, thread,
-                         (event->begun - profile->begun) * 1e6, (double)event->seconds * 1e6);
+        td_buffer_format(out, "%s{\"name\":\"%s\",\"ph\":\"X\",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f}", *first ? "" : ",\n", name,
+                         thread, (event->begun - profile->begun) * 1e6, (double)event->seconds * 1e6);
         *first = false;
     }
 }

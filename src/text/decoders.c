@@ -64,8 +64,9 @@ static td_status metaspace(const td_step *step, const td_strings *in, td_strings
 
 void td_clean_up(td_buffer *text, size_t start, bool contract)
 {
-    static const char *const pairs[][2] = {{" do not", " don't"}, {" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
-                                           {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+    static const char *const pairs[][2] = {{" do not", " don't"}, {" .", "."},     {" ?", "?"},     {" !", "!"},
+                                           {" ,", ","},           {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},
+                                           {" 's", "'s"},         {" 've", "'ve"}, {" 're", "'re"}};
     for (size_t i = contract ? 0 : 1; td_buffer_ok(text) && text->data && i < sizeof pairs / sizeof *pairs; i++) {
         size_t wanted = strlen(pairs[i][0]), shorter = strlen(pairs[i][1]), to = start;
         for (size_t at = start; at < text->length;) {
@@ -171,7 +172,8 @@ static td_status strip(const td_step *step, const td_strings *in, td_strings *ou
         size_t begin = 0, end = in->items[i].length;
         for (size_t k = 0; k < step->counts[0] && starts_with(token + begin, end - begin, step->text, step->length); k++)
             begin += step->length;
-        for (size_t k = 0; k < step->counts[1] && end - begin >= step->length && memcmp(token + end - step->length, step->text, step->length) == 0; k++)
+        for (size_t k = 0;
+             k < step->counts[1] && end - begin >= step->length && memcmp(token + end - step->length, step->text, step->length) == 0; k++)
             end -= step->length;
         td_strings_add(out, token + begin, end - begin, i == 0);
     }

@@ -10,7 +10,10 @@ typedef struct td_ids {
     bool failed;
 } td_ids;
 
-#define TD_IDS_INIT {NULL, 0, 0, false}
+#define TD_IDS_INIT                                                                                                                        \
+    {                                                                                                                                      \
+        NULL, 0, 0, false                                                                                                                  \
+    }
 
 static inline void td_ids_append(td_ids *ids, int32_t id)
 {
@@ -29,7 +32,10 @@ static inline void td_ids_append(td_ids *ids, int32_t id)
     ids->data[ids->length++] = id;
 }
 
-static inline bool td_ids_ok(const td_ids *ids) { return !ids->failed; }
+static inline bool td_ids_ok(const td_ids *ids)
+{
+    return !ids->failed;
+}
 
 static inline void td_ids_clear(td_ids *ids) /* keeps the memory, forgets a failure */
 {

@@ -26,18 +26,18 @@ static td_status rewrite_all(const td_step *step, rewrite *function, const td_st
     return status;
 }
 
-#define REWRITER(name)                                                                                                \
-    static td_status apply_##name(const td_step *step, const td_strings *in, td_strings *out, td_error *error)       \
-    {                                                                                                                 \
-        return rewrite_all(step, name, in, out, error);                                                               \
+#define REWRITER(name)                                                                                                                     \
+    static td_status apply_##name(const td_step *step, const td_strings *in, td_strings *out, td_error *error)                             \
+    {                                                                                                                                      \
+        return rewrite_all(step, name, in, out, error);                                                                                    \
     }
 
-#define NORMAL_FORM(name, form)                                                                                       \
-    static td_status name(const td_step *step, const char *text, size_t length, td_buffer *out, td_error *error)     \
-    {                                                                                                                 \
-        (void)step;                                                                                                   \
-        return td_unicode_normalize(form, text, length, out, error);                                                  \
-    }                                                                                                                 \
+#define NORMAL_FORM(name, form)                                                                                                            \
+    static td_status name(const td_step *step, const char *text, size_t length, td_buffer *out, td_error *error)                           \
+    {                                                                                                                                      \
+        (void)step;                                                                                                                        \
+        return td_unicode_normalize(form, text, length, out, error);                                                                       \
+    }                                                                                                                                      \
     REWRITER(name)
 NORMAL_FORM(nfc, TD_NFC)
 NORMAL_FORM(nfd, TD_NFD)
@@ -77,7 +77,8 @@ static void strip_one(const td_step *step, const char *text, size_t length, bool
 {
     size_t begin = 0, end = length, last = 0; /* last: end of the last character that is no space */
     uint32_t code;
-    for (size_t used; step->flags[0] && begin < length && (used = td_utf8_decode(text + begin, length - begin, &code)) && td_unicode_is_space(code);)
+    for (size_t used;
+         step->flags[0] && begin < length && (used = td_utf8_decode(text + begin, length - begin, &code)) && td_unicode_is_space(code);)
         begin += used;
     for (size_t at = begin, used; step->flags[1] && at < length; at += used) {
         code = 0;
@@ -132,8 +133,9 @@ enum { CLEAN, CHINESE, ACCENTS, LOWER };
 
 static bool is_chinese(uint32_t c)
 {
-    return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2b73f) ||
-           (c >= 0x2b740 && c <= 0x2b81f) || (c >= 0x2b920 && c <= 0x2ceaf) || (c >= 0xf900 && c <= 0xfaff) || (c >= 0x2f800 && c <= 0x2fa1f);
+    return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x20000 && c <= 0x2a6df) ||
+           (c >= 0x2a700 && c <= 0x2b73f) || (c >= 0x2b740 && c <= 0x2b81f) || (c >= 0x2b920 && c <= 0x2ceaf) ||
+           (c >= 0xf900 && c <= 0xfaff) || (c >= 0x2f800 && c <= 0x2fa1f);
 }
 
 static void append_cleaned(const td_step *step, const char *text, size_t length, td_buffer *out)

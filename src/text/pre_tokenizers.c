@@ -24,11 +24,11 @@ static bool find_character(bool (*wanted)(uint32_t), const char *text, size_t le
     return false;
 }
 
-#define CHARACTER_MATCH(name, wanted)                                                                                                  \
-    static bool name(const td_step *step, const char *text, size_t length, size_t at, size_t *ret_begin, size_t *ret_end)              \
-    {                                                                                                                                  \
-        (void)step;                                                                                                                    \
-        return find_character(wanted, text, length, at, ret_begin, ret_end);                                                           \
+#define CHARACTER_MATCH(name, wanted)                                                                                                      \
+    static bool name(const td_step *step, const char *text, size_t length, size_t at, size_t *ret_begin, size_t *ret_end)                  \
+    {                                                                                                                                      \
+        (void)step;                                                                                                                        \
+        return find_character(wanted, text, length, at, ret_begin, ret_end);                                                               \
     }
 CHARACTER_MATCH(match_space, td_unicode_is_space)
 CHARACTER_MATCH(match_punctuation, td_unicode_is_punctuation)
@@ -86,7 +86,8 @@ static td_status read_split(td_step *step, const json_t *object, const char *fil
 /* Words, and runs of anything else that is no space. */
 static td_status read_whitespace(td_step *step, const json_t *object, const char *file, td_error *error)
 {
-    static const char pattern[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]+|[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\s]+";
+    static const char pattern[] =
+        "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]+|[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\s]+";
     (void)object;
     step->flags[0] = true;
     step->split = TD_SPLIT_REMOVED;

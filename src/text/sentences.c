@@ -9,9 +9,10 @@
 
 /* Words before a full stop that seldom end a sentence: titles, "for example" and the like, of the languages with many models. */
 static const char *const abbreviations[] = {
-    "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Jr", "Sr", "vs", "No", "Nos", "Fig", "Figs", "Eq", "cf", "e.g", "i.e", "approx", "Vol", "pp", "Inc", "Gen",
-    "Col", "Lt", "Sgt", "Capt", "Rev", "Hon", "Nr", "Str", "bzw", "ca", "vgl", "z.B", "d.h", "u.a", "usw", "Abb", "Tel", "Hr", "Fr", "Sog", "sog",
-    "M", "Mme", "Mlle", "env", "art", "Sra", "Srta", "Ud", "Uds", "Dra", "núm", "pág", "Sig", "Dott", "Ing", "dhr", "mevr", "bijv", "tzv", "mgr", "inż",
+    "Mr",  "Mrs",    "Ms",  "Dr",  "Prof", "St",  "Jr",  "Sr",  "vs",   "No",   "Nos", "Fig",  "Figs", "Eq",   "cf",  "e.g",
+    "i.e", "approx", "Vol", "pp",  "Inc",  "Gen", "Col", "Lt",  "Sgt",  "Capt", "Rev", "Hon",  "Nr",   "Str",  "bzw", "ca",
+    "vgl", "z.B",    "d.h", "u.a", "usw",  "Abb", "Tel", "Hr",  "Fr",   "Sog",  "sog", "M",    "Mme",  "Mlle", "env", "art",
+    "Sra", "Srta",   "Ud",  "Uds", "Dra",  "núm", "pág", "Sig", "Dott", "Ing",  "dhr", "mevr", "bijv", "tzv",  "mgr", "inż",
 };
 enum { ABBREVIATION_COUNT = sizeof abbreviations / sizeof *abbreviations };
 

@@ -9,9 +9,11 @@
 
 enum { DEEPEST = 16 };
 
-static td_status read_sequence(td_step_sort sort, const json_t *object, const char *file, const char *name, int depth, td_step *step, td_error *error);
+static td_status read_sequence(td_step_sort sort, const json_t *object, const char *file, const char *name, int depth, td_step *step,
+                               td_error *error);
 
-static td_status read_step(td_step_sort sort, const json_t *object, const char *file, const char *name, int depth, td_step *step, td_error *error)
+static td_status read_step(td_step_sort sort, const json_t *object, const char *file, const char *name, int depth, td_step *step,
+                           td_error *error)
 {
     static const td_step_kind *const tables[] = {td_normalizer_kinds, td_pre_tokenizer_kinds, td_decoder_kinds};
     if (!object || json_is_null(object))
@@ -30,13 +32,15 @@ static td_status read_step(td_step_sort sort, const json_t *object, const char *
     return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\": type \"%s\" is not supported", file, name, type);
 }
 
-static td_status read_sequence(td_step_sort sort, const json_t *object, const char *file, const char *name, int depth, td_step *step, td_error *error)
+static td_status read_sequence(td_step_sort sort, const json_t *object, const char *file, const char *name, int depth, td_step *step,
+                               td_error *error)
 {
     static const char *const keys[] = {"normalizers", "pretokenizers", "decoders"};
     const json_t *list = json_object_get(object, keys[sort]);
     size_t count = json_array_size(list);
     if (!json_is_array(list) || depth == DEEPEST)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": a Sequence must have an array \"%s\", at most %d deep", file, name, keys[sort], DEEPEST);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": a Sequence must have an array \"%s\", at most %d deep", file, name, keys[sort],
+                       DEEPEST);
     step->steps = td_allocate_array(count, sizeof *step->steps);
     if (!step->steps)
         return td_fail_memory(error, count * sizeof *step->steps);
@@ -99,7 +103,8 @@ td_status td_step_compile(td_step *step, const char *expression, size_t length, 
 {
     int code;
     PCRE2_SIZE offset;
-    step->pattern = pcre2_compile((PCRE2_SPTR)expression, length, literal ? PCRE2_UTF | PCRE2_LITERAL : PCRE2_UTF | PCRE2_UCP, &code, &offset, NULL);
+    step->pattern =
+        pcre2_compile((PCRE2_SPTR)expression, length, literal ? PCRE2_UTF | PCRE2_LITERAL : PCRE2_UTF | PCRE2_UCP, &code, &offset, NULL);
     if (step->pattern)
         return TD_OK;
     char reason[256] = "";
@@ -140,7 +145,8 @@ bool td_step_match(const td_step *step, const char *text, size_t length, size_t 
     pcre2_pattern_info(step->pattern, PCRE2_INFO_ALLOPTIONS, &options);
     const char *seen = options & PCRE2_LITERAL ? text : td_unicode_for_patterns(text, length, &copy);
     bool found = false;
-    while (match && seen && at <= length && pcre2_match(step->pattern, (PCRE2_SPTR)seen, length, at, PCRE2_NO_UTF_CHECK, match, NULL) >= 0) {
+    while (match && seen && at <= length &&
+           pcre2_match(step->pattern, (PCRE2_SPTR)seen, length, at, PCRE2_NO_UTF_CHECK, match, NULL) >= 0) {
         const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
         *ret_begin = span[0];
         *ret_end = span[1];

@@ -22,9 +22,9 @@ typedef struct td_step_kind {
 
 struct td_step {
     const td_step_kind *kind;
-    char *text;      /* what is put in, taken out, ... */
-    size_t length;   /* of text */
-    void *pattern;   /* compiled, or NULL */
+    char *text;    /* what is put in, taken out, ... */
+    size_t length; /* of text */
+    void *pattern; /* compiled, or NULL */
     bool flags[4];
     size_t counts[2];
     td_split split;

@@ -59,7 +59,8 @@ td_status td_subword_read(const json_t *object, const char *file, td_subword *re
     return TD_OK;
 }
 
-td_status td_subword_encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids, td_error *error)
+td_status td_subword_encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids,
+                            td_error *error)
 {
     return length ? model->kind->encode(model, word, length, dropout, random, ids, error) : TD_OK;
 }
@@ -95,7 +96,8 @@ td_status td_subword_read_vocabulary(td_subword *model, const json_t *object, co
     {
         json_int_t id = json_integer_value(value);
         if (!json_is_integer(value) || id < 0 || id >= (json_int_t)TD_VOCABULARY_LIMIT)
-            return td_fail(error, TD_ERROR_FORMAT, "%s: \"vocab\": \"%s\" must have an integer id from 0 to %zu", file, piece, TD_VOCABULARY_LIMIT - 1);
+            return td_fail(error, TD_ERROR_FORMAT, "%s: \"vocab\": \"%s\" must have an integer id from 0 to %zu", file, piece,
+                           TD_VOCABULARY_LIMIT - 1);
         TD_TRY(td_vocabulary_set(&model->vocabulary, piece, strlen(piece), (int32_t)id, error));
     }
     const char *unknown;

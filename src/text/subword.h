@@ -15,7 +15,8 @@ typedef struct td_subword_kind {
     const char *type;
     td_status (*read)(td_subword *model, const json_t *object, const char *file, td_error *error);
     /* Appends the ids of a word. dropout (0 to 1): the share of merges left out, drawn from `random`; kinds without merges ignore it. */
-    td_status (*encode)(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids, td_error *error);
+    td_status (*encode)(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids,
+                        td_error *error);
 } td_subword_kind;
 
 typedef struct td_merge_slot {
@@ -27,7 +28,7 @@ struct td_subword {
     td_vocabulary vocabulary;
     int32_t unknown; /* -1: none */
     bool byte_fallback;
-    int32_t bytes[256]; /* ids of "<0x00>" .., -1 where there is none */
+    int32_t bytes[256];    /* ids of "<0x00>" .., -1 where there is none */
     char *prefix, *suffix; /* what pieces inside a word begin with, its last one ends with; "" for none */
     size_t longest;        /* bytes of the longest piece */
     /* bpe */
@@ -42,7 +43,8 @@ struct td_subword {
 };
 
 td_status td_subword_read(const json_t *object, const char *file, td_subword *ret_model, td_error *error);
-td_status td_subword_encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids, td_error *error);
+td_status td_subword_encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids,
+                            td_error *error);
 void td_subword_free(td_subword *model);
 
 /* For the kinds. Appends the ids of the bytes; false, and nothing, unless all have a token. */

@@ -15,8 +15,8 @@ static size_t slot_of(const td_subword *model, int32_t left, int32_t right)
     return at;
 }
 
-static td_status add_merge(td_subword *model, const char *left, size_t left_length, const char *right, size_t right_length, size_t rank, const char *file,
-                           td_error *error)
+static td_status add_merge(td_subword *model, const char *left, size_t left_length, const char *right, size_t right_length, size_t rank,
+                           const char *file, td_error *error)
 {
     size_t prefix = strlen(model->prefix);
     prefix = prefix <= right_length && memcmp(right, model->prefix, prefix) == 0 ? prefix : 0;
@@ -30,8 +30,8 @@ static td_status add_merge(td_subword *model, const char *left, size_t left_leng
     if (!memory)
         return td_fail_memory(error, left_length + right_length);
     if (a < 0 || b < 0 || c < 0)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"merges\" %zu: \"vocab\" lacks a part or the whole of \"%.*s\" and \"%.*s\"", file, rank, (int)left_length, left,
-                       (int)right_length, right);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"merges\" %zu: \"vocab\" lacks a part or the whole of \"%.*s\" and \"%.*s\"", file,
+                       rank, (int)left_length, left, (int)right_length, right);
     model->merges[slot_of(model, a, b)] = (td_merge_slot){a, b, c, (int32_t)rank};
     return TD_OK;
 }
@@ -54,7 +54,8 @@ static td_status read_merges(td_subword *model, const json_t *list, const char *
         const json_t *item = json_array_get(list, i), *first = json_array_get(item, 0), *second = json_array_get(item, 1);
         const char *text = json_string_value(item), *space = text ? strchr(text, ' ') : NULL;
         if (json_is_string(first) && json_is_string(second))
-            TD_TRY(add_merge(model, json_string_value(first), json_string_length(first), json_string_value(second), json_string_length(second), i, file, error));
+            TD_TRY(add_merge(model, json_string_value(first), json_string_length(first), json_string_value(second),
+                             json_string_length(second), i, file, error));
         else if (space)
             TD_TRY(add_merge(model, text, (size_t)(space - text), space + 1, strlen(space + 1), i, file, error));
         else
@@ -189,7 +190,8 @@ static td_status spell(const td_subword *model, const char *word, size_t length,
     return good ? TD_OK : td_fail_memory(error, length);
 }
 
-static td_status encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids, td_error *error)
+static td_status encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids,
+                        td_error *error)
 {
     int32_t whole = model->ignore_merges ? td_vocabulary_find(&model->vocabulary, word, length) : -1;
     if (whole >= 0) {

@@ -92,7 +92,8 @@ static td_status trace(const td_subword *model, const char *word, size_t length,
             id = whole >= 0 ? whole : model->unknown;
         }
         if (id < 0)
-            status = td_fail(error, TD_ERROR_FORMAT, "the vocabulary cannot spell \"%.*s\" and has no unknown token", (int)(ends[count] - begin), word + begin);
+            status = td_fail(error, TD_ERROR_FORMAT, "the vocabulary cannot spell \"%.*s\" and has no unknown token",
+                             (int)(ends[count] - begin), word + begin);
         else
             td_ids_append(ids, id);
     }
@@ -100,7 +101,8 @@ static td_status trace(const td_subword *model, const char *word, size_t length,
     return status;
 }
 
-static td_status encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids, td_error *error)
+static td_status encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids,
+                        td_error *error)
 {
     (void)dropout;
     (void)random;

@@ -34,7 +34,8 @@ static int32_t longest_piece(const td_subword *model, const char *word, size_t l
     return -1;
 }
 
-static td_status encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids, td_error *error)
+static td_status encode(const td_subword *model, const char *word, size_t length, double dropout, td_random *random, td_ids *ids,
+                        td_error *error)
 {
     (void)dropout;
     (void)random;

@@ -9,10 +9,10 @@
 /* The first that recognizes a directory reads it. Marian, Speech2Text and M2M-100 are defined by their classical files; for the others
  * tokenizer.json counts where there is one, as in transformers. */
 static const td_tokenizer_kind *const kinds[] = {
-    &td_tokenizer_marian,       &td_tokenizer_speech_to_text, &td_tokenizer_m2m100,    &td_tokenizer_json_whisper, &td_tokenizer_json_gpt2,
-    &td_tokenizer_json_mbart,   &td_tokenizer_json_nllb,      &td_tokenizer_json,      &td_tokenizer_t5,           &td_tokenizer_pegasus,
-    &td_tokenizer_mbart,        &td_tokenizer_mbart50,        &td_tokenizer_nllb,      &td_tokenizer_bart,         &td_tokenizer_whisper,
-    &td_tokenizer_gpt2,         &td_tokenizer_byt5,           &td_tokenizer_bert,          &td_tokenizer_words,
+    &td_tokenizer_marian,     &td_tokenizer_speech_to_text, &td_tokenizer_m2m100, &td_tokenizer_json_whisper, &td_tokenizer_json_gpt2,
+    &td_tokenizer_json_mbart, &td_tokenizer_json_nllb,      &td_tokenizer_json,   &td_tokenizer_t5,           &td_tokenizer_pegasus,
+    &td_tokenizer_mbart,      &td_tokenizer_mbart50,        &td_tokenizer_nllb,   &td_tokenizer_bart,         &td_tokenizer_whisper,
+    &td_tokenizer_gpt2,       &td_tokenizer_byt5,           &td_tokenizer_bert,   &td_tokenizer_words,
 };
 #define SPACE_MARK "\xe2\x96\x81" /* U+2581 stands for a space in pieces */
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
@@ -67,7 +67,8 @@ static const td_special *find_declared(const td_tokenizer *tokenizer, const char
     return NULL;
 }
 
-td_status td_tokenizer_add_special(td_tokenizer *tokenizer, const char *text, int32_t id, bool strip_left, bool strip_right, bool hidden, td_error *error)
+td_status td_tokenizer_add_special(td_tokenizer *tokenizer, const char *text, int32_t id, bool strip_left, bool strip_right, bool hidden,
+                                   td_error *error)
 {
     if (hidden)
         TD_TRY(hide(tokenizer, id, error));
@@ -145,7 +146,8 @@ td_status td_tokenizer_special_text(const char *directory, const char *name, cha
     return *ret_text ? TD_OK : read_named(directory, "tokenizer_config.json", name, ret_text, error);
 }
 
-td_status td_tokenizer_named_special(td_tokenizer *tokenizer, const char *directory, const char *name, const char *fallback, bool strip, int32_t *ret_id, td_error *error)
+td_status td_tokenizer_named_special(td_tokenizer *tokenizer, const char *directory, const char *name, const char *fallback, bool strip,
+                                     int32_t *ret_id, td_error *error)
 {
     char *text = NULL;
     TD_TRY(td_tokenizer_special_text(directory, name, &text, error));
@@ -273,7 +275,8 @@ static void append_ids(td_ids *ids, const td_ids *more)
 }
 
 /* Cuts the text at its special tokens. */
-static td_status encode_stretches(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, const td_sampling *sampling, td_ids *ids, td_error *error)
+static td_status encode_stretches(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length,
+                                  const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     size_t begin = 0; /* of the stretch without special tokens */
     for (size_t at = 0; at <= length;) {
@@ -300,7 +303,8 @@ static td_status encode_stretches(const td_tokenizer *tokenizer, td_text_side si
     return TD_OK;
 }
 
-static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, const td_sampling *sampling, td_ids *ids, td_error *error)
+static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, const td_sampling *sampling,
+                        td_ids *ids, td_error *error)
 {
     size_t before = ids->length;
     append_ids(ids, &tokenizer->prefix[side]);
@@ -313,19 +317,20 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
     return status;
 }
 
-td_status td_tokenizer_encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, td_ids *ids, td_error *error)
+td_status td_tokenizer_encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, td_ids *ids,
+                              td_error *error)
 {
     return encode(tokenizer, side, text, length, &(td_sampling){0}, ids, error);
 }
 
-td_status td_tokenizer_encode_sampled(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout, td_random *random, td_ids *ids,
-                                      td_error *error)
+td_status td_tokenizer_encode_sampled(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout,
+                                      td_random *random, td_ids *ids, td_error *error)
 {
     return encode(tokenizer, side, text, length, &(td_sampling){dropout, random, NULL}, ids, error);
 }
 
-td_status td_tokenizer_encode_local(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout, td_random *random,
-                                    td_local_pieces *local, td_ids *ids, td_error *error)
+td_status td_tokenizer_encode_local(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, double dropout,
+                                    td_random *random, td_local_pieces *local, td_ids *ids, td_error *error)
 {
     return encode(tokenizer, side, text, length, &(td_sampling){dropout, random, local}, ids, error);
 }
@@ -339,7 +344,8 @@ static size_t first_word(const char *piece, size_t length)
     return length;
 }
 
-td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids, td_error *error)
+td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids,
+                                      td_error *error)
 {
     if (!local) {
         td_ids_append(ids, tokenizer->unknown);
@@ -360,15 +366,16 @@ const char *td_tokenizer_piece_here(const td_tokenizer *tokenizer, int32_t id)
     return piece ? piece : td_local_pieces_find(tokenizer->local, id);
 }
 
-td_status td_tokenizer_decode_local(const td_tokenizer *tokenizer, const td_local_pieces *local, const int32_t *ids, size_t count, bool skip_special, td_buffer *text,
-                                    td_error *error)
+td_status td_tokenizer_decode_local(const td_tokenizer *tokenizer, const td_local_pieces *local, const int32_t *ids, size_t count,
+                                    bool skip_special, td_buffer *text, td_error *error)
 {
     td_tokenizer here = *tokenizer; /* borrows everything */
     here.local = local;
     return td_tokenizer_decode(&here, ids, count, skip_special, text, error);
 }
 
-td_status td_tokenizer_decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, td_buffer *text, td_error *error)
+td_status td_tokenizer_decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, td_buffer *text,
+                              td_error *error)
 {
     int32_t *kept = td_allocate_array(count + 1, sizeof *kept);
     if (!kept)
@@ -377,7 +384,8 @@ td_status td_tokenizer_decode(const td_tokenizer *tokenizer, const int32_t *ids,
     td_status status = TD_OK;
     for (size_t i = 0; status == TD_OK && i < count; i++) {
         if (!td_tokenizer_piece_here(tokenizer, ids[i]))
-            status = td_fail(error, TD_ERROR_ARGUMENT, "id %d is no token of this model (0 to %zu)", ids[i], tokenizer->vocabulary.size - 1);
+            status =
+                td_fail(error, TD_ERROR_ARGUMENT, "id %d is no token of this model (0 to %zu)", ids[i], tokenizer->vocabulary.size - 1);
         else if (!skip_special || !td_tokenizer_is_special(tokenizer, ids[i]))
             kept[kept_count++] = ids[i];
     }
@@ -408,8 +416,8 @@ static void replace_space_marks(td_buffer *text, size_t start)
     text->data[to] = 0;
 }
 
-td_status td_tokenizer_join_pieces(const td_tokenizer *tokenizer, const td_sentencepiece *model, const int32_t *ids, size_t count, const char *separator, td_buffer *text,
-                                   td_error *error)
+td_status td_tokenizer_join_pieces(const td_tokenizer *tokenizer, const td_sentencepiece *model, const int32_t *ids, size_t count,
+                                   const char *separator, td_buffer *text, td_error *error)
 {
     const char **pieces = td_allocate_array(count + 1, sizeof *pieces);
     if (!pieces)

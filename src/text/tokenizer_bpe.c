@@ -214,14 +214,15 @@ static td_status encode_word(word *w, const char *bytes, size_t length, const td
     for (size_t i = 0; i != NONE; i = parts[i].next) {
         int32_t id = td_vocabulary_find(&w->tokenizer->vocabulary, w->text.data + parts[i].begin, parts[i].end - parts[i].begin);
         if (id < 0 && w->tokenizer->unknown < 0)
-            return td_fail(error, TD_ERROR_FORMAT, "vocab.json lacks \"%.*s\", which merges.txt makes", (int)(parts[i].end - parts[i].begin),
-                           w->text.data + parts[i].begin);
+            return td_fail(error, TD_ERROR_FORMAT, "vocab.json lacks \"%.*s\", which merges.txt makes",
+                           (int)(parts[i].end - parts[i].begin), w->text.data + parts[i].begin);
         td_ids_append(ids, id >= 0 ? id : w->tokenizer->unknown);
     }
     return TD_OK;
 }
 
-static td_status encode_words(word *w, pcre2_match_data *match, const char *text, size_t length, const td_sampling *sampling, td_ids *ids, td_error *error)
+static td_status encode_words(word *w, pcre2_match_data *match, const char *text, size_t length, const td_sampling *sampling, td_ids *ids,
+                              td_error *error)
 {
     const bpe_state *state = w->tokenizer->state;
     char *copy = NULL;
@@ -238,8 +239,8 @@ static td_status encode_words(word *w, pcre2_match_data *match, const char *text
     return status;
 }
 
-static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
-                        td_error *error)
+static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first,
+                        const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     (void)side;
     (void)first;
@@ -273,8 +274,9 @@ void td_append_repaired(td_buffer *text, const td_buffer *bytes)
         const unsigned char *from = (const unsigned char *)bytes->data + at;
         size_t left = bytes->length - at, whole = from[0] >= 0xf0 && from[0] < 0xf5 ? 4 : from[0] >= 0xe0 && from[0] < 0xf0 ? 3 : 1;
         size_t broken = 1;
-        bool second_fits = whole > 1 && left > 1 && (from[1] & 0xc0) == 0x80 && !(from[0] == 0xe0 && from[1] < 0xa0) && !(from[0] == 0xed && from[1] > 0x9f) &&
-                           !(from[0] == 0xf0 && from[1] < 0x90) && !(from[0] == 0xf4 && from[1] > 0x8f);
+        bool second_fits = whole > 1 && left > 1 && (from[1] & 0xc0) == 0x80 && !(from[0] == 0xe0 && from[1] < 0xa0) &&
+                           !(from[0] == 0xed && from[1] > 0x9f) && !(from[0] == 0xf0 && from[1] < 0x90) &&
+                           !(from[0] == 0xf4 && from[1] > 0x8f);
         if (second_fits)
             for (broken = 2; broken < whole && broken < left && (from[broken] & 0xc0) == 0x80;)
                 broken++;
@@ -353,7 +355,8 @@ const td_tokenizer_kind td_tokenizer_bart = {
 
 static bool recognize_gpt2(const char *directory)
 {
-    return td_directory_holds(directory, "vocab.json merges.txt") && td_directory_is(directory, "GPT2Tokenizer", "gpt2 vision-encoder-decoder");
+    return td_directory_holds(directory, "vocab.json merges.txt") &&
+           td_directory_is(directory, "GPT2Tokenizer", "gpt2 vision-encoder-decoder");
 }
 
 static td_status open_gpt2(td_tokenizer *tokenizer, const char *directory, td_error *error)
@@ -396,7 +399,8 @@ static td_status add_tokens_of(td_tokenizer *tokenizer, const char *path, td_err
         if (status == TD_OK)
             status = td_vocabulary_set(&tokenizer->vocabulary, content, strlen(content), (int32_t)id, error);
         if (status == TD_OK)
-            status = td_tokenizer_add_special(tokenizer, content, (int32_t)id, false, false, json_is_true(json_object_get(entry, "special")), error);
+            status = td_tokenizer_add_special(tokenizer, content, (int32_t)id, false, false,
+                                              json_is_true(json_object_get(entry, "special")), error);
         if (status != TD_OK)
             break;
     }

@@ -59,8 +59,8 @@ static td_status open(td_tokenizer *tokenizer, const char *directory, td_error *
     return TD_OK;
 }
 
-static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
-                        td_error *error)
+static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first,
+                        const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     (void)tokenizer;
     (void)side;

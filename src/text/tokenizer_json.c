@@ -53,8 +53,7 @@ void td_tokenizer_json_free(void *pointer)
 /* ---- reading ---- */
 
 /* A token that is found in normalized text is looked for, and written, as the normalizer leaves it. */
-static td_status spell_added(const json_state *state, bool normalized, const char *content, td_strings *ret_text,
-                             td_error *error)
+static td_status spell_added(const json_state *state, bool normalized, const char *content, td_strings *ret_text, td_error *error)
 {
     td_strings_add(ret_text, content, strlen(content), true);
     if (!td_strings_ok(ret_text))
@@ -62,16 +61,14 @@ static td_status spell_added(const json_state *state, bool normalized, const cha
     return normalized ? td_step_apply(&state->normalizer, ret_text, error) : TD_OK;
 }
 
-static td_status put_added(td_tokenizer *tokenizer, bool normalized, added_token token, const char *content,
-                           td_error *error)
+static td_status put_added(td_tokenizer *tokenizer, bool normalized, added_token token, const char *content, td_error *error)
 {
     json_state *state = tokenizer->state;
     added_set *set = &state->sets[normalized];
     td_strings text = {0};
     td_status status = spell_added(state, normalized, content, &text, error);
     if (status == TD_OK && text.items[0].length)
-        status =
-            td_vocabulary_set(&tokenizer->vocabulary, td_strings_at(&text, 0), text.items[0].length, token.id, error);
+        status = td_vocabulary_set(&tokenizer->vocabulary, td_strings_at(&text, 0), text.items[0].length, token.id, error);
     if (status == TD_OK && text.items[0].length) {
         added_token *tokens = td_resize_array(set->tokens, set->count + 1, sizeof *tokens);
         set->tokens = tokens ? tokens : set->tokens;
@@ -104,15 +101,13 @@ static td_status read_added(td_tokenizer *tokenizer, const json_t *list, const c
         TD_TRY(td_json_get_bool(item, file, "lstrip", false, &token.strip_left, error));
         TD_TRY(td_json_get_bool(item, file, "rstrip", false, &token.strip_right, error));
         if (!content || id < 0 || (size_t)id >= TD_VOCABULARY_LIMIT)
-            return td_fail(error, TD_ERROR_FORMAT,
-                           "%s: \"added_tokens\" %zu must have a \"content\" and an \"id\" from 0 to %zu", file, i,
+            return td_fail(error, TD_ERROR_FORMAT, "%s: \"added_tokens\" %zu must have a \"content\" and an \"id\" from 0 to %zu", file, i,
                            TD_VOCABULARY_LIMIT - 1);
         token.id = (int32_t)id;
         TD_TRY(td_vocabulary_set(&tokenizer->vocabulary, content, strlen(content), token.id, error));
         TD_TRY(put_added(tokenizer, normalized, token, content, error));
         if (special)
-            TD_TRY(
-                td_tokenizer_add_special(tokenizer, "", token.id, false, false, true, error)); /* hidden; found by us */
+            TD_TRY(td_tokenizer_add_special(tokenizer, "", token.id, false, false, true, error)); /* hidden; found by us */
     }
     return TD_OK;
 }
@@ -140,8 +135,8 @@ static void index_added(added_set *set)
 static td_status append_id(td_tokenizer *tokenizer, bool after, json_int_t id, const char *file, td_error *error)
 {
     if (id < 0 || id >= (json_int_t)TD_VOCABULARY_LIMIT)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"post_processor\": a special token must have an id from 0 to %zu",
-                       file, TD_VOCABULARY_LIMIT - 1);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: \"post_processor\": a special token must have an id from 0 to %zu", file,
+                       TD_VOCABULARY_LIMIT - 1);
     for (int side = 0; side < 2; side++) {
         td_ids *list = after ? &tokenizer->suffix[side] : &tokenizer->prefix[side];
         td_ids_append(list, (int32_t)id);
@@ -166,16 +161,13 @@ static td_status read_template(td_tokenizer *tokenizer, const json_t *object, co
         }
         if (!name || !json_array_size(ids))
             return td_fail(error, TD_ERROR_FORMAT,
-                           "%s: \"post_processor\": \"single\" %zu must be one text or a token of \"special_tokens\"",
-                           file, i);
+                           "%s: \"post_processor\": \"single\" %zu must be one text or a token of \"special_tokens\"", file, i);
         for (size_t k = 0; k < json_array_size(ids); k++)
-            TD_TRY(append_id(tokenizer, after,
-                             json_is_integer(json_array_get(ids, k)) ? json_integer_value(json_array_get(ids, k)) : -1,
+            TD_TRY(append_id(tokenizer, after, json_is_integer(json_array_get(ids, k)) ? json_integer_value(json_array_get(ids, k)) : -1,
                              file, error));
     }
     return after ? TD_OK
-                 : td_fail(error, TD_ERROR_FORMAT,
-                           "%s: \"post_processor\": \"single\" must be an array with a place for the text", file);
+                 : td_fail(error, TD_ERROR_FORMAT, "%s: \"post_processor\": \"single\" must be an array with a place for the text", file);
 }
 
 static td_status read_pair(td_tokenizer *tokenizer, const json_t *object, const char *file, td_error *error)
@@ -188,8 +180,7 @@ static td_status read_pair(td_tokenizer *tokenizer, const json_t *object, const 
     return TD_OK;
 }
 
-static td_status read_post_processor(td_tokenizer *tokenizer, const json_t *object, const char *file, int depth,
-                                     td_error *error)
+static td_status read_post_processor(td_tokenizer *tokenizer, const json_t *object, const char *file, int depth, td_error *error)
 {
     enum { DEEPEST = 8 };
     if (!object || json_is_null(object))
@@ -203,8 +194,7 @@ static td_status read_post_processor(td_tokenizer *tokenizer, const json_t *obje
     if (type && strcmp(type, "ByteLevel") == 0)
         return TD_OK; /* moves offsets only */
     if (!type || strcmp(type, "Sequence") != 0 || !json_is_array(list) || depth == DEEPEST)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"post_processor\": type \"%s\" is not supported", file,
-                       type ? type : "");
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"post_processor\": type \"%s\" is not supported", file, type ? type : "");
     for (size_t i = 0; i < json_array_size(list); i++)
         TD_TRY(read_post_processor(tokenizer, json_array_get(list, i), file, depth + 1, error));
     return TD_OK;
@@ -247,16 +237,14 @@ static td_status declare_listed(td_tokenizer *tokenizer, const char *directory, 
     for (size_t i = 0; status == TD_OK && i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
         int32_t id;
-        status = declare(tokenizer, json_string_value(json_is_object(item) ? json_object_get(item, "content") : item),
-                         &id, error);
+        status = declare(tokenizer, json_string_value(json_is_object(item) ? json_object_get(item, "content") : item), &id, error);
     }
     json_decref(root);
     td_release(path);
     return status;
 }
 
-static td_status name_special(td_tokenizer *tokenizer, const char *directory, const char *name, int32_t *ret_id,
-                              td_error *error)
+static td_status name_special(td_tokenizer *tokenizer, const char *directory, const char *name, int32_t *ret_id, td_error *error)
 {
     char *text = NULL;
     TD_TRY(td_tokenizer_special_text(directory, name, &text, error));
@@ -294,16 +282,13 @@ static td_status read_clean_up(json_state *state, const char *directory, td_erro
     return status;
 }
 
-td_status td_tokenizer_json_open_root(td_tokenizer *tokenizer, const char *directory, const json_t *root,
-                                      const char *file, td_error *error)
+td_status td_tokenizer_json_open_root(td_tokenizer *tokenizer, const char *directory, const json_t *root, const char *file, td_error *error)
 {
     json_state *state = tokenizer->state = td_allocate_array(1, sizeof *state);
     if (!state)
         return td_fail_memory(error, sizeof *state);
-    TD_TRY(td_step_read(TD_NORMALIZER, json_object_get(root, "normalizer"), file, "normalizer", &state->normalizer,
-                        error));
-    TD_TRY(td_step_read(TD_PRE_TOKENIZER, json_object_get(root, "pre_tokenizer"), file, "pre_tokenizer",
-                        &state->pre_tokenizer, error));
+    TD_TRY(td_step_read(TD_NORMALIZER, json_object_get(root, "normalizer"), file, "normalizer", &state->normalizer, error));
+    TD_TRY(td_step_read(TD_PRE_TOKENIZER, json_object_get(root, "pre_tokenizer"), file, "pre_tokenizer", &state->pre_tokenizer, error));
     TD_TRY(td_step_read(TD_DECODER, json_object_get(root, "decoder"), file, "decoder", &state->decoder, error));
     state->has_decoder = json_is_object(json_object_get(root, "decoder"));
     TD_TRY(td_subword_read(json_object_get(root, "model"), file, &state->model, error));
@@ -366,8 +351,7 @@ static bool starts_with_word(const char *text, size_t length)
 static size_t skip_spaces(const char *text, size_t length, size_t at)
 {
     uint32_t code;
-    for (size_t used;
-         at < length && (used = td_utf8_decode(text + at, length - at, &code)) && td_unicode_is_space(code);)
+    for (size_t used; at < length && (used = td_utf8_decode(text + at, length - at, &code)) && td_unicode_is_space(code);)
         at += used;
     return at;
 }
@@ -398,8 +382,7 @@ static const added_token *match_added(const added_set *set, const char *text, si
 typedef td_status take_stretch(encoding *e, const char *text, size_t length, bool first, td_error *error);
 
 /* Cuts the text at the set's tokens; `take` gets what is between them. */
-static td_status cut(encoding *e, const added_set *set, const char *text, size_t length, bool first, take_stretch *take,
-                     td_error *error)
+static td_status cut(encoding *e, const added_set *set, const char *text, size_t length, bool first, take_stretch *take, td_error *error)
 {
     size_t begin = 0;
     for (size_t at = 0; at < length;) {
@@ -428,11 +411,10 @@ static td_status encode_plain(encoding *e, const char *text, size_t length, bool
 {
     td_strings words = {0};
     td_strings_add(&words, text, length, first);
-    td_status status =
-        td_strings_ok(&words) ? td_step_apply(&e->state->pre_tokenizer, &words, error) : td_fail_memory(error, length);
+    td_status status = td_strings_ok(&words) ? td_step_apply(&e->state->pre_tokenizer, &words, error) : td_fail_memory(error, length);
     for (size_t i = 0; status == TD_OK && i < words.count; i++)
-        status = td_subword_encode(&e->state->model, td_strings_at(&words, i), words.items[i].length,
-                                   e->sampling->dropout, e->sampling->random, e->ids, error);
+        status = td_subword_encode(&e->state->model, td_strings_at(&words, i), words.items[i].length, e->sampling->dropout,
+                                   e->sampling->random, e->ids, error);
     td_strings_free(&words);
     return status;
 }
@@ -441,17 +423,15 @@ static td_status encode_raw(encoding *e, const char *text, size_t length, bool f
 {
     td_strings normal = {0};
     td_strings_add(&normal, text, length, first);
-    td_status status =
-        td_strings_ok(&normal) ? td_step_apply(&e->state->normalizer, &normal, error) : td_fail_memory(error, length);
+    td_status status = td_strings_ok(&normal) ? td_step_apply(&e->state->normalizer, &normal, error) : td_fail_memory(error, length);
     if (status == TD_OK)
-        status = cut(e, &e->state->sets[1], td_strings_at(&normal, 0), normal.items[0].length, normal.items[0].first,
-                     encode_plain, error);
+        status = cut(e, &e->state->sets[1], td_strings_at(&normal, 0), normal.items[0].length, normal.items[0].first, encode_plain, error);
     td_strings_free(&normal);
     return status;
 }
 
-td_status td_tokenizer_json_encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length,
-                                   bool first, const td_sampling *sampling, td_ids *ids, td_error *error)
+td_status td_tokenizer_json_encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first,
+                                   const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     (void)side;
     encoding e = {tokenizer->state, sampling, ids};
@@ -468,8 +448,7 @@ td_status td_tokenizer_json_encode(const td_tokenizer *tokenizer, td_text_side s
 
 /* ---- ids to text ---- */
 
-td_status td_tokenizer_json_decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, td_buffer *text,
-                                   td_error *error)
+td_status td_tokenizer_json_decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, td_buffer *text, td_error *error)
 {
     const json_state *state = tokenizer->state;
     td_strings tokens = {0};
@@ -477,8 +456,7 @@ td_status td_tokenizer_json_decode(const td_tokenizer *tokenizer, const int32_t 
         const char *piece = td_tokenizer_piece_here(tokenizer, ids[i]);
         td_strings_add(&tokens, piece, strlen(piece), i == 0);
     }
-    td_status status =
-        td_strings_ok(&tokens) ? td_step_apply(&state->decoder, &tokens, error) : td_fail_memory(error, count);
+    td_status status = td_strings_ok(&tokens) ? td_step_apply(&state->decoder, &tokens, error) : td_fail_memory(error, count);
     size_t start = text->length;
     for (size_t i = 0; status == TD_OK && i < tokens.count; i++) {
         td_buffer_append(text, " ", !state->has_decoder && i > 0);

@@ -13,8 +13,7 @@
 static bool is_language(const char *piece)
 {
     size_t letters = strspn(piece, "abcdefghijklmnopqrstuvwxyz");
-    return (letters == 2 || letters == 3) && piece[letters] == '_' && piece[letters + 1] >= 'A' &&
-           piece[letters + 1] <= 'Z';
+    return (letters == 2 || letters == 3) && piece[letters] == '_' && piece[letters + 1] >= 'A' && piece[letters + 1] <= 'Z';
 }
 
 static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, td_error *error)
@@ -125,8 +124,7 @@ static td_status open_whisper(td_tokenizer *tokenizer, const char *directory, td
 
 static bool recognize_gpt2(const char *directory)
 {
-    return td_tokenizer_json_recognize(directory) &&
-           td_directory_is(directory, "GPT2Tokenizer", "gpt2 vision-encoder-decoder");
+    return td_tokenizer_json_recognize(directory) && td_directory_is(directory, "GPT2Tokenizer", "gpt2 vision-encoder-decoder");
 }
 
 /* GPT-2 puts nothing around a text; a caption that a model learns ends. */
@@ -164,8 +162,7 @@ const td_tokenizer_kind td_tokenizer_json_gpt2 = {
 static bool recognize_bert(const char *directory)
 {
     return td_directory_holds(directory, "vocab.txt") &&
-           td_directory_is(directory, "BertTokenizer ElectraTokenizer DistilBertTokenizer",
-                           "bert encoder-decoder blip");
+           td_directory_is(directory, "BertTokenizer ElectraTokenizer DistilBertTokenizer", "bert encoder-decoder blip");
 }
 
 /* A token a line, numbered from 0. New reference. */
@@ -202,29 +199,26 @@ static json_t *make_root(json_t *vocabulary, const json_t *config)
     static const char *const specials[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
     const json_t *accents = json_object_get(config, "strip_accents"), *lower = json_object_get(config, "do_lower_case");
     const json_t *chinese = json_object_get(config, "tokenize_chinese_chars");
-    json_t *added = json_array(), *cls = json_object_get(vocabulary, "[CLS]"),
-           *sep = json_object_get(vocabulary, "[SEP]");
+    json_t *added = json_array(), *cls = json_object_get(vocabulary, "[CLS]"), *sep = json_object_get(vocabulary, "[SEP]");
     for (size_t i = 0; i < sizeof specials / sizeof *specials; i++)
         if (json_object_get(vocabulary, specials[i]))
-            json_array_append_new(added, json_pack("{sOsssbsb}", "id", json_object_get(vocabulary, specials[i]),
-                                                   "content", specials[i], "special", 1, "normalized", 0));
-    json_t *normalizer = json_pack("{sssbsbsb}", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars",
-                                   !json_is_false(chinese), "lowercase", !json_is_false(lower));
+            json_array_append_new(added, json_pack("{sOsssbsb}", "id", json_object_get(vocabulary, specials[i]), "content", specials[i],
+                                                   "special", 1, "normalized", 0));
+    json_t *normalizer = json_pack("{sssbsbsb}", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars", !json_is_false(chinese),
+                                   "lowercase", !json_is_false(lower));
     if (json_is_boolean(accents))
         json_object_set(normalizer, "strip_accents", (json_t *)(uintptr_t)accents);
     json_t *around = json_pack("{sss[sO]s[sO]}", "type", "BertProcessing", "sep", "[SEP]", sep, "cls", "[CLS]", cls);
-    return json_pack("{sosos{ss}s{ssssss sO}s{ss}so}", "added_tokens", added, "normalizer", normalizer, "pre_tokenizer",
-                     "type", "BertPreTokenizer", "model", "type", "WordPiece", "unk_token", "[UNK]",
-                     "continuing_subword_prefix", "##", "vocab", vocabulary, "decoder", "type", "WordPiece",
-                     "post_processor", around);
+    return json_pack("{sosos{ss}s{ssssss sO}s{ss}so}", "added_tokens", added, "normalizer", normalizer, "pre_tokenizer", "type",
+                     "BertPreTokenizer", "model", "type", "WordPiece", "unk_token", "[UNK]", "continuing_subword_prefix", "##", "vocab",
+                     vocabulary, "decoder", "type", "WordPiece", "post_processor", around);
 }
 
 static td_status open_bert(td_tokenizer *tokenizer, const char *directory, td_error *error)
 {
     char *path = td_path_join(directory, "vocab.txt"), *config_path = td_path_join(directory, "tokenizer_config.json");
     json_t *vocabulary = NULL, *config = NULL, *root = NULL;
-    td_status status =
-        path && config_path ? read_lines(path, &vocabulary, error) : td_fail_memory(error, strlen(directory));
+    td_status status = path && config_path ? read_lines(path, &vocabulary, error) : td_fail_memory(error, strlen(directory));
     if (status == TD_OK && td_file_exists(config_path))
         status = td_json_load_file(config_path, &config, error);
     static const char *const wanted[] = {"[UNK]", "[CLS]", "[SEP]"};

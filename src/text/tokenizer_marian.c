@@ -60,8 +60,8 @@ static int32_t leading_language(const td_tokenizer *tokenizer, const char *text,
     return -1;
 }
 
-static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
-                        td_error *error)
+static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first,
+                        const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     size_t used = 0;
     int32_t language = leading_language(tokenizer, text, length, &used);
@@ -192,7 +192,8 @@ static td_status make_vocabulary(const td_buffer models[2], const td_vocabulary_
     return TD_OK;
 }
 
-static td_status train_models(const td_vocabulary_options *options, const td_sentences *source, const td_sentences *target, td_buffer models[2], td_error *error)
+static td_status train_models(const td_vocabulary_options *options, const td_sentences *source, const td_sentences *target,
+                              td_buffer models[2], td_error *error)
 {
     td_sentencepiece_options model = TD_SENTENCEPIECE_OPTIONS_INIT;
     /* Beside the pieces the vocabulary holds </s>, <unk>, <pad> and the languages; the model counts its <unk>. */
@@ -221,10 +222,11 @@ static td_status save_others(const char *directory, const td_buffer models[2], t
     TD_TRY(td_directory_create(directory, error));
     TD_TRY(save_file(directory, "source.spm", &models[TD_SOURCE], error));
     TD_TRY(save_file(directory, "target.spm", &models[TD_TARGET], error));
-    TD_TRY(save_json(directory, "special_tokens_map.json", json_pack("{s:s, s:s, s:s}", "eos_token", "</s>", "unk_token", "<unk>", "pad_token", "<pad>"), error));
+    TD_TRY(save_json(directory, "special_tokens_map.json",
+                     json_pack("{s:s, s:s, s:s}", "eos_token", "</s>", "unk_token", "<unk>", "pad_token", "<pad>"), error));
     return save_json(directory, "tokenizer_config.json",
-                     json_pack("{s:s, s:b, s:s, s:s, s:s}", "tokenizer_class", "MarianTokenizer", "separate_vocabs", 0, "eos_token", "</s>", "unk_token", "<unk>",
-                               "pad_token", "<pad>"),
+                     json_pack("{s:s, s:b, s:s, s:s, s:s}", "tokenizer_class", "MarianTokenizer", "separate_vocabs", 0, "eos_token", "</s>",
+                               "unk_token", "<unk>", "pad_token", "<pad>"),
                      error);
 }
 
@@ -240,7 +242,8 @@ static td_status save_all(const char *directory, const td_vocabulary_options *op
     return status;
 }
 
-td_status td_tokenizer_train_marian(const char *directory, const td_vocabulary_options *options, const td_sentences *source, const td_sentences *target, td_error *error)
+td_status td_tokenizer_train_marian(const char *directory, const td_vocabulary_options *options, const td_sentences *source,
+                                    const td_sentences *target, td_error *error)
 {
     td_buffer models[2] = {TD_BUFFER_INIT, TD_BUFFER_INIT};
     td_status status = train_models(options, source, target, models, error);

@@ -1,5 +1,6 @@
 /* The families with one SentencePiece model whose ids are shifted: T5, Pegasus, mBART, mBART-50, NLLB; and Speech2Text and M2M-100, which
- * number pieces by vocab.json. All put every piece into the vocabulary at its final id, so that text is cut by the model and numbered by a lookup. */
+ * number pieces by vocab.json. All put every piece into the vocabulary at its final id, so that text is cut by the model and numbered by a
+ * lookup. */
 #include "text/tokenizer_kind.h"
 
 #include "io/json.h"
@@ -24,7 +25,8 @@ static td_status add_pieces(td_tokenizer *tokenizer, int32_t first, int32_t offs
     return TD_OK;
 }
 
-static td_status load_model(td_tokenizer *tokenizer, const char *directory, const char *file, int32_t first, int32_t offset, td_error *error)
+static td_status load_model(td_tokenizer *tokenizer, const char *directory, const char *file, int32_t first, int32_t offset,
+                            td_error *error)
 {
     TD_TRY(td_tokenizer_open_model(directory, file, &tokenizer->models[TD_SOURCE], error));
     return add_pieces(tokenizer, first, offset, error);
@@ -48,7 +50,8 @@ static td_status visit_piece(void *context, const char *piece, size_t length, in
     encoding *state = context;
     const td_tokenizer *tokenizer = state->tokenizer;
     /* Text that happens to spell an unknown or control piece is not that piece. */
-    bool plain = !td_sentencepiece_is_unknown(tokenizer->models[0], model_id) && !td_sentencepiece_is_control(tokenizer->models[0], model_id);
+    bool plain =
+        !td_sentencepiece_is_unknown(tokenizer->models[0], model_id) && !td_sentencepiece_is_control(tokenizer->models[0], model_id);
     int32_t id = plain ? td_vocabulary_find(&tokenizer->vocabulary, piece, length) : -1;
     if (id < 0)
         return td_tokenizer_append_unknown(tokenizer, state->local, piece, length, state->ids, error);
@@ -56,8 +59,8 @@ static td_status visit_piece(void *context, const char *piece, size_t length, in
     return TD_OK;
 }
 
-static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
-                        td_error *error)
+static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first,
+                        const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     (void)first;
     encoding state = {tokenizer, ids, sampling->local};
@@ -138,7 +141,8 @@ const td_tokenizer_kind td_tokenizer_t5 = {
 /* Pegasus: <pad>, </s>, two masks and <unk_2>..<unk_102> come first; pieces follow at model id + 103. */
 static bool recognize_pegasus(const char *directory)
 {
-    return td_directory_holds(directory, "spiece.model") && td_directory_is(directory, "PegasusTokenizer", "pegasus bigbird_pegasus pegasus_x");
+    return td_directory_holds(directory, "spiece.model") &&
+           td_directory_is(directory, "PegasusTokenizer", "pegasus bigbird_pegasus pegasus_x");
 }
 
 static td_status open_pegasus(td_tokenizer *tokenizer, const char *directory, td_error *error)
@@ -180,7 +184,8 @@ static td_status open_fairseq(td_tokenizer *tokenizer, const char *directory, co
         const json_t *item = json_array_get(languages, i);
         const char *code = json_string_value(json_is_object(item) ? json_object_get(item, "content") : item);
         if (!code)
-            return td_fail(error, TD_ERROR_FORMAT, "%s/special_tokens_map.json: \"additional_special_tokens\" must hold strings", directory);
+            return td_fail(error, TD_ERROR_FORMAT, "%s/special_tokens_map.json: \"additional_special_tokens\" must hold strings",
+                           directory);
         if (strcmp(code, "<mask>") != 0)
             TD_TRY(set_token(tokenizer, code, id++, false, true, error));
     }
@@ -207,7 +212,8 @@ static td_status list_languages(const char *directory, const char *fallback, jso
     json_decref(root);
     TD_TRY(status);
     if (!list && !*fallback)
-        return td_fail(error, TD_ERROR_FORMAT, "%s/special_tokens_map.json: \"additional_special_tokens\" must list the languages", directory);
+        return td_fail(error, TD_ERROR_FORMAT, "%s/special_tokens_map.json: \"additional_special_tokens\" must list the languages",
+                       directory);
     bool listed = list != NULL, good = listed || (list = json_array());
     for (const char *at = fallback; good && !listed && *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
@@ -236,7 +242,8 @@ static td_status set_configured_languages(td_tokenizer *tokenizer, const char *d
     return status;
 }
 
-static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, const char *fallback, const char *language, td_error *error)
+static td_status open_multilingual(td_tokenizer *tokenizer, const char *directory, const char *fallback, const char *language,
+                                   td_error *error)
 {
     json_t *languages = NULL;
     TD_TRY(td_tokenizer_open_model(directory, "sentencepiece.bpe.model", &tokenizer->models[TD_SOURCE], error));
@@ -276,11 +283,11 @@ td_status td_languages_before(td_tokenizer *tokenizer, const char *source, const
     return place_language(tokenizer, TD_TARGET, target, true, error);
 }
 
-#define MBART_LANGUAGES                                                                                                                 \
-    "ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV my_MM ne_NP nl_XX ro_RO ru_RU "    \
+#define MBART_LANGUAGES                                                                                                                    \
+    "ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV my_MM ne_NP nl_XX ro_RO ru_RU "       \
     "si_LK tr_TR vi_VN zh_CN"
-#define MBART50_LANGUAGES                                                                                                               \
-    "af_ZA az_AZ bn_IN fa_IR he_IL hr_HR id_ID ka_GE km_KH mk_MK ml_IN mn_MN mr_IN pl_PL ps_AF pt_XX sv_SE sw_KE ta_IN te_IN th_TH "    \
+#define MBART50_LANGUAGES                                                                                                                  \
+    "af_ZA az_AZ bn_IN fa_IR he_IL hr_HR id_ID ka_GE km_KH mk_MK ml_IN mn_MN mr_IN pl_PL ps_AF pt_XX sv_SE sw_KE ta_IN te_IN th_TH "       \
     "tl_XX uk_UA ur_PK xh_ZA gl_ES sl_SI"
 
 static bool recognize_mbart(const char *directory)
@@ -351,7 +358,8 @@ const td_tokenizer_kind td_tokenizer_nllb = {
 /* Speech2Text: pieces numbered by vocab.json. */
 static bool recognize_speech_to_text(const char *directory)
 {
-    return td_directory_holds(directory, "sentencepiece.bpe.model vocab.json") && td_directory_is(directory, "Speech2TextTokenizer", "speech_to_text");
+    return td_directory_holds(directory, "sentencepiece.bpe.model vocab.json") &&
+           td_directory_is(directory, "Speech2TextTokenizer", "speech_to_text");
 }
 
 static td_status open_numbered(td_tokenizer *tokenizer, const char *directory, td_error *error)
@@ -386,9 +394,9 @@ const td_tokenizer_kind td_tokenizer_speech_to_text = {
 };
 
 /* M2M-100: pieces numbered by vocab.json, "__de__" and the like after them, before the text on both sides. */
-#define M2M100_LANGUAGES                                                                                                                \
-    "af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy ga gd gl gu ha he hi hr ht hu hy id ig ilo is it " \
-    "ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no ns oc or pa pl ps pt ro ru sd si sk sl so sq sr ss su sv sw " \
+#define M2M100_LANGUAGES                                                                                                                   \
+    "af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy ga gd gl gu ha he hi hr ht hu hy id ig ilo is it "    \
+    "ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no ns oc or pa pl ps pt ro ru sd si sk sl so sq sr ss su sv sw "    \
     "ta th tl tn tr uk ur uz vi wo xh yi yo zh zu"
 
 static bool recognize_m2m100(const char *directory)

@@ -48,8 +48,9 @@ static td_status read_array(td_vocabulary *vocabulary, const char *path, td_erro
     td_status status = td_json_load_file(path, &root, error);
     for (size_t id = 0; status == TD_OK && id < json_array_size(root); id++) {
         const json_t *token = json_array_get(root, id);
-        status = json_is_string(token) ? td_vocabulary_set(vocabulary, json_string_value(token), json_string_length(token), (int32_t)id, error)
-                                       : td_fail(error, TD_ERROR_FORMAT, "%s: token %zu is no string", path, id);
+        status = json_is_string(token)
+                     ? td_vocabulary_set(vocabulary, json_string_value(token), json_string_length(token), (int32_t)id, error)
+                     : td_fail(error, TD_ERROR_FORMAT, "%s: token %zu is no string", path, id);
     }
     json_decref(root);
     return status;
@@ -66,7 +67,8 @@ static td_status read_side(const char *directory, const char *side, const char *
         td_buffer_clear(&path);
         td_buffer_format(&path, "%s/%s_vocabulary.txt", directory, name);
     }
-    td_status status = td_buffer_ok(&path) ? (json ? read_array : read_lines)(vocabulary, td_buffer_text(&path), error) : td_fail_memory(error, 0);
+    td_status status =
+        td_buffer_ok(&path) ? (json ? read_array : read_lines)(vocabulary, td_buffer_text(&path), error) : td_fail_memory(error, 0);
     if (status == TD_OK && td_vocabulary_find(vocabulary, unknown, strlen(unknown)) < 0)
         status = td_vocabulary_set(vocabulary, unknown, strlen(unknown), (int32_t)vocabulary->size, error);
     td_buffer_free(&path);
@@ -91,7 +93,8 @@ static const char *setting(const json_t *settings, const char *key, const char *
     return text ? text : fallback;
 }
 
-static td_status surround(td_tokenizer *tokenizer, const json_t *settings, const word_lists *lists, const char *bos, const char *eos, td_error *error)
+static td_status surround(td_tokenizer *tokenizer, const json_t *settings, const word_lists *lists, const char *bos, const char *eos,
+                          td_error *error)
 {
     if (json_is_true(json_object_get(settings, "add_source_bos")))
         td_ids_append(&tokenizer->prefix[TD_SOURCE], td_vocabulary_find(&lists->source, bos, strlen(bos)));
@@ -120,7 +123,8 @@ static td_status open_models(td_tokenizer *tokenizer, const char *directory, td_
 static td_status set_up(td_tokenizer *tokenizer, const char *directory, const json_t *settings, td_error *error)
 {
     word_lists *lists = tokenizer->state;
-    const char *unknown = setting(settings, "unk_token", "<unk>"), *bos = setting(settings, "bos_token", "<s>"), *eos = setting(settings, "eos_token", "</s>");
+    const char *unknown = setting(settings, "unk_token", "<unk>"), *bos = setting(settings, "bos_token", "<s>"),
+               *eos = setting(settings, "eos_token", "</s>");
     TD_TRY(read_side(directory, "source", unknown, &lists->source, error));
     TD_TRY(read_side(directory, "target", unknown, &tokenizer->vocabulary, error));
     lists->unknown = td_vocabulary_find(&lists->source, unknown, strlen(unknown));
@@ -166,15 +170,16 @@ static td_status number_piece(void *context, const char *piece, size_t length, i
     return TD_OK;
 }
 
-static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first, const td_sampling *sampling, td_ids *ids,
-                        td_error *error)
+static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first,
+                        const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     (void)first;
     const word_lists *lists = tokenizer->state;
     bool source = side == TD_SOURCE;
     numbering to = {source ? &lists->source : &tokenizer->vocabulary, source ? lists->unknown : tokenizer->unknown, ids};
     if (tokenizer->models[side])
-        return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, number_piece, &to, error);
+        return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, number_piece, &to,
+                                       error);
     for (size_t at = 0; at < length;) {
         const char *end = memchr(text + at, ' ', length - at);
         size_t word = end ? (size_t)(end - text) - at : length - at;

@@ -77,14 +77,16 @@ td_status td_vocabulary_load(td_vocabulary *vocabulary, const char *path, td_err
 {
     json_t *root;
     TD_TRY(td_json_load_file(path, &root, error));
-    td_status status = json_object_size(root) ? TD_OK : td_fail(error, TD_ERROR_FORMAT, "%s: must be an object of tokens and their ids", path);
+    td_status status =
+        json_object_size(root) ? TD_OK : td_fail(error, TD_ERROR_FORMAT, "%s: must be an object of tokens and their ids", path);
     const char *piece;
     json_t *value;
     json_object_foreach(root, piece, value)
     {
         json_int_t id = json_integer_value(value);
         if (!json_is_integer(value) || id < 0 || id >= (json_int_t)TD_VOCABULARY_LIMIT)
-            status = td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must have an integer id from 0 to %zu", path, piece, TD_VOCABULARY_LIMIT - 1);
+            status =
+                td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must have an integer id from 0 to %zu", path, piece, TD_VOCABULARY_LIMIT - 1);
         else
             status = td_vocabulary_set(vocabulary, piece, strlen(piece), (int32_t)id, error);
         if (status != TD_OK)

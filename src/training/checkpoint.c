@@ -75,8 +75,8 @@ static json_t *state_to_json(const td_run_state *state, const td_optimizer *opti
 {
     return json_pack("{s:I,s:I,s:I,s:I,s:f,s:I,s:I,s:f,s:I,s:f,s:f,s:I,s:b,s:f}", "step", (json_int_t)state->step, "epoch",
                      (json_int_t)state->position.epoch, "window", (json_int_t)state->position.window, "batch",
-                     (json_int_t)state->position.batch, "best_score", isfinite(state->best_score) ? state->best_score : -1e300,
-                     "best_step", (json_int_t)state->best_step, "worse", (json_int_t)state->worse, "seconds", state->seconds, "tokens",
+                     (json_int_t)state->position.batch, "best_score", isfinite(state->best_score) ? state->best_score : -1e300, "best_step",
+                     (json_int_t)state->best_step, "worse", (json_int_t)state->worse, "seconds", state->seconds, "tokens",
                      (json_int_t)state->tokens, "window_loss", state->window_loss, "window_nll", state->window_nll, "window_tokens",
                      (json_int_t)state->window_tokens, "finished", state->finished, "plateau_factor", optimizer->plateau_factor);
 }
@@ -132,8 +132,8 @@ static td_status save_files(const char *directory, const td_parameters *paramete
     return status;
 }
 
-td_status td_checkpoint_save(const char *output, const td_parameters *parameters, const td_optimizer *optimizer,
-                             const td_run_state *state, td_error *error)
+td_status td_checkpoint_save(const char *output, const td_parameters *parameters, const td_optimizer *optimizer, const td_run_state *state,
+                             td_error *error)
 {
     char *partial = format_path(output, "partial", 0), *final = format_path(output, "step-%lld", state->step);
     td_status status = partial && final ? td_directory_remove(partial, error) : td_fail_memory(error, 0);

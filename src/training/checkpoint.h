@@ -10,17 +10,17 @@
 typedef struct td_run_state {
     int64_t step; /* updates made */
     td_batch_position position;
-    double best_score; /* of validation_metric, higher is better; -infinity before the first */
-    int64_t best_step, worse; /* validations since the best */
-    double seconds;           /* of training, all processes together */
-    uint64_t tokens;          /* target tokens seen */
+    double best_score;              /* of validation_metric, higher is better; -infinity before the first */
+    int64_t best_step, worse;       /* validations since the best */
+    double seconds;                 /* of training, all processes together */
+    uint64_t tokens;                /* target tokens seen */
     double window_loss, window_nll; /* sums since the last report */
     uint64_t window_tokens;
     bool finished;
 } td_run_state;
 
-td_status td_checkpoint_save(const char *output, const td_parameters *parameters, const td_optimizer *optimizer,
-                             const td_run_state *state, td_error *error);
+td_status td_checkpoint_save(const char *output, const td_parameters *parameters, const td_optimizer *optimizer, const td_run_state *state,
+                             td_error *error);
 /* Loads the newest complete checkpoint; *ret_found is false when there is none. */
 td_status td_checkpoint_load(const char *output, td_parameters *parameters, td_optimizer *optimizer, td_run_state *ret_state,
                              bool *ret_found, td_error *error);

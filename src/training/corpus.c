@@ -22,8 +22,7 @@ bool td_corpus_write_padded(td_corpus_builder *builder, const void *bytes, size_
     static const char zeros[4];
     size_t padding = -length & 3;
     builder->offset += length + padding;
-    return fwrite(bytes, 1, length, builder->records.stream) == length &&
-           fwrite(zeros, 1, padding, builder->records.stream) == padding;
+    return fwrite(bytes, 1, length, builder->records.stream) == length && fwrite(zeros, 1, padding, builder->records.stream) == padding;
 }
 
 td_status td_corpus_fail_write(const td_corpus_builder *builder, td_error *error)
@@ -31,13 +30,19 @@ td_status td_corpus_fail_write(const td_corpus_builder *builder, td_error *error
     return td_fail(error, TD_ERROR_IO, "%s: cannot write: %s", builder->records.path, strerror(errno));
 }
 
-td_status td_corpus_write_target(td_corpus_builder *builder, uint64_t source_offset, size_t source_length, const td_text_pair *pair, td_error *error)
+td_status td_corpus_write_target(td_corpus_builder *builder, uint64_t source_offset, size_t source_length, const td_text_pair *pair,
+                                 td_error *error)
 {
     bool keep = builder->options->keep_text;
-    index_entry entry = {source_offset, builder->offset, (uint32_t)source_length, (uint32_t)builder->target.length,
-                         keep ? (uint32_t)pair->source_bytes : 0, keep ? (uint32_t)pair->target_bytes : 0};
+    index_entry entry = {source_offset,
+                         builder->offset,
+                         (uint32_t)source_length,
+                         (uint32_t)builder->target.length,
+                         keep ? (uint32_t)pair->source_bytes : 0,
+                         keep ? (uint32_t)pair->target_bytes : 0};
     bool written = td_corpus_write_padded(builder, builder->target.data, builder->target.length * sizeof(int32_t)) &&
-                   td_corpus_write_padded(builder, pair->source, entry.source_bytes) && td_corpus_write_padded(builder, pair->target, entry.target_bytes) &&
+                   td_corpus_write_padded(builder, pair->source, entry.source_bytes) &&
+                   td_corpus_write_padded(builder, pair->target, entry.target_bytes) &&
                    fwrite(&entry, sizeof entry, 1, builder->index.stream) == 1;
     if (!written)
         return td_corpus_fail_write(builder, error);
@@ -47,7 +52,8 @@ td_status td_corpus_write_target(td_corpus_builder *builder, uint64_t source_off
     return TD_OK;
 }
 
-static td_status write_pair(td_corpus_builder *builder, const td_text_pair *pair, const char *source_text, size_t source_bytes, td_error *error)
+static td_status write_pair(td_corpus_builder *builder, const td_text_pair *pair, const char *source_text, size_t source_bytes,
+                            td_error *error)
 {
     td_text_pair written = *pair;
     written.source = source_text;
@@ -80,7 +86,8 @@ bool td_corpus_is_blank(const char *text, size_t length)
     return true;
 }
 
-static td_status encode_pair(td_corpus_builder *builder, const char *text, size_t length, const td_text_pair *pair, size_t *ret_cut, td_error *error)
+static td_status encode_pair(td_corpus_builder *builder, const char *text, size_t length, const td_text_pair *pair, size_t *ret_cut,
+                             td_error *error)
 {
     const td_corpus_options *options = builder->options;
     size_t limit = options->cut_sources ? options->max_source_length : 0;
@@ -252,8 +259,11 @@ td_pair td_corpus_get(const td_corpus *corpus, size_t index)
 {
     const index_entry *entry = (const index_entry *)(const void *)corpus->index.data + index;
     const void *source = corpus->records.data + entry->source_offset, *target = corpus->records.data + entry->target_offset;
-    td_pair pair = {.source_length = entry->source_length, .target_length = entry->target_length,
-                    .source_bytes = entry->source_bytes, .target_bytes = entry->target_bytes, .source_offset = entry->source_offset};
+    td_pair pair = {.source_length = entry->source_length,
+                    .target_length = entry->target_length,
+                    .source_bytes = entry->source_bytes,
+                    .target_bytes = entry->target_bytes,
+                    .source_offset = entry->source_offset};
     if (corpus->feature_width)
         pair.features = source;
     else

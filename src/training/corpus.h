@@ -35,12 +35,15 @@ typedef struct td_pair {
 
 /* What someone waiting sees and says while files are read, which may take minutes. All members may be NULL. */
 typedef struct td_corpus_watch {
-    const volatile sig_atomic_t *stop; /* not 0: reading ends with TD_ERROR_CANCELLED */
+    const volatile sig_atomic_t *stop;              /* not 0: reading ends with TD_ERROR_CANCELLED */
     void (*progress)(void *context, uint64_t read); /* files of sound or pictures, pairs of text */
     void *context;
 } td_corpus_watch;
 
-static inline bool td_corpus_stopped(const td_corpus_watch *watch) { return watch->stop && *watch->stop; }
+static inline bool td_corpus_stopped(const td_corpus_watch *watch)
+{
+    return watch->stop && *watch->stop;
+}
 
 enum { TD_CORPUS_MAX_SPEEDS = 4 };
 
@@ -57,19 +60,19 @@ typedef struct td_feature_reader {
 
 typedef struct td_corpus_options {
     const td_recipe_corpus *files;
-    const td_string_list *languages; /* target language of each file pair, or empty */
+    const td_string_list *languages;               /* target language of each file pair, or empty */
     const char *source_language, *target_language; /* that the tokenizer was set to; "": its own */
-    const char *source_key, *target_key; /* for .jsonl */
-    const td_feature_reader *features;   /* NULL: sources are text; else they are names of files */
-    const char *folder;                  /* that names are relative to; "": that of the file they stand in */
-    double speeds[TD_CORPUS_MAX_SPEEDS]; /* every recording becomes one at each of these */
-    size_t speed_count;                  /* 0: each as it is */
+    const char *source_key, *target_key;           /* for .jsonl */
+    const td_feature_reader *features;             /* NULL: sources are text; else they are names of files */
+    const char *folder;                            /* that names are relative to; "": that of the file they stand in */
+    double speeds[TD_CORPUS_MAX_SPEEDS];           /* every recording becomes one at each of these */
+    size_t speed_count;                            /* 0: each as it is */
     size_t max_source_length, max_target_length;
     double max_length_ratio; /* 0: off */
     bool cut_sources;        /* to max_source_length, instead of leaving their pairs out */
     bool copy;               /* pieces outside the vocabulary get ids, see models/copying.h */
     td_corpus_watch watch;
-    bool keep_text;          /* for sampled segmentation and for references */
+    bool keep_text; /* for sampled segmentation and for references */
 } td_corpus_options;
 
 /* Reads the files, writes directory/name.records and name.index, and maps them. */

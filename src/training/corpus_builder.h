@@ -15,14 +15,15 @@ typedef struct td_corpus_builder {
     uint64_t offset;
     td_corpus *corpus;
     td_corpus_report report;
-    uint64_t files; /* sounds or pictures read */
+    uint64_t files;                /* sounds or pictures read */
     struct td_source_chunk *chunk; /* of corpus_sources.c */
 } td_corpus_builder;
 
 bool td_corpus_write_padded(td_corpus_builder *builder, const void *bytes, size_t length);
 td_status td_corpus_fail_write(const td_corpus_builder *builder, td_error *error);
 /* Writes the target in `builder` and the index; the source was written at `source_offset`. */
-td_status td_corpus_write_target(td_corpus_builder *builder, uint64_t source_offset, size_t source_length, const td_text_pair *pair, td_error *error);
+td_status td_corpus_write_target(td_corpus_builder *builder, uint64_t source_offset, size_t source_length, const td_text_pair *pair,
+                                 td_error *error);
 /* NULL when the pair is good, else the counter of what is wrong with it. */
 uint64_t *td_corpus_fault(td_corpus_builder *builder, size_t source);
 bool td_corpus_is_blank(const char *text, size_t length);

@@ -43,7 +43,10 @@ static void empty_chunk(source_chunk *chunk)
     chunk->source_count = chunk->target_count = 0;
 }
 
-static size_t count_speeds(const td_corpus_options *options) { return options->speed_count ? options->speed_count : 1; }
+static size_t count_speeds(const td_corpus_options *options)
+{
+    return options->speed_count ? options->speed_count : 1;
+}
 
 static void read_source(void *context, size_t index, size_t thread)
 {
@@ -56,14 +59,16 @@ static void read_source(void *context, size_t index, size_t thread)
     double speed = options->speed_count ? options->speeds[k] : 1;
     if (td_corpus_stopped(&options->watch))
         return; /* said when the next pair is asked for */
-    if (reader->read(reader->context, source->path, speed, thread, features, &source->error[k]) == TD_OK && features->width != reader->width)
+    if (reader->read(reader->context, source->path, speed, thread, features, &source->error[k]) == TD_OK &&
+        features->width != reader->width)
         td_fail(&source->error[k], TD_ERROR_FORMAT, "%s: %zu features a row, where %zu are wanted", source->path, features->width,
                 reader->width);
 }
 
 /* One pair at one speed. *offset: where the features were written before, or UNWRITTEN. */
 #define UNWRITTEN UINT64_MAX
-static td_status write_features(td_corpus_builder *builder, const td_features *features, const td_text_pair *pair, uint64_t *offset, td_error *error)
+static td_status write_features(td_corpus_builder *builder, const td_features *features, const td_text_pair *pair, uint64_t *offset,
+                                td_error *error)
 {
     builder->report.read++;
     uint64_t *fault = features->rows == 0 ? &builder->report.empty : td_corpus_fault(builder, features->rows);
@@ -82,7 +87,8 @@ static td_status write_features(td_corpus_builder *builder, const td_features *f
 static td_status write_waiting(td_corpus_builder *builder, const waiting_target *target, uint64_t *offsets, td_error *error)
 {
     const waiting_source *source = &builder->chunk->sources[target->source];
-    td_text_pair pair = {.source = source->name, .source_bytes = strlen(source->name), .target = target->text, .target_bytes = target->bytes};
+    td_text_pair pair = {
+        .source = source->name, .source_bytes = strlen(source->name), .target = target->text, .target_bytes = target->bytes};
     td_ids_clear(&builder->target);
     TD_TRY(td_tokenizer_encode(builder->tokenizer, TD_TARGET, pair.target, pair.target_bytes, &builder->target, error));
     for (size_t k = 0; k < count_speeds(builder->options); k++) {

@@ -25,7 +25,8 @@ static void add_file(td_buffer *text, const char *path)
 {
     struct stat facts;
     if (stat(path, &facts) == 0)
-        td_buffer_format(text, "%s %lld %lld.%09ld\n", path, (long long)facts.st_size, (long long)facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec);
+        td_buffer_format(text, "%s %lld %lld.%09ld\n", path, (long long)facts.st_size, (long long)facts.st_mtim.tv_sec,
+                         facts.st_mtim.tv_nsec);
 }
 
 static void add_files(td_buffer *text, const char *what, const td_string_list *files)
@@ -48,8 +49,15 @@ static void add_content(td_buffer *text, const char *name, const char *path)
 /* The files a tokenizer may consist of. */
 static void add_vocabulary(td_buffer *text, const char *model_directory)
 {
-    static const char *const names[] = {"vocab.json", "source.spm", "target.spm", "spiece.model", "sentencepiece.bpe.model", "merges.txt",
-                                        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"};
+    static const char *const names[] = {"vocab.json",
+                                        "source.spm",
+                                        "target.spm",
+                                        "spiece.model",
+                                        "sentencepiece.bpe.model",
+                                        "merges.txt",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json"};
     td_buffer path = TD_BUFFER_INIT;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         td_buffer_clear(&path);
@@ -65,8 +73,9 @@ static void add_vocabulary(td_buffer *text, const char *model_directory)
 /* All that a corpus follows from, as text. */
 static void describe(const td_corpus_options *options, const char *model_directory, td_buffer *text)
 {
-    td_buffer_format(text, "version %d\nlimits %zu %zu %.17g\ncut %d\ncopy %d\ntext %d\nkeys %s %s\nlanguages", VERSION, options->max_source_length,
-                     options->max_target_length, options->max_length_ratio, options->cut_sources, options->copy, options->keep_text, options->source_key, options->target_key);
+    td_buffer_format(text, "version %d\nlimits %zu %zu %.17g\ncut %d\ncopy %d\ntext %d\nkeys %s %s\nlanguages", VERSION,
+                     options->max_source_length, options->max_target_length, options->max_length_ratio, options->cut_sources, options->copy,
+                     options->keep_text, options->source_key, options->target_key);
     for (size_t i = 0; options->languages && i < options->languages->count; i++)
         td_buffer_format(text, " %s", options->languages->items[i]);
     if (options->source_language && *options->source_language)
@@ -100,13 +109,13 @@ td_status td_manifest_save(const td_corpus_options *options, const char *model_d
     td_buffer made_from = TD_BUFFER_INIT;
     describe(options, model_directory, &made_from);
     char *path = manifest_path(directory, name);
-    json_t *object = path && td_buffer_ok(&made_from)
-                         ? json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "made_from", td_buffer_text(&made_from), "records",
-                                     (json_int_t)corpus->records.size, "index", (json_int_t)corpus->index.size, "read",
-                                     (json_int_t)report->read, "kept", (json_int_t)report->kept, "empty", (json_int_t)report->empty,
-                                     "too_long", (json_int_t)report->too_long, "bad_ratio", (json_int_t)report->bad_ratio, "cut",
-                                     (json_int_t)report->cut)
-                         : NULL;
+    json_t *object =
+        path && td_buffer_ok(&made_from)
+            ? json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "made_from", td_buffer_text(&made_from), "records",
+                        (json_int_t)corpus->records.size, "index", (json_int_t)corpus->index.size, "read", (json_int_t)report->read, "kept",
+                        (json_int_t)report->kept, "empty", (json_int_t)report->empty, "too_long", (json_int_t)report->too_long, "bad_ratio",
+                        (json_int_t)report->bad_ratio, "cut", (json_int_t)report->cut)
+            : NULL;
     td_status status = object ? td_json_save_file(path, object, error) : td_fail_memory(error, made_from.length);
     json_decref(object);
     td_release(path);
@@ -164,7 +173,8 @@ td_status td_manifest_open(const td_corpus_options *options, const char *model_d
         status = td_json_load_file(path, &object, error);
     const char *before = json_string_value(json_object_get(object, "made_from"));
     if (status == TD_OK && before && strcmp(before, td_buffer_text(&made_from)) == 0)
-        status = open_described(object, path, directory, name, options->features ? options->features->width : 0, ret_corpus, ret_report, ret_found, error);
+        status = open_described(object, path, directory, name, options->features ? options->features->width : 0, ret_corpus, ret_report,
+                                ret_found, error);
     if (status == TD_ERROR_FORMAT)
         status = TD_OK; /* not ours, or damaged: built anew */
     json_decref(object);

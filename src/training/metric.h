@@ -12,8 +12,8 @@ typedef struct td_metric_texts {
 } td_metric_texts;
 
 typedef struct td_metric {
-    const char *title; /* for reports: "BLEU" */
-    bool lower;        /* a lower score is better */
+    const char *title;                                                                    /* for reports: "BLEU" */
+    bool lower;                                                                           /* a lower score is better */
     td_status (*score)(const td_metric_texts *texts, double *ret_score, td_error *error); /* percent */
 } td_metric;
 

@@ -18,7 +18,9 @@ static const char *transformers_class(const char *model_type)
 {
     static const struct {
         const char *type, *name;
-    } classes[] = {{"marian", "MarianMTModel"}, {"pegasus", "PegasusForConditionalGeneration"}, {"bart", "BartForConditionalGeneration"},
+    } classes[] = {{"marian", "MarianMTModel"},
+                   {"pegasus", "PegasusForConditionalGeneration"},
+                   {"bart", "BartForConditionalGeneration"},
                    {"mbart", "MBartForConditionalGeneration"}};
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
         if (strcmp(classes[i].type, model_type) == 0)
@@ -29,7 +31,8 @@ static const char *transformers_class(const char *model_type)
 /* Sinusoids cost nothing to keep, so they leave room for inputs longer than those trained on. */
 static int64_t positions(const td_recipe *recipe)
 {
-    int64_t source = recipe->task == TD_TASK_CAPTION ? 0 : recipe->data.max_source_length, target = recipe->data.max_target_length, longest = source > target ? source : target;
+    int64_t source = recipe->task == TD_TASK_CAPTION ? 0 : recipe->data.max_source_length, target = recipe->data.max_target_length,
+            longest = source > target ? source : target;
     return recipe->model.positions == TD_RECIPE_LEARNED || longest > 510 ? longest + 2 : 512;
 }
 
@@ -92,11 +95,10 @@ static td_status recurrent_config(const td_recipe *recipe, const td_tokenizer *t
         td_recipe_choice("model.nonlinearity", recipe->model.nonlinearity), "encoder_layers", (json_int_t)recipe->model.encoder.layers,
         "encoder_bidirectional", recipe->model.encoder.bidirectional, "decoder_layers", (json_int_t)recipe->model.decoder.layers,
         "hidden_size", (json_int_t)recipe->model.decoder.width, "encoder_hidden_size", (json_int_t)recipe->model.encoder.width,
-        "embedding_size", (json_int_t)embedding, "attention",
-        td_recipe_choice("model.attention", recipe->model.attention), "attention_size",
-        (json_int_t)(recipe->model.attention_size ? recipe->model.attention_size : recipe->model.decoder.width), "context_feeding",
-        recipe->model.context_feeding, "input_feeding", recipe->model.input_feeding, "coverage",
-        recipe->model.coverage, "reverse_source", recipe->model.reverse_source, "tie_embeddings",
+        "embedding_size", (json_int_t)embedding, "attention", td_recipe_choice("model.attention", recipe->model.attention),
+        "attention_size", (json_int_t)(recipe->model.attention_size ? recipe->model.attention_size : recipe->model.decoder.width),
+        "context_feeding", recipe->model.context_feeding, "input_feeding", recipe->model.input_feeding, "coverage", recipe->model.coverage,
+        "reverse_source", recipe->model.reverse_source, "tie_embeddings",
         td_recipe_choice("model.tie_embeddings", recipe->model.tie_embeddings), "vocab_size", (json_int_t)td_tokenizer_size(tokenizer),
         "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", pad, "dropout", recipe->training.dropout);
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
@@ -155,13 +157,13 @@ static td_status add_picture_encoder(const td_recipe *recipe, json_t *config, td
  * token, as in its published models. */
 static bool add_speech_to_text(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t *config)
 {
-    json_t *keys = json_pack("{s:s,s:[s],s:I,s:i,s:i,s:i,s:[i,i],s:I,s:I,s:I,s:b}", "model_type", "speech_to_text", "architectures",
-                             "Speech2TextForConditionalGeneration", "input_feat_per_channel", (json_int_t)feature_width, "input_channels", 1,
-                             "num_conv_layers", 2, "conv_channels", (int)(recipe->model.encoder.width * 2), "conv_kernel_sizes", 5, 5,
-                             "max_source_positions", (json_int_t)recipe->data.max_source_length, "max_target_positions",
-                             (json_int_t)recipe->data.max_target_length + 2, "decoder_start_token_id",
-                             (json_int_t)td_tokenizer_eos_id(tokenizer), "tie_word_embeddings",
-                             recipe->model.tie_embeddings != TD_RECIPE_TIE_NONE);
+    json_t *keys =
+        json_pack("{s:s,s:[s],s:I,s:i,s:i,s:i,s:[i,i],s:I,s:I,s:I,s:b}", "model_type", "speech_to_text", "architectures",
+                  "Speech2TextForConditionalGeneration", "input_feat_per_channel", (json_int_t)feature_width, "input_channels", 1,
+                  "num_conv_layers", 2, "conv_channels", (int)(recipe->model.encoder.width * 2), "conv_kernel_sizes", 5, 5,
+                  "max_source_positions", (json_int_t)recipe->data.max_source_length, "max_target_positions",
+                  (json_int_t)recipe->data.max_target_length + 2, "decoder_start_token_id", (json_int_t)td_tokenizer_eos_id(tokenizer),
+                  "tie_word_embeddings", recipe->model.tie_embeddings != TD_RECIPE_TIE_NONE);
     bool failed = !keys || json_object_update(config, keys) != 0;
     json_decref(keys);
     json_object_del(config, "static_position_embeddings");
@@ -189,7 +191,8 @@ static td_status add_features(const td_recipe *recipe, const td_tokenizer *token
     return failed ? td_fail_memory(error, 0) : TD_OK;
 }
 
-td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t **ret_config, td_error *error)
+td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t **ret_config,
+                          td_error *error)
 {
     json_t *config = NULL;
     bool transformer = recipe->model.type == TD_RECIPE_TRANSFORMER;
@@ -211,12 +214,12 @@ td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer
     json_t *early = recipe->generation.early_stopping == TD_RECIPE_EARLY_NEVER
                         ? json_string("never")
                         : json_boolean(recipe->generation.early_stopping == TD_RECIPE_EARLY_TRUE);
-    *ret_config = json_pack("{s:I,s:f,s:I,s:I,s:o,s:I,s:I,s:I,s:f,s:I,s:[[I]]}", "num_beams", (json_int_t)recipe->generation.beam,
-                            "length_penalty", recipe->generation.length_penalty, "max_length",
-                            (json_int_t)recipe->generation.max_length, "min_length", (json_int_t)recipe->generation.min_length,
-                            "early_stopping", early, "pad_token_id", pad, "eos_token_id", eos, "decoder_start_token_id", speech ? eos : pad,
-                            "repetition_penalty", recipe->generation.repetition_penalty, "no_repeat_ngram_size",
-                            (json_int_t)recipe->generation.no_repeat_ngram, "bad_words_ids", pad);
+    *ret_config =
+        json_pack("{s:I,s:f,s:I,s:I,s:o,s:I,s:I,s:I,s:f,s:I,s:[[I]]}", "num_beams", (json_int_t)recipe->generation.beam, "length_penalty",
+                  recipe->generation.length_penalty, "max_length", (json_int_t)recipe->generation.max_length, "min_length",
+                  (json_int_t)recipe->generation.min_length, "early_stopping", early, "pad_token_id", pad, "eos_token_id", eos,
+                  "decoder_start_token_id", speech ? eos : pad, "repetition_penalty", recipe->generation.repetition_penalty,
+                  "no_repeat_ngram_size", (json_int_t)recipe->generation.no_repeat_ngram, "bad_words_ids", pad);
     if (!*ret_config)
         return td_fail_memory(error, 0);
     double weight = recipe->generation.ctc_weight;
@@ -233,7 +236,8 @@ td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer
 static bool fits_speech_to_text(const td_recipe *recipe)
 {
     return recipe->model.type == TD_RECIPE_TRANSFORMER && recipe->data.audio.kind == TD_RECIPE_FBANK &&
-           recipe->data.audio.sampling_rate == 16000 && recipe->data.audio.normalize == TD_RECIPE_NORM_UTTERANCE && !recipe->data.audio.deltas;
+           recipe->data.audio.sampling_rate == 16000 && recipe->data.audio.normalize == TD_RECIPE_NORM_UTTERANCE &&
+           !recipe->data.audio.deltas;
 }
 
 static td_status speech_to_text_sound_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
@@ -241,8 +245,8 @@ static td_status speech_to_text_sound_config(const td_recipe *recipe, json_t **r
     json_int_t width = (json_int_t)recipe->data.audio.width;
     *ret_config = json_pack("{s:s,s:s,s:I,s:I,s:i,s:b,s:b,s:b,s:f,s:s,s:b}", "feature_extractor_type", "Speech2TextFeatureExtractor",
                             "processor_class", "Speech2TextProcessor", "feature_size", width, "num_mel_bins", width, "sampling_rate", 16000,
-                            "do_ceptral_normalize", 1, "normalize_means", 1, "normalize_vars", 1, "padding_value", 0.0, "padding_side", "right",
-                            "return_attention_mask", 1);
+                            "do_ceptral_normalize", 1, "normalize_means", 1, "normalize_vars", 1, "padding_value", 0.0, "padding_side",
+                            "right", "return_attention_mask", 1);
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 
@@ -251,10 +255,11 @@ static td_status sound_config(const td_recipe *recipe, json_t **ret_config, td_e
     if (fits_speech_to_text(recipe))
         return speech_to_text_sound_config(recipe, ret_config, error);
     static const char *const width_keys[] = {"num_mel_bins", "num_ceps", "num_mel_bins", "width"};
-    *ret_config = json_pack("{s:s,s:s,s:I,s:I,s:s,s:b}", "feature_extractor_type", "TandemFeatureExtractor", "kind",
-                            td_recipe_choice("data.audio.kind", recipe->data.audio.kind), width_keys[recipe->data.audio.kind],
-                            (json_int_t)recipe->data.audio.width, "sampling_rate", (json_int_t)recipe->data.audio.sampling_rate, "normalize",
-                            td_recipe_choice("data.audio.normalize", recipe->data.audio.normalize), "deltas", recipe->data.audio.deltas);
+    *ret_config =
+        json_pack("{s:s,s:s,s:I,s:I,s:s,s:b}", "feature_extractor_type", "TandemFeatureExtractor", "kind",
+                  td_recipe_choice("data.audio.kind", recipe->data.audio.kind), width_keys[recipe->data.audio.kind],
+                  (json_int_t)recipe->data.audio.width, "sampling_rate", (json_int_t)recipe->data.audio.sampling_rate, "normalize",
+                  td_recipe_choice("data.audio.normalize", recipe->data.audio.normalize), "deltas", recipe->data.audio.deltas);
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 

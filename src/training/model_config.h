@@ -8,11 +8,13 @@
 #include <jansson.h>
 
 /* New references. feature_width: columns of the source's features; 0 for text. */
-td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t **ret_config, td_error *error);
+td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t **ret_config,
+                          td_error *error);
 td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t **ret_config, td_error *error);
 /* The same for a run that starts from another model, whose config.json is `config`: NULL where that model has no such file and the recipe
  * says nothing of generation, so that config.json goes on to say it. */
-td_status td_model_tuned_generation(const td_recipe *recipe, const td_tokenizer *tokenizer, const json_t *config, json_t **ret_config, td_error *error);
+td_status td_model_tuned_generation(const td_recipe *recipe, const td_tokenizer *tokenizer, const json_t *config, json_t **ret_config,
+                                    td_error *error);
 
 /* preprocessor_config.json of models of sound and pictures. */
 td_status td_model_preprocessor_config(const td_recipe *recipe, json_t **ret_config, td_error *error);

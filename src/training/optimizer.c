@@ -199,10 +199,16 @@ double td_optimizer_update(td_optimizer *optimizer, const td_recipe *recipe, td_
                            double norm)
 {
     double step = (double)++optimizer->step, rate = td_learning_rate(recipe, optimizer, optimizer->step), clip = recipe->training.clip_norm;
-    update_task task = {.optimizer = optimizer, .weights = weights, .gradient = gradient, .size = optimizer->size,
-                        .momentum = recipe->training.momentum, .kind = recipe->training.optimizer};
-    task.adam = (td_adam_step){.learning_rate = (td_real)rate, .beta1 = (td_real)recipe->training.beta1,
-                               .beta2 = (td_real)recipe->training.beta2, .epsilon = (td_real)recipe->training.epsilon,
+    update_task task = {.optimizer = optimizer,
+                        .weights = weights,
+                        .gradient = gradient,
+                        .size = optimizer->size,
+                        .momentum = recipe->training.momentum,
+                        .kind = recipe->training.optimizer};
+    task.adam = (td_adam_step){.learning_rate = (td_real)rate,
+                               .beta1 = (td_real)recipe->training.beta1,
+                               .beta2 = (td_real)recipe->training.beta2,
+                               .epsilon = (td_real)recipe->training.epsilon,
                                .weight_decay = (td_real)recipe->training.weight_decay,
                                .correction1 = (td_real)(1 - pow(recipe->training.beta1, step)),
                                .correction2 = (td_real)(1 - pow(recipe->training.beta2, step)),

@@ -43,14 +43,19 @@ static double tick_step(range r, int wanted)
     return power * (leading < 1.5 ? 1 : leading < 3.5 ? 2 : leading < 7.5 ? 5 : 10);
 }
 
-static double place_x(range r, double x) { return LEFT + (RIGHT - LEFT) * (x - r.low) / (r.high - r.low); }
-static double place_y(range r, double top, double y) { return top + PANEL * (r.high - y) / (r.high - r.low); }
+static double place_x(range r, double x)
+{
+    return LEFT + (RIGHT - LEFT) * (x - r.low) / (r.high - r.low);
+}
+static double place_y(range r, double top, double y)
+{
+    return top + PANEL * (r.high - y) / (r.high - r.low);
+}
 
 static void append_escaped(td_buffer *buffer, const char *text)
 {
     for (; *text; text++) {
-        const char *entity = *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '&' ? "&amp;"
-                             : *text == '"' ? "&quot;" : NULL;
+        const char *entity = *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '&' ? "&amp;" : *text == '"' ? "&quot;" : NULL;
         if (entity)
             td_buffer_text_append(buffer, entity);
         else
@@ -113,8 +118,7 @@ static void append_panel(td_buffer *buffer, const td_chart_panel *panel, range x
     append_label(buffer, LEFT, top - 8, " font-weight=\"bold\"", panel->title);
     append_x_axis(buffer, x, top, last);
     append_y_axis(buffer, y, top);
-    td_buffer_format(buffer, "<rect class=\"frame\" x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\"/>\n", LEFT, top,
-                     RIGHT - LEFT, PANEL);
+    td_buffer_format(buffer, "<rect class=\"frame\" x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\"/>\n", LEFT, top, RIGHT - LEFT, PANEL);
     for (size_t l = 0; l < panel->count; l++)
         append_line(buffer, &panel->lines[l], x, y, top);
     double key = RIGHT;
@@ -126,8 +130,7 @@ static void append_panel(td_buffer *buffer, const td_chart_panel *panel, range x
     }
 }
 
-void td_chart_svg(const char *title, const char *x_title, const td_chart_panel *panels, size_t count,
-                  td_buffer *buffer)
+void td_chart_svg(const char *title, const char *x_title, const td_chart_panel *panels, size_t count, td_buffer *buffer)
 {
     range x = {INFINITY, -INFINITY};
     for (size_t p = 0; p < count; p++)
@@ -208,8 +211,7 @@ static void find_score(run_log *run, json_t *object)
     }
 }
 
-static td_status read_line(run_log *run, const char *path, size_t number, const char *line, size_t length,
-                           td_error *error)
+static td_status read_line(run_log *run, const char *path, size_t number, const char *line, size_t length, td_error *error)
 {
     json_t *object = json_loadb(line, length, 0, NULL);
     if (!json_is_object(object)) {
@@ -236,16 +238,14 @@ static td_status read_log(run_log *run, const char *path, td_error *error)
     td_status status = td_file_read(path, 0, &text, error);
     const char *line = td_buffer_text(&text), *end = line + text.length, *stop;
     /* A last line without its end is one being written. */
-    for (size_t number = 1; status == TD_OK && line < end && (stop = memchr(line, '\n', (size_t)(end - line)));
-         line = stop + 1, number++)
+    for (size_t number = 1; status == TD_OK && line < end && (stop = memchr(line, '\n', (size_t)(end - line))); line = stop + 1, number++)
         status = read_line(run, path, number, line, (size_t)(stop - line), error);
     td_buffer_free(&text);
     bool empty = true;
     for (int i = 0; i < SERIES; i++)
         empty = empty && run->lines[i].count == 0;
     if (status == TD_OK && empty)
-        return td_fail(error, TD_ERROR_FORMAT,
-                       "%s: no reports to draw; a run writes one every training.report_every steps", path);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: no reports to draw; a run writes one every training.report_every steps", path);
     return status;
 }
 
@@ -267,8 +267,8 @@ static td_status draw(const run_log *run, const char *title, const char *svg_pat
         {"loss", &lines[TRAIN_LOSS], 2}, {"learning rate", &lines[LEARNING_RATE], 1}, {score, &lines[SCORE], 1}};
     td_buffer svg = TD_BUFFER_INIT;
     td_chart_svg(title, "step", panels, 3, &svg);
-    td_status status = td_buffer_ok(&svg) ? td_file_write(svg_path, td_buffer_text(&svg), svg.length, error)
-                                          : td_fail_memory(error, svg.length);
+    td_status status =
+        td_buffer_ok(&svg) ? td_file_write(svg_path, td_buffer_text(&svg), svg.length, error) : td_fail_memory(error, svg.length);
     td_buffer_free(&svg);
     return status;
 }

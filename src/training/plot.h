@@ -18,7 +18,6 @@ typedef struct td_chart_panel {
 } td_chart_panel;
 
 /* Appends a whole SVG document. Names are escaped; lines of one point are drawn as a dot. */
-void td_chart_svg(const char *title, const char *x_title, const td_chart_panel *panels, size_t count,
-                  td_buffer *buffer);
+void td_chart_svg(const char *title, const char *x_title, const td_chart_panel *panels, size_t count, td_buffer *buffer);
 
 #endif

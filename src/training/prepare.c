@@ -26,8 +26,10 @@ static void say(const preparation *work, const char *line)
 }
 
 /* In the order of writing; removed in the other order. */
-static const char *const vocabulary_files[] = {"source.spm", "target.spm", "spiece.model", "sentencepiece.bpe.model", "merges.txt", "vocab.txt",
-                                               "tokenizer.json", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"};
+static const char *const vocabulary_files[] = {
+    "source.spm", "target.spm",     "spiece.model",      "sentencepiece.bpe.model", "merges.txt",
+    "vocab.txt",  "tokenizer.json", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json",
+    "vocab.json"};
 enum { VOCABULARY_FILES = sizeof vocabulary_files / sizeof *vocabulary_files };
 
 static td_status remove_file(const char *directory, const char *name, td_error *error)
@@ -134,7 +136,8 @@ static td_status compare_recipes(const preparation *work, const td_recipe *befor
     if (!key)
         key = changed_model(before, work->recipe);
     if (key && holds_weights(output))
-        return td_fail(error, TD_ERROR_ARGUMENT, "%s: the model in %s was begun with another value; --restart begins again with this one", key, output);
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: the model in %s was begun with another value; --restart begins again with this one",
+                       key, output);
     return has_vocabulary(output) ? drop_changed_vocabulary(work, before, error) : TD_OK;
 }
 
@@ -202,15 +205,20 @@ static td_corpus_options corpus_options(const td_recipe *recipe, bool validation
                                         const volatile sig_atomic_t *stop)
 {
     td_corpus_options options = {.files = validation ? &recipe->data.validation : &recipe->data.train,
-                                 .languages = &recipe->data.languages, .source_language = recipe->data.source_language,
-                                 .target_language = recipe->data.target_language, .source_key = recipe->data.keys.source,
-                                 .target_key = recipe->data.keys.target, .max_source_length = (size_t)recipe->data.max_source_length,
+                                 .languages = &recipe->data.languages,
+                                 .source_language = recipe->data.source_language,
+                                 .target_language = recipe->data.target_language,
+                                 .source_key = recipe->data.keys.source,
+                                 .target_key = recipe->data.keys.target,
+                                 .max_source_length = (size_t)recipe->data.max_source_length,
                                  .max_target_length = (size_t)recipe->data.max_target_length,
                                  .max_length_ratio = validation ? 0 : recipe->data.max_length_ratio,
                                  .cut_sources = recipe->data.truncate_source,
                                  .copy = recipe->model.copy,
                                  .keep_text = validation || recipe->data.bpe_dropout > 0 || features,
-                                 .features = features, .folder = recipe->data.folder, .watch.stop = stop};
+                                 .features = features,
+                                 .folder = recipe->data.folder,
+                                 .watch.stop = stop};
     if (recipe->data.audio.speed_perturbation && features && !validation) {
         static const double speeds[] = {1, 0.9, 1.1};
         memcpy(options.speeds, speeds, sizeof speeds);
@@ -330,7 +338,8 @@ static td_status set_languages(const td_recipe *recipe, td_tokenizer *tokenizer,
     if (list->count && use != TD_LANGUAGE_IN_SOURCE && use != TD_LANGUAGE_UNUSED) {
         for (size_t i = 1; i < list->count; i++)
             if (strcmp(list->items[i], list->items[0]) != 0)
-                return td_fail(error, TD_ERROR_UNSUPPORTED, "data.languages: a %s tokenizer writes one language in a run; train for %s and %s in turns",
+                return td_fail(error, TD_ERROR_UNSUPPORTED,
+                               "data.languages: a %s tokenizer writes one language in a run; train for %s and %s in turns",
                                td_tokenizer_kind_name(tokenizer), list->items[0], list->items[i]);
         target = list->items[0];
     }

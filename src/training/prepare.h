@@ -19,7 +19,8 @@ typedef struct td_prepare_report {
 
 /* The directory, the lock and the tokenizer. restart: removes checkpoints, vocabulary and logs of an earlier run first. Else an
  * earlier run's vocabulary is kept; one of other settings is made anew, or is an error where there are weights that know it. */
-td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepare_report report, td_prepared *ret_prepared, td_error *error);
+td_status td_prepare_vocabulary(const td_recipe *recipe, bool restart, td_prepare_report report, td_prepared *ret_prepared,
+                                td_error *error);
 /* The corpora. features: NULL for text. */
 td_status td_prepare_corpora(const td_recipe *recipe, const td_feature_reader *features, td_prepare_report report, td_prepared *prepared,
                              td_error *error);

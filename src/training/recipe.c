@@ -59,8 +59,7 @@ static td_status fail_value(const reader *in, int line, const td_recipe_key *key
         break;
     case TD_RECIPE_CHOICE:
         for (const char *const *choice = key->choices; *choice; choice++)
-            snprintf(choices + strlen(choices), sizeof choices - strlen(choices), "%s%s",
-                     choice == key->choices ? "" : ", ", *choice);
+            snprintf(choices + strlen(choices), sizeof choices - strlen(choices), "%s%s", choice == key->choices ? "" : ", ", *choice);
         snprintf(message, sizeof message, "\"%.80s\" is not one of %s; the nearest is \"%s\"", text, choices,
                  td_recipe_nearest_choice(key->choices, text));
         break;
@@ -72,8 +71,8 @@ static td_status fail_value(const reader *in, int line, const td_recipe_key *key
 
 static td_status fail_kind(const reader *in, int line, const td_recipe_key *key)
 {
-    static const char *const wanted[] = {"give one whole number", "give one number",  "give true or false",
-                                         "give one of its choices", "give one text",  "give one text or a list of texts"};
+    static const char *const wanted[] = {"give one whole number",   "give one number", "give true or false",
+                                         "give one of its choices", "give one text",   "give one text or a list of texts"};
     char message[128];
     snprintf(message, sizeof message, "the value has the wrong form; %s", wanted[key->type]);
     return fail_key(in, line, key->name, TD_ERROR_ARGUMENT, message);
@@ -102,8 +101,7 @@ static void free_value(td_recipe_type type, value *v)
 
 static size_t value_size(td_recipe_type type)
 {
-    static const size_t sizes[] = {sizeof(int64_t), sizeof(double), sizeof(bool),
-                                   sizeof(int),     sizeof(char *), sizeof(td_string_list)};
+    static const size_t sizes[] = {sizeof(int64_t), sizeof(double), sizeof(bool), sizeof(int), sizeof(char *), sizeof(td_string_list)};
     return sizes[type];
 }
 
@@ -323,8 +321,8 @@ static td_status read_document(reader *in, const char *text, size_t length)
     if (root->type == YAML_MAPPING_NODE)
         status = read_section(in, "", root);
     else
-        status = td_fail(in->error, TD_ERROR_FORMAT, "%s:%d: a recipe is keys and values, such as \"task: translate\"",
-                         in->name, td_yaml_line(root));
+        status = td_fail(in->error, TD_ERROR_FORMAT, "%s:%d: a recipe is keys and values, such as \"task: translate\"", in->name,
+                         td_yaml_line(root));
     yaml_document_delete(&document);
     return status;
 }

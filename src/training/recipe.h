@@ -20,12 +20,7 @@ typedef enum td_recipe_normalization {
     TD_RECIPE_NMT_NFKC_CF,
     TD_RECIPE_IDENTITY
 } td_recipe_normalization;
-typedef enum td_recipe_model_type {
-    TD_RECIPE_TRANSFORMER,
-    TD_RECIPE_LSTM,
-    TD_RECIPE_GRU,
-    TD_RECIPE_RNN
-} td_recipe_model_type;
+typedef enum td_recipe_model_type { TD_RECIPE_TRANSFORMER, TD_RECIPE_LSTM, TD_RECIPE_GRU, TD_RECIPE_RNN } td_recipe_model_type;
 typedef enum td_recipe_attention {
     TD_RECIPE_ATTENTION_MULTI_HEAD,
     TD_RECIPE_ATTENTION_NONE, /* one fixed context vector */
@@ -36,12 +31,7 @@ typedef enum td_recipe_attention {
 } td_recipe_attention;
 typedef enum td_recipe_norm { TD_RECIPE_NORM_POST, TD_RECIPE_NORM_PRE } td_recipe_norm;
 typedef enum td_recipe_positions { TD_RECIPE_SINUSOIDAL, TD_RECIPE_LEARNED } td_recipe_positions;
-typedef enum td_recipe_activation {
-    TD_RECIPE_RELU,
-    TD_RECIPE_GELU,
-    TD_RECIPE_SWISH,
-    TD_RECIPE_TANH
-} td_recipe_activation;
+typedef enum td_recipe_activation { TD_RECIPE_RELU, TD_RECIPE_GELU, TD_RECIPE_SWISH, TD_RECIPE_TANH } td_recipe_activation;
 typedef enum td_recipe_tying { TD_RECIPE_TIE_NONE, TD_RECIPE_TIE_TWO_WAY, TD_RECIPE_TIE_THREE_WAY } td_recipe_tying;
 typedef enum td_recipe_nonlinearity { TD_RECIPE_CELL_TANH, TD_RECIPE_CELL_RELU } td_recipe_nonlinearity;
 typedef enum td_recipe_schedule {
@@ -70,11 +60,7 @@ typedef enum td_recipe_tokenize {
     TD_RECIPE_TOKENIZE_CHAR,
     TD_RECIPE_TOKENIZE_INTL
 } td_recipe_tokenize;
-typedef enum td_recipe_early_stopping {
-    TD_RECIPE_EARLY_FALSE,
-    TD_RECIPE_EARLY_TRUE,
-    TD_RECIPE_EARLY_NEVER
-} td_recipe_early_stopping;
+typedef enum td_recipe_early_stopping { TD_RECIPE_EARLY_FALSE, TD_RECIPE_EARLY_TRUE, TD_RECIPE_EARLY_NEVER } td_recipe_early_stopping;
 
 typedef struct td_string_list {
     char **items;
@@ -93,7 +79,7 @@ typedef struct td_recipe_stack {
     bool frozen;
     struct {
         td_string_list channels, strides;
-    } cnn; /* of a picture encoder trained from scratch */
+    } cnn;                      /* of a picture encoder trained from scratch */
     td_string_list subsampling; /* strides */
     int64_t pyramid_layers;
 } td_recipe_stack;
@@ -125,7 +111,7 @@ typedef struct td_recipe {
         struct {
             int64_t size;
         } image;
-        td_string_list languages; /* of train, one per corpus; empty: none */
+        td_string_list languages;                /* of train, one per corpus; empty: none */
         char *source_language, *target_language; /* of a model to start from; "": its own */
         int64_t max_source_length, max_target_length, shuffle_window;
         bool truncate_source;
@@ -158,8 +144,8 @@ typedef struct td_recipe {
         int early_stopping;
     } generation; /* written to generation_config.json */
 
-    char *path;                     /* of the file; "" when made by td_recipe_new */
-    int lines[TD_RECIPE_MAX_KEYS];  /* line each key was given on, by table row; 0: default, -1: td_recipe_set */
+    char *path;                    /* of the file; "" when made by td_recipe_new */
+    int lines[TD_RECIPE_MAX_KEYS]; /* line each key was given on, by table row; 0: default, -1: td_recipe_set */
 } td_recipe;
 
 /* All defaults. */

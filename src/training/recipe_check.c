@@ -38,8 +38,8 @@ static bool is_paired(const td_string_list *files)
     return true;
 }
 
-static td_status check_corpus(const td_recipe *recipe, const td_recipe_corpus *corpus, const char *source_key,
-                              const char *target_key, td_error *error)
+static td_status check_corpus(const td_recipe *recipe, const td_recipe_corpus *corpus, const char *source_key, const char *target_key,
+                              td_error *error)
 {
     size_t sources = corpus->source.count, targets = corpus->target.count;
     if (sources == targets || (targets == 0 && is_paired(&corpus->source)))
@@ -64,7 +64,8 @@ static td_status check_data(const td_recipe *recipe, td_error *error)
     if (recipe->data.languages.count != 0 && recipe->data.validation.source.count > recipe->data.languages.count)
         return fail(recipe, "data.validation.source", error, "more files than data.languages has codes: file i has code i");
     if ((*recipe->data.source_language || *recipe->data.target_language) && !*recipe->model.from && !*recipe->data.vocabulary.from)
-        return fail(recipe, *recipe->data.source_language ? "data.source_language" : "data.target_language", error, "needs model.from; a new vocabulary takes data.languages");
+        return fail(recipe, *recipe->data.source_language ? "data.source_language" : "data.target_language", error,
+                    "needs model.from; a new vocabulary takes data.languages");
     if (*recipe->data.target_language && recipe->data.languages.count)
         return fail(recipe, "data.target_language", error, "does not go with data.languages");
     if (!*recipe->data.keys.source != !*recipe->data.keys.target)
@@ -121,7 +122,8 @@ static td_status check_speech(const td_recipe *recipe, td_error *error)
     if (encoder->pyramid_layers && encoder->pyramid_layers >= encoder->layers)
         return fail(recipe, "model.encoder.pyramid_layers", error, "must be below model.encoder.layers");
     for (size_t i = 0; i < encoder->subsampling.count; i++)
-        if (encoder->subsampling.count > 4 || strlen(encoder->subsampling.items[i]) != 1 || !strchr("12345678", encoder->subsampling.items[i][0]))
+        if (encoder->subsampling.count > 4 || strlen(encoder->subsampling.items[i]) != 1 ||
+            !strchr("12345678", encoder->subsampling.items[i][0]))
             return fail(recipe, "model.encoder.subsampling", error, "must be at most 4 strides from 1 to 8, like [2, 2]");
     return TD_OK;
 }
@@ -210,8 +212,7 @@ static td_status check_model(const td_recipe *recipe, td_error *error)
     if (recipe->model.type == TD_RECIPE_TRANSFORMER)
         return check_transformer(recipe, error);
     if (recipe->model.attention == TD_RECIPE_ATTENTION_MULTI_HEAD)
-        return fail(recipe, "model.attention", error,
-                    "recurrent models have none, additive, dot, general or concat");
+        return fail(recipe, "model.attention", error, "recurrent models have none, additive, dot, general or concat");
     bool attends = recipe->model.attention != TD_RECIPE_ATTENTION_NONE;
     if (recipe->model.coverage && !attends)
         return fail(recipe, "model.coverage", error, "needs attention; set model.attention");
@@ -228,11 +229,10 @@ static td_status check_model(const td_recipe *recipe, td_error *error)
 
 static td_status check_training(const td_recipe *recipe, td_error *error)
 {
-    bool ends = recipe->training.max_steps > 0 || recipe->training.max_epochs > 0 ||
-                recipe->training.max_minutes > 0 || recipe->training.patience > 0;
+    bool ends = recipe->training.max_steps > 0 || recipe->training.max_epochs > 0 || recipe->training.max_minutes > 0 ||
+                recipe->training.patience > 0;
     if (!ends)
-        return fail(recipe, "training.max_steps", error,
-                    "nothing ends the run; set max_steps, max_epochs, max_minutes or patience");
+        return fail(recipe, "training.max_steps", error, "nothing ends the run; set max_steps, max_epochs, max_minutes or patience");
     bool planned = recipe->training.schedule == TD_RECIPE_LINEAR || recipe->training.schedule == TD_RECIPE_COSINE;
     if (planned && recipe->training.max_steps == 0)
         return fail(recipe, "training.schedule", error, "linear and cosine need training.max_steps");

@@ -25,9 +25,9 @@ typedef struct td_recipe_key {
     const char *name;
     td_recipe_type type;
     td_recipe_path path;
-    size_t offset;       /* in td_recipe */
-    double low, high;    /* inclusive, of numbers */
-    const char *initial; /* default, as it would stand in a file; lists: always empty */
+    size_t offset;              /* in td_recipe */
+    double low, high;           /* inclusive, of numbers */
+    const char *initial;        /* default, as it would stand in a file; lists: always empty */
     const char *const *choices; /* NULL ends them */
     const char *help;
 } td_recipe_key;

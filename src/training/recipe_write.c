@@ -87,8 +87,8 @@ td_status td_recipe_write(const td_recipe *recipe, const char *path, td_error *e
         td_buffer_text_append(&buffer, "\n");
     }
     td_c_locale_leave(locale);
-    td_status status = td_buffer_ok(&buffer) ? td_file_write(path, td_buffer_text(&buffer), buffer.length, error)
-                                             : td_fail_memory(error, buffer.capacity);
+    td_status status =
+        td_buffer_ok(&buffer) ? td_file_write(path, td_buffer_text(&buffer), buffer.length, error) : td_fail_memory(error, buffer.capacity);
     td_buffer_free(&buffer);
     return status;
 }
@@ -126,16 +126,15 @@ static void append_row(td_buffer *buffer, const td_recipe_key *key)
 
 void td_recipe_reference(td_buffer *buffer)
 {
-    td_buffer_text_append(
-        buffer,
-        "# The recipe\n\n"
-        "A recipe is a YAML file that says what to learn from, what model to build and how to train it:\n"
-        "`tandem train recipe.yaml`. Any key can be overridden on the command line, such as\n"
-        "`--set training.learning_rate=0.002`. Unknown keys, wrong types and values out of bounds are errors that name\n"
-        "the line. Every run writes its recipe with all defaults filled in to `recipe.yaml` in its output directory.\n\n"
-        "Relative paths are taken from the recipe's directory (`output`, and paths given with `--set`, from the current\n"
-        "one). In paths `${NAME}` is the environment variable NAME and `$$` a dollar sign.\n\n"
-        "This page is generated from the table that checks recipes; edit `src/training/recipe_table.c`.\n");
+    td_buffer_text_append(buffer,
+                          "# The recipe\n\n"
+                          "A recipe is a YAML file that says what to learn from, what model to build and how to train it:\n"
+                          "`tandem train recipe.yaml`. Any key can be overridden on the command line, such as\n"
+                          "`--set training.learning_rate=0.002`. Unknown keys, wrong types and values out of bounds are errors that name\n"
+                          "the line. Every run writes its recipe with all defaults filled in to `recipe.yaml` in its output directory.\n\n"
+                          "Relative paths are taken from the recipe's directory (`output`, and paths given with `--set`, from the current\n"
+                          "one). In paths `${NAME}` is the environment variable NAME and `$$` a dollar sign.\n\n"
+                          "This page is generated from the table that checks recipes; edit `src/training/recipe_table.c`.\n");
     td_c_locale locale = td_c_locale_enter();
     const char *section = "-";
     size_t length = 1;
@@ -144,8 +143,8 @@ void td_recipe_reference(td_buffer *buffer)
         const char *dot = strchr(key->name, '.');
         size_t own = dot ? (size_t)(dot - key->name) + 1 : 0;
         if (own != length || strncmp(section, key->name, own) != 0) {
-            td_buffer_format(buffer, "\n## %.*s\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
-                             own ? (int)own - 1 : 9, own ? key->name : "top level");
+            td_buffer_format(buffer, "\n## %.*s\n\n| key | value | default | meaning |\n|---|---|---|---|\n", own ? (int)own - 1 : 9,
+                             own ? key->name : "top level");
             section = key->name;
             length = own;
         }

@@ -77,8 +77,8 @@ td_status td_log_append(td_log *log, const json_t *object, td_error *error)
     char *line = json_dumps(object, LOG_FLAGS);
     if (!line)
         return td_fail(error, TD_ERROR_INTERNAL, "%s: a report is not a JSON object", log->path);
-    bool written = fputs(line, log->stream) >= 0 && fputc('\n', log->stream) != EOF && fflush(log->stream) == 0 &&
-                   fsync(fileno(log->stream)) == 0;
+    bool written =
+        fputs(line, log->stream) >= 0 && fputc('\n', log->stream) != EOF && fflush(log->stream) == 0 && fsync(fileno(log->stream)) == 0;
     td_status status = written ? TD_OK : fail_write(log->path, error);
     json_free_t release;
     json_get_alloc_funcs(NULL, &release);
@@ -215,8 +215,7 @@ static td_status create_events_file(td_events *events, const char *directory, do
     return fail_write(events->path, error);
 }
 
-td_status td_events_open(const char *directory, double wall_seconds, int64_t first_step, td_events **ret_events,
-                         td_error *error)
+td_status td_events_open(const char *directory, double wall_seconds, int64_t first_step, td_events **ret_events, td_error *error)
 {
     td_events *events = td_allocate_array(1, sizeof *events);
     if (!events)
@@ -232,8 +231,7 @@ td_status td_events_open(const char *directory, double wall_seconds, int64_t fir
 }
 
 /* Summary summary = 5 {Value value = 1 {string tag = 1; float simple_value = 2}}. */
-td_status td_events_scalar(td_events *events, double wall_seconds, int64_t step, const char *tag, float value,
-                           td_error *error)
+td_status td_events_scalar(td_events *events, double wall_seconds, int64_t step, const char *tag, float value, td_error *error)
 {
     td_buffer scalar = TD_BUFFER_INIT, summary = TD_BUFFER_INIT, event = TD_BUFFER_INIT;
     uint32_t bits;
@@ -267,7 +265,10 @@ void td_events_close(td_events *events)
 
 /* ---- progress ---- */
 
-static double clamp_fraction(double fraction) { return fraction < 0 ? 0 : fraction > 1 ? 1 : fraction; }
+static double clamp_fraction(double fraction)
+{
+    return fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
+}
 
 /* How far the run is, by whichever limit it meets first; -1 when nothing bounds it. */
 static double done_fraction(const td_progress *progress)

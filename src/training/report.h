@@ -18,19 +18,17 @@ void td_log_close(td_log *log);
 typedef struct td_events td_events;
 /* Creates directory/events.out.tfevents.SECONDS.tandem[.N], a fresh file each time; `first_step` above 0 makes TensorBoard hide
  * points of earlier files from that step on. */
-td_status td_events_open(const char *directory, double wall_seconds, int64_t first_step, td_events **ret_events,
-                         td_error *error);
-td_status td_events_scalar(td_events *events, double wall_seconds, int64_t step, const char *tag, float value,
-                           td_error *error);
+td_status td_events_open(const char *directory, double wall_seconds, int64_t first_step, td_events **ret_events, td_error *error);
+td_status td_events_scalar(td_events *events, double wall_seconds, int64_t step, const char *tag, float value, td_error *error);
 td_status td_events_flush(td_events *events, td_error *error);
 void td_events_close(td_events *events);
 
 /* Where a run is; zero in a `total` means unknown. */
 typedef struct td_progress {
     int64_t step, total_steps;
-    int64_t first_step;    /* where this process began, for the time left */
-    double elapsed;        /* seconds since first_step */
-    double total_seconds;  /* the run's time limit */
+    int64_t first_step;   /* where this process began, for the time left */
+    double elapsed;       /* seconds since first_step */
+    double total_seconds; /* the run's time limit */
     double tokens_per_second;
     double loss;
     int64_t epoch;

@@ -38,9 +38,8 @@ static td_status write_config(td_training_run *run, const json_t *config, td_err
     char *generation_path = td_path_join(run->recipe->output, "generation_config.json");
     td_status status = config_path && generation_path ? TD_OK : td_fail_memory(error, 0);
     if (status == TD_OK)
-        status = *run->recipe->model.from
-                     ? td_model_tuned_generation(run->recipe, run->data.tokenizer, config, &generation, error)
-                     : td_model_generation_config(run->recipe, run->data.tokenizer, &generation, error);
+        status = *run->recipe->model.from ? td_model_tuned_generation(run->recipe, run->data.tokenizer, config, &generation, error)
+                                          : td_model_generation_config(run->recipe, run->data.tokenizer, &generation, error);
     if (status == TD_OK)
         status = td_json_save_file(config_path, config, error);
     if (status == TD_OK && generation)
@@ -96,8 +95,7 @@ static td_status read_model_from(const td_training_run *run, json_t **ret_config
     /* The weights are written as float32, whatever they were. */
     static const char *const types[] = {"dtype", "torch_dtype"};
     for (size_t i = 0; status == TD_OK && i < 2; i++)
-        if (json_object_get(*ret_config, types[i]) &&
-            json_object_set_new(*ret_config, types[i], json_string("float32")) != 0)
+        if (json_object_get(*ret_config, types[i]) && json_object_set_new(*ret_config, types[i], json_string("float32")) != 0)
             status = td_fail_memory(error, 0);
     return status;
 }
@@ -106,13 +104,11 @@ static td_status read_model_from(const td_training_run *run, json_t **ret_config
 static td_status fit_lengths(td_training_run *run, td_error *error)
 {
     td_recipe *recipe = run->recipe;
-    int64_t most = (int64_t)run->network.max_positions,
-            *lengths[] = {&recipe->data.max_source_length, &recipe->data.max_target_length};
+    int64_t most = (int64_t)run->network.max_positions, *lengths[] = {&recipe->data.max_source_length, &recipe->data.max_target_length};
     static const char *const keys[] = {"data.max_source_length", "data.max_target_length"};
     for (size_t i = td_recipe_reads_text(recipe) ? 0 : 1; most > 0 && i < 2; i++) {
         if (*lengths[i] > most && td_recipe_given(recipe, keys[i]))
-            return td_fail(error, TD_ERROR_ARGUMENT,
-                           "%s: must be at most %lld, the positions of the model in model.from", keys[i],
+            return td_fail(error, TD_ERROR_ARGUMENT, "%s: must be at most %lld, the positions of the model in model.from", keys[i],
                            (long long)most);
         *lengths[i] = *lengths[i] > most ? most : *lengths[i];
     }
@@ -127,9 +123,8 @@ static size_t feature_width(const td_training_run *run)
 static td_status set_up_network(td_training_run *run, td_error *error)
 {
     json_t *config = NULL;
-    td_status status = *run->recipe->model.from
-                           ? read_model_from(run, &config, error)
-                           : td_model_config(run->recipe, run->data.tokenizer, feature_width(run), &config, error);
+    td_status status = *run->recipe->model.from ? read_model_from(run, &config, error)
+                                                : td_model_config(run->recipe, run->data.tokenizer, feature_width(run), &config, error);
     if (status == TD_OK)
         status = td_network_configure(config, "config.json", &run->network, error);
     if (status == TD_OK)
@@ -139,12 +134,10 @@ static td_status set_up_network(td_training_run *run, td_error *error)
     if (*run->recipe->model.from)
         TD_TRY(fit_lengths(run, error));
     if (run->network.copies != run->recipe->model.copy)
-        return td_fail(error, TD_ERROR_ARGUMENT, "model.copy: must be %s as in model.from",
-                       run->network.copies ? "true" : "false");
+        return td_fail(error, TD_ERROR_ARGUMENT, "model.copy: must be %s as in model.from", run->network.copies ? "true" : "false");
     run->network.keeps_attention = run->recipe->training.doubly_stochastic > 0;
-    run->network.rates = (td_dropout_rates){
-        (td_real)run->recipe->training.dropout, (td_real)run->recipe->training.attention_dropout,
-        (td_real)run->recipe->training.activation_dropout, (td_real)run->recipe->training.word_dropout};
+    run->network.rates = (td_dropout_rates){(td_real)run->recipe->training.dropout, (td_real)run->recipe->training.attention_dropout,
+                                            (td_real)run->recipe->training.activation_dropout, (td_real)run->recipe->training.word_dropout};
     return load_starting_point(run, error);
 }
 
@@ -161,13 +154,10 @@ static void name_unaligned(void *context, uint64_t index)
     td_pair pair = td_corpus_get(&run->data.train, index);
     int length = pair.source_bytes < 300 ? (int)pair.source_bytes : 300;
     if (++run->unaligned_count <= NAMED)
-        td_training_say(
-            run, false,
-            "CTC leaves out %.*s (%zu frames): its %zu target pieces do not fit in what the encoder leaves of them",
-            length, pair.source_text, pair.source_length, pair.target_length - 1);
+        td_training_say(run, false, "CTC leaves out %.*s (%zu frames): its %zu target pieces do not fit in what the encoder leaves of them",
+                        length, pair.source_text, pair.source_length, pair.target_length - 1);
     if (run->unaligned_count == NAMED)
-        td_training_say(run, false,
-                        "further recordings that CTC leaves out are counted in log.jsonl (ctc_left_out) and not named");
+        td_training_say(run, false, "further recordings that CTC leaves out are counted in log.jsonl (ctc_left_out) and not named");
 }
 
 static td_mask_policy masks(const td_recipe *recipe)
@@ -182,26 +172,25 @@ static td_status set_up_steppers(td_training_run *run, td_error *error)
 {
     run->network.profile = run->options->profile;
     const td_recipe *recipe = run->recipe;
-    td_step_options options = {
-        .network = &run->network,
-        .tokenizer = run->data.tokenizer,
-        .corpus = &run->data.train,
-        .shards = (size_t)(recipe->training.shards * recipe->training.accumulation),
-        .seed = (uint64_t)recipe->training.seed,
-        .label_smoothing = recipe->training.label_smoothing,
-        .r_drop = recipe->training.r_drop,
-        .coverage_loss = recipe->training.coverage_loss,
-        .doubly_stochastic = recipe->training.doubly_stochastic,
-        .max_source_length = recipe->data.truncate_source ? (size_t)recipe->data.max_source_length : 0,
-        .bpe_dropout = recipe->data.bpe_dropout,
-        .word_dropout = recipe->training.word_dropout,
-        .scheduled_sampling = recipe->training.scheduled_sampling,
-        .max_steps = recipe->training.max_steps,
-        .masks = masks(recipe),
-        .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported(),
-        .ctc_weight = recipe->training.ctc_weight,
-        .unaligned = name_unaligned,
-        .unaligned_context = run};
+    td_step_options options = {.network = &run->network,
+                               .tokenizer = run->data.tokenizer,
+                               .corpus = &run->data.train,
+                               .shards = (size_t)(recipe->training.shards * recipe->training.accumulation),
+                               .seed = (uint64_t)recipe->training.seed,
+                               .label_smoothing = recipe->training.label_smoothing,
+                               .r_drop = recipe->training.r_drop,
+                               .coverage_loss = recipe->training.coverage_loss,
+                               .doubly_stochastic = recipe->training.doubly_stochastic,
+                               .max_source_length = recipe->data.truncate_source ? (size_t)recipe->data.max_source_length : 0,
+                               .bpe_dropout = recipe->data.bpe_dropout,
+                               .word_dropout = recipe->training.word_dropout,
+                               .scheduled_sampling = recipe->training.scheduled_sampling,
+                               .max_steps = recipe->training.max_steps,
+                               .masks = masks(recipe),
+                               .bfloat16 = recipe->training.precision == TD_RECIPE_BFLOAT16 && td_gemm_bfloat16_supported(),
+                               .ctc_weight = recipe->training.ctc_weight,
+                               .unaligned = name_unaligned,
+                               .unaligned_context = run};
     if (recipe->training.precision == TD_RECIPE_BFLOAT16 && !options.bfloat16)
         td_training_say(run, false, "this processor has no bfloat16 products: training in float32");
     TD_TRY(td_stepper_new(&options, run->pool, &run->stepper, error));
@@ -211,8 +200,8 @@ static td_status set_up_steppers(td_training_run *run, td_error *error)
     options.shards = 8;
     options.bfloat16 = false;
     TD_TRY(td_stepper_new(&options, run->pool, &run->validation_stepper, error));
-    return td_validator_new(recipe, &run->network, run->data.tokenizer, &run->data.validation, run->validation_stepper,
-                            run->pool, &run->validator, error);
+    return td_validator_new(recipe, &run->network, run->data.tokenizer, &run->data.validation, run->validation_stepper, run->pool,
+                            &run->validator, error);
 }
 
 static td_status allocate_buffers(td_training_run *run, td_error *error)
@@ -231,8 +220,7 @@ static td_status resume(td_training_run *run, td_error *error)
 {
     bool found = false;
     run->state = (td_run_state){.best_score = -1e300};
-    TD_TRY(
-        td_checkpoint_load(run->recipe->output, &run->network.parameters, &run->optimizer, &run->state, &found, error));
+    TD_TRY(td_checkpoint_load(run->recipe->output, &run->network.parameters, &run->optimizer, &run->state, &found, error));
     if (found) {
         TD_TRY(td_batches_seek(run->batches, run->state.position, error));
         td_training_say(run, false, "continuing from step %lld", (long long)run->state.step);
@@ -279,9 +267,8 @@ td_status td_training_set_up(td_training_run *run, const char *path, td_error *e
     TD_TRY(td_prepare_corpora(run->recipe, text ? NULL : &run->sources.reader, report, &run->data, error));
     TD_TRY(allocate_buffers(run, error));
     TD_TRY(set_up_steppers(run, error));
-    TD_TRY(td_batches_new(&run->data.train, (uint64_t)run->recipe->training.seed,
-                          (size_t)run->recipe->training.batch_tokens, (size_t)run->recipe->data.shuffle_window,
-                          &run->batches, error));
+    TD_TRY(td_batches_new(&run->data.train, (uint64_t)run->recipe->training.seed, (size_t)run->recipe->training.batch_tokens,
+                          (size_t)run->recipe->data.shuffle_window, &run->batches, error));
     TD_TRY(resume(run, error));
     return open_reports(run, error);
 }

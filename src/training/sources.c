@@ -27,7 +27,8 @@ static td_status add_features(moments *sums, const td_features *features, const 
             return td_fail_memory(error, sums->width * sizeof *sums->sum);
     }
     if (features->width != sums->width)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: %zu features a row, where the files before have %zu", path, features->width, sums->width);
+        return td_fail(error, TD_ERROR_FORMAT, "%s: %zu features a row, where the files before have %zu", path, features->width,
+                       sums->width);
     for (size_t i = 0; i < features->rows * features->width; i++) {
         double value = (double)features->data[i];
         sums->sum[i % sums->width] += value;
@@ -85,8 +86,11 @@ static td_status measure(const td_recipe *recipe, const td_corpus_watch *watch, 
 {
     td_frontend frontend = {0};
     moments sums = {0};
-    td_corpus_options options = {.files = &recipe->data.train, .source_key = recipe->data.keys.source, .target_key = recipe->data.keys.target,
-                                 .folder = recipe->data.folder, .watch = *watch};
+    td_corpus_options options = {.files = &recipe->data.train,
+                                 .source_key = recipe->data.keys.source,
+                                 .target_key = recipe->data.keys.target,
+                                 .folder = recipe->data.folder,
+                                 .watch = *watch};
     json_t *plain = json_copy(config);
     td_status status = plain && json_object_set_new(plain, "normalize", json_string("none")) == 0 ? TD_OK : td_fail_memory(error, 0);
     if (status == TD_OK)
@@ -150,7 +154,8 @@ static td_status run_frozen(const td_sources *sources, size_t thread, const td_f
     td_graph_begin(&graph, &sources->arenas[thread], false);
     if (sources->network->architecture->frozen(sources->network, &graph, &batch, &kept) != TD_OK)
         return td_fail(error, graph.error.status, "%s", graph.error.message);
-    features = (td_features){td_allocate_array(kept.states->rows * kept.states->columns, sizeof(float)), kept.states->rows, kept.states->columns};
+    features =
+        (td_features){td_allocate_array(kept.states->rows * kept.states->columns, sizeof(float)), kept.states->rows, kept.states->columns};
     if (!features.data)
         return td_fail_memory(error, kept.states->rows * kept.states->columns * sizeof(float));
     for (size_t row = 0; row < features.rows; row++)
@@ -179,7 +184,8 @@ static td_status describe(td_sources *sources, const td_recipe *recipe, td_error
     td_buffer config = TD_BUFFER_INIT;
     char *path = td_path_join(recipe->output, "preprocessor_config.json");
     td_status status = path ? td_file_read(path, 0, &config, error) : td_fail_memory(error, 0);
-    td_buffer_format(&sources->signature, "%s frozen %s", td_buffer_text(&config), recipe->model.encoder.frozen ? recipe->model.encoder.from : "");
+    td_buffer_format(&sources->signature, "%s frozen %s", td_buffer_text(&config),
+                     recipe->model.encoder.frozen ? recipe->model.encoder.from : "");
     if (status == TD_OK && !td_buffer_ok(&sources->signature))
         status = td_fail_memory(error, config.length);
     sources->reader.signature = td_buffer_text(&sources->signature);

@@ -151,7 +151,8 @@ static td_status sample_pair(const td_step_options *options, step_worker *worker
     size_t limit = options->max_source_length, cut;
     if (options->network->copies)
         return td_copy_encode_pair(options->tokenizer, pair->source_text, pair->source_bytes, pair->target_text, pair->target_bytes,
-                                   options->bpe_dropout, random, &worker->local, limit, &worker->sampled, &worker->sampled_target, &cut, error);
+                                   options->bpe_dropout, random, &worker->local, limit, &worker->sampled, &worker->sampled_target, &cut,
+                                   error);
     if (!pair->features)
         TD_TRY(td_tokenizer_encode_sampled(options->tokenizer, TD_SOURCE, pair->source_text, pair->source_bytes, options->bpe_dropout,
                                            random, &worker->sampled, error));
@@ -245,7 +246,8 @@ static void bound_tokens(const td_stepper *stepper, const step_shard *shard, siz
     }
 }
 
-static td_status gather_shard(td_stepper *stepper, step_worker *worker, td_graph *graph, step_shard *shard, size_t copies, step_sides *sides)
+static td_status gather_shard(td_stepper *stepper, step_worker *worker, td_graph *graph, step_shard *shard, size_t copies,
+                              step_sides *sides)
 {
     size_t source, target, rows = shard->count * copies;
     bound_tokens(stepper, shard, &source, &target);
@@ -296,7 +298,8 @@ static void predict(td_stepper *stepper, step_worker *worker, td_graph *graph, c
     const td_architecture *architecture = network->architecture;
     td_memory memory;
     td_tensor *hidden;
-    if (architecture->encode(network, graph, source, &memory) != TD_OK || architecture->begin(network, graph, &memory, worker->state) != TD_OK ||
+    if (architecture->encode(network, graph, source, &memory) != TD_OK ||
+        architecture->begin(network, graph, &memory, worker->state) != TD_OK ||
         architecture->decode(network, graph, worker->state, target, &hidden, NULL) != TD_OK)
         return;
     td_copying copying = td_network_copying(network, worker->state);
@@ -319,7 +322,8 @@ static void predict(td_stepper *stepper, step_worker *worker, td_graph *graph, c
 
 /* Puts predictions in the place of gold inputs (Bengio 2015), all positions at once (Mihaylova, Martins 2019): what the model predicts
  * for position t is what position t + 1 may be fed. */
-static void mix_predictions(td_stepper *stepper, step_worker *worker, td_graph *graph, const step_shard *shard, step_sides *sides, size_t rows)
+static void mix_predictions(td_stepper *stepper, step_worker *worker, td_graph *graph, const step_shard *shard, step_sides *sides,
+                            size_t rows)
 {
     double rate = sampling_rate(stepper);
     int32_t *best = rate > 0 ? td_graph_allocate(graph, sides->target_length, sizeof *best) : NULL;
@@ -403,16 +407,17 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
         overlap = td_coverage_loss(graph, copying.weights, target.ragged, (td_real)options->coverage_loss * loss_options.gradient_scale);
     td_tensor *spread = NULL;
     if (stepper->gradient && options->doubly_stochastic > 0)
-        spread = copying.weights ? td_doubly_stochastic_loss(graph, copying.weights, target.ragged, memory.ragged,
-                                                             (td_real)options->doubly_stochastic * loss_options.gradient_scale)
-                                 : td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "training.doubly_stochastic: this model has no such attention");
+        spread = copying.weights
+                     ? td_doubly_stochastic_loss(graph, copying.weights, target.ragged, memory.ragged,
+                                                 (td_real)options->doubly_stochastic * loss_options.gradient_scale)
+                     : td_graph_fail(graph, TD_ERROR_UNSUPPORTED, "training.doubly_stochastic: this model has no such attention");
     td_tensor *loss = td_projected_cross_entropy(graph, hidden, td_graph_parameter(graph, projection.weight),
                                                  projection.bias ? td_graph_parameter(graph, projection.bias) : NULL, sides->target_out,
                                                  &loss_options, &result->nll);
     if (!loss)
         return;
     result->loss += (1 - options->ctc_weight) * ((double)loss->data[0] + (overlap ? options->coverage_loss * (double)overlap->data[0] : 0) +
-                                                (spread ? options->doubly_stochastic * (double)spread->data[0] : 0));
+                                                 (spread ? options->doubly_stochastic * (double)spread->data[0] : 0));
     if (stepper->gradient)
         td_backward(graph, NULL, 0, NULL);
 }

@@ -16,10 +16,10 @@ typedef struct td_step_options {
     uint64_t seed;
     double label_smoothing, r_drop, bpe_dropout, word_dropout;
     double coverage_loss, doubly_stochastic; /* weights; 0: off */
-    double scheduled_sampling; /* probability at step `max_steps`, rising from 0; from the start when max_steps is 0 */
+    double scheduled_sampling;               /* probability at step `max_steps`, rising from 0; from the start when max_steps is 0 */
     int64_t max_steps;
     size_t max_source_length; /* sampled sources are cut to it; 0: none are */
-    td_mask_policy masks; /* of features */
+    td_mask_policy masks;     /* of features */
     bool bfloat16;
     double ctc_weight; /* of CTC's loss; the decoder's has the rest, and at 1 isn't run */
     /* Called after a training step for every pair that CTC had to leave out: its target doesn't fit in its memory's rows. May be NULL. */

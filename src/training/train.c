@@ -33,10 +33,9 @@ static td_status collect_pairs(td_training_run *run, td_error *error)
 
 static td_status fail_numeric(int64_t step, const char *what, td_error *error)
 {
-    return td_fail(
-        error, TD_ERROR_NUMERIC,
-        "step %lld: %s; lower training.learning_rate or set training.clip_norm (the last checkpoint is kept)",
-        (long long)step, what);
+    return td_fail(error, TD_ERROR_NUMERIC,
+                   "step %lld: %s; lower training.learning_rate or set training.clip_norm (the last checkpoint is kept)", (long long)step,
+                   what);
 }
 
 static double update_weights(td_training_run *run)
@@ -44,8 +43,7 @@ static double update_weights(td_training_run *run)
     td_recorder *recorder = td_recorder_attach(run->network.profile);
     td_scope scope;
     td_scope_open(&scope, recorder, "optimiser");
-    double rate = td_optimizer_update(&run->optimizer, run->recipe, run->pool, run->network.parameters.data,
-                                      run->gradient, run->last_norm);
+    double rate = td_optimizer_update(&run->optimizer, run->recipe, run->pool, run->network.parameters.data, run->gradient, run->last_norm);
     td_scope_close(&scope);
     td_recorder_release(recorder);
     return rate;
@@ -55,8 +53,7 @@ static td_status update(td_training_run *run, td_error *error)
 {
     td_step_result result;
     TD_TRY(collect_pairs(run, error));
-    TD_TRY(td_stepper_run(run->stepper, run->state.step + 1, run->indices, run->index_count, run->gradient, &result,
-                          error));
+    TD_TRY(td_stepper_run(run->stepper, run->state.step + 1, run->indices, run->index_count, run->gradient, &result, error));
     size_t size = run->network.parameters.trained_size;
     run->last_norm = td_gradient_norm(run->pool, run->gradient, size, run->norm_parts);
     if (!isfinite(run->last_norm) || !isfinite(result.loss))
@@ -100,8 +97,7 @@ static td_status measure_memory(td_training_run *run, td_error *error)
     td_status status = td_stepper_run(run->stepper, 0, worst, worst_count, run->gradient, &result, error);
     td_release(worst);
     TD_TRY(status);
-    size_t weights =
-        (run->network.parameters.size + run->optimizer.size * (run->optimizer.average ? 4 : 3)) * sizeof(td_real);
+    size_t weights = (run->network.parameters.size + run->optimizer.size * (run->optimizer.average ? 4 : 3)) * sizeof(td_real);
     size_t step = td_stepper_peak_memory(run->stepper);
     td_training_say(run, false, "memory: %.1f MB for weights, gradient and optimiser, %.1f MB for steps on %zu threads",
                     (double)weights / 1e6, (double)step / 1e6, td_pool_threads(run->pool));
@@ -154,13 +150,11 @@ static td_status report(td_training_run *run, td_error *error)
     double now = td_clock_seconds(), tokens = (double)run->state.window_tokens;
     double speed = (double)run->report_tokens / fmax(now - run->report_clock, 1e-9);
     show_progress(run, speed, false);
-    const char *left_out =
-        run->recipe->training.ctc_weight > 0 ? "{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:I}" : "{s:I,s:I,s:f,s:f,s:f,s:f,s:f}";
+    const char *left_out = run->recipe->training.ctc_weight > 0 ? "{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:I}" : "{s:I,s:I,s:f,s:f,s:f,s:f,s:f}";
     TD_TRY(log_numbers(run,
-                       json_pack(left_out, "step", (json_int_t)run->state.step, "epoch",
-                                 (json_int_t)run->state.position.epoch, "loss", run->state.window_loss / tokens, "nll",
-                                 run->state.window_nll / tokens, "tokens_per_second", speed, "learning_rate",
-                                 run->last_rate, "gradient_norm", run->last_norm, "ctc_left_out",
+                       json_pack(left_out, "step", (json_int_t)run->state.step, "epoch", (json_int_t)run->state.position.epoch, "loss",
+                                 run->state.window_loss / tokens, "nll", run->state.window_nll / tokens, "tokens_per_second", speed,
+                                 "learning_rate", run->last_rate, "gradient_norm", run->last_norm, "ctc_left_out",
                                  (json_int_t)run->unaligned_count),
                        error));
     run->state.window_loss = run->state.window_nll = 0;
@@ -172,8 +166,7 @@ static td_status report(td_training_run *run, td_error *error)
 static td_status save_model(td_training_run *run, td_error *error)
 {
     char *path = td_path_join(run->recipe->output, "model.safetensors");
-    td_status status =
-        path ? td_parameters_save(&run->network.parameters, NULL, path, error) : td_fail_memory(error, 0);
+    td_status status = path ? td_parameters_save(&run->network.parameters, NULL, path, error) : td_fail_memory(error, 0);
     td_release(path);
     return status;
 }
@@ -208,8 +201,7 @@ static td_status try_weights(td_training_run *run, size_t averaged, td_error *er
     bool better = score > run->state.best_score;
     json_t *object = json_pack("{s:I,s:f}", "step", (json_int_t)run->state.step, "validation_loss", validation.loss);
     char key[64] = "", what[64] = "", text[48] = "";
-    snprintf(key, sizeof key, "validation_%s",
-             td_recipe_choice("training.validation_metric", run->recipe->training.validation_metric));
+    snprintf(key, sizeof key, "validation_%s", td_recipe_choice("training.validation_metric", run->recipe->training.validation_metric));
     if (object && metric)
         json_object_set_new(object, key, json_real(validation.score));
     if (object && averaged)
@@ -219,8 +211,8 @@ static td_status try_weights(td_training_run *run, size_t averaged, td_error *er
         snprintf(what, sizeof what, " of the mean of %zu checkpoints", averaged);
     if (metric)
         snprintf(text, sizeof text, ", %s %.2f", metric->title, validation.score);
-    td_training_say(run, false, "validation%s at step %lld: loss %.4f%s%s", what, (long long)run->state.step,
-                    validation.loss, text, better ? ", best so far" : "");
+    td_training_say(run, false, "validation%s at step %lld: loss %.4f%s%s", what, (long long)run->state.step, validation.loss, text,
+                    better ? ", best so far" : "");
     run->state.worse = better ? 0 : run->state.worse + 1;
     if (!better && run->recipe->training.schedule == TD_RECIPE_PLATEAU)
         run->optimizer.plateau_factor *= 0.5;
@@ -244,8 +236,7 @@ static td_status validate(td_training_run *run, td_error *error)
 /* Huge steps make weights infinite before the loss tells: such weights must not become a checkpoint. */
 static td_status check_weights(td_training_run *run, td_error *error)
 {
-    double norm = td_gradient_norm(run->pool, run->network.parameters.data, run->network.parameters.trained_size,
-                                   run->norm_parts);
+    double norm = td_gradient_norm(run->pool, run->network.parameters.data, run->network.parameters.trained_size, run->norm_parts);
     return isfinite(norm) ? TD_OK : fail_numeric(run->state.step, "the weights are not finite numbers", error);
 }
 
@@ -254,8 +245,7 @@ static td_status save_checkpoint(td_training_run *run, td_error *error)
     run->state.seconds = run->seconds_before + td_clock_seconds() - run->started;
     TD_TRY(td_checkpoint_save(run->recipe->output, &run->network.parameters, &run->optimizer, &run->state, error));
     int64_t keep = run->recipe->training.keep_checkpoints, average = run->recipe->training.average_last;
-    return td_checkpoint_prune(run->recipe->output, keep > average ? keep : average,
-                               run->recipe->training.checkpoint_every, error);
+    return td_checkpoint_prune(run->recipe->output, keep > average ? keep : average, run->recipe->training.checkpoint_every, error);
 }
 
 static bool is_over(const td_training_run *run)
@@ -315,8 +305,8 @@ static td_status try_average(td_training_run *run, td_error *error)
     size_t wanted = (size_t)run->recipe->training.average_last, found;
     if (wanted < 2 || run->state.finished)
         return TD_OK;
-    TD_TRY(td_checkpoint_average(run->recipe->output, wanted, run->recipe->training.checkpoint_every,
-                                 &run->network.parameters, run->gradient, &found, error));
+    TD_TRY(td_checkpoint_average(run->recipe->output, wanted, run->recipe->training.checkpoint_every, &run->network.parameters,
+                                 run->gradient, &found, error));
     if (found < 2)
         return TD_OK;
     swap_in(run, run->gradient);
@@ -340,8 +330,7 @@ static td_status run_all(td_training_run *run, const char *path, td_error *error
         run->state.finished = true;
         TD_TRY(td_checkpoint_save_state(run->recipe->output, &run->optimizer, &run->state, error));
     }
-    td_training_say(run, false, "done: the model is in %s (best at step %lld)", run->recipe->output,
-                    (long long)run->state.best_step);
+    td_training_say(run, false, "done: the model is in %s (best at step %lld)", run->recipe->output, (long long)run->state.best_step);
     return TD_OK;
 }
 

@@ -92,7 +92,8 @@ static void drop_overruled(const json_t *settings, json_t *object)
         json_object_del(object, "min_new_tokens");
 }
 
-td_status td_model_tuned_generation(const td_recipe *recipe, const td_tokenizer *tokenizer, const json_t *config, json_t **ret_config, td_error *error)
+td_status td_model_tuned_generation(const td_recipe *recipe, const td_tokenizer *tokenizer, const json_t *config, json_t **ret_config,
+                                    td_error *error)
 {
     json_t *object = NULL, *settings = given_settings(recipe);
     td_status status = settings && add_language(recipe, tokenizer, settings) ? TD_OK : td_fail_memory(error, 0);

@@ -186,8 +186,8 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
         return TD_OK;
     td_pair pair = td_corpus_get(validator->corpus, (size_t)validator->pairs[index]);
     *ret_index = index;
-    *ret_source = (td_source){.ids = pair.source, .features = pair.features, .length = pair.source_length,
-                              .width = validator->corpus->feature_width};
+    *ret_source =
+        (td_source){.ids = pair.source, .features = pair.features, .length = pair.source_length, .width = validator->corpus->feature_width};
     return TD_OK;
 }
 
@@ -197,7 +197,8 @@ static td_status local_pieces(const td_validator *validator, size_t index, td_lo
     td_pair pair = td_corpus_get(validator->corpus, (size_t)validator->pairs[index]);
     td_ids ids = TD_IDS_INIT;
     local->first = (int32_t)td_tokenizer_size(validator->tokenizer);
-    td_status status = td_tokenizer_encode_local(validator->tokenizer, TD_SOURCE, pair.source_text, pair.source_bytes, 0, NULL, local, &ids, error);
+    td_status status =
+        td_tokenizer_encode_local(validator->tokenizer, TD_SOURCE, pair.source_text, pair.source_bytes, 0, NULL, local, &ids, error);
     td_ids_free(&ids);
     return status;
 }
@@ -209,7 +210,8 @@ static td_status keep_output(void *context, size_t index, const td_output *outpu
     td_local_pieces local = {0};
     td_status status = validator->recipe->model.copy ? local_pieces(validator, index, &local, error) : TD_OK;
     if (status == TD_OK)
-        status = td_tokenizer_decode_local(validator->tokenizer, &local, output->hypotheses[0].ids, output->hypotheses[0].count, true, &text, error);
+        status = td_tokenizer_decode_local(validator->tokenizer, &local, output->hypotheses[0].ids, output->hypotheses[0].count, true,
+                                           &text, error);
     td_local_pieces_free(&local);
     if (status == TD_OK && !text.data)
         td_buffer_text_append(&text, "");

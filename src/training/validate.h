@@ -8,7 +8,7 @@
 #include "training/step.h"
 
 typedef struct td_validation {
-    double loss; /* nll per target token, natural logarithm */
+    double loss;  /* nll per target token, natural logarithm */
     double score; /* of the recipe's metric, percent; NaN when that is the loss */
 } td_validation;
 

@@ -65,7 +65,8 @@ static void append_definitions(overlay *it, const char *media_type, const td_buf
                      "<clipPath id=\"panel\"><rect width=\"%d\" height=\"%.1f\"/></clipPath>\n"
                      "<image id=\"picture\" width=\"%d\" height=\"%.1f\" preserveAspectRatio=\"none\" href=\"data:%s;base64,",
                      it->left - it->cell_width, it->top - it->cell_height, it->width + 2 * it->cell_width, it->tall + 2 * it->cell_height,
-                     it->cell_width * BLUR, it->cell_height * BLUR, it->left, it->top, it->width, it->tall, PANEL_WIDTH, it->height, PANEL_WIDTH, it->height, media_type);
+                     it->cell_width * BLUR, it->cell_height * BLUR, it->left, it->top, it->width, it->tall, PANEL_WIDTH, it->height,
+                     PANEL_WIDTH, it->height, media_type);
     append_base64(&it->svg, (const uint8_t *)bytes->data, bytes->length);
     td_buffer_text_append(&it->svg, "\"/>\n</defs>\n");
 }
@@ -77,7 +78,9 @@ static void append_veil(overlay *it, const float *weights)
     for (size_t i = 0; i < it->rows * it->columns; i++)
         largest = weights[i] > largest ? weights[i] : largest;
     if (!it->whole) /* what the model has not seen */
-        td_buffer_format(&it->svg, "<path fill-rule=\"evenodd\" opacity=\"0.85\" d=\"M0 0H%dV%.1fH0ZM%.1f %.1fh%.1fv%.1fh%.1fZ\"/>\n<g clip-path=\"url(#seen)\">\n",
+        td_buffer_format(&it->svg,
+                         "<path fill-rule=\"evenodd\" opacity=\"0.85\" d=\"M0 0H%dV%.1fH0ZM%.1f %.1fh%.1fv%.1fh%.1fZ\"/>\n<g "
+                         "clip-path=\"url(#seen)\">\n",
                          PANEL_WIDTH, it->height, it->left, it->top, it->width, it->tall, -it->width);
     td_buffer_text_append(&it->svg, "<g filter=\"url(#smooth)\">\n");
     for (size_t y = 0; y < it->rows; y++)
@@ -86,8 +89,8 @@ static void append_veil(overlay *it, const float *weights)
             double top = y == 0 ? -1 : (double)y, bottom = y + 1 == it->rows ? (double)y + 2 : (double)y + 1;
             double share = largest > 0 ? (double)(weights[y * it->columns + x] / largest) : 0;
             td_buffer_format(&it->svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" opacity=\"%.3f\"/>\n",
-                             it->left + left * it->cell_width, it->top + top * it->cell_height, (right - left) * it->cell_width, (bottom - top) * it->cell_height,
-                             0.85 * (1 - share));
+                             it->left + left * it->cell_width, it->top + top * it->cell_height, (right - left) * it->cell_width,
+                             (bottom - top) * it->cell_height, 0.85 * (1 - share));
         }
     td_buffer_text_append(&it->svg, it->whole ? "</g>\n" : "</g>\n</g>\n");
 }
@@ -109,12 +112,14 @@ static td_status check_weights(const float *weights, size_t count, size_t cells,
 {
     for (size_t i = 0; i < count * cells; i++)
         if (!(weights[i] >= 0) || !isfinite(weights[i]))
-            return td_fail(error, TD_ERROR_NUMERIC, "attention: the weight of word %zu at cell %zu is %g; it must be finite and not negative",
-                           i / cells + 1, i % cells + 1, (double)weights[i]);
+            return td_fail(error, TD_ERROR_NUMERIC,
+                           "attention: the weight of word %zu at cell %zu is %g; it must be finite and not negative", i / cells + 1,
+                           i % cells + 1, (double)weights[i]);
     return TD_OK;
 }
 
-static void append_all(overlay *it, const char *media_type, const td_buffer *bytes, const char *const *words, const float *weights, size_t count)
+static void append_all(overlay *it, const char *media_type, const td_buffer *bytes, const char *const *words, const float *weights,
+                       size_t count)
 {
     size_t panels = count + 1, across = panels < PANELS_A_ROW ? panels : PANELS_A_ROW, down = (panels + PANELS_A_ROW - 1) / PANELS_A_ROW;
     double width = GAP + (double)across * (PANEL_WIDTH + GAP), height = GAP + (double)down * (it->height + TEXT + GAP);

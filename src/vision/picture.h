@@ -1,6 +1,7 @@
 /* Pictures as rows of RGB bytes: decoded from JPEG, PNG and WebP to the very values that Pillow's convert("RGB") gives.
  *
- * The format is told by the content, never by the name. EXIF orientation is applied (as PIL.ImageOps.exif_transpose does), alpha is dropped. */
+ * The format is told by the content, never by the name. EXIF orientation is applied (as PIL.ImageOps.exif_transpose does), alpha is
+ * dropped. */
 #ifndef TD_VISION_PICTURE_H
 #define TD_VISION_PICTURE_H
 

@@ -55,7 +55,10 @@ static void on_message(j_common_ptr info, int level)
             on_error(info);
 }
 
-static void on_output(j_common_ptr info) { (void)info; }
+static void on_output(j_common_ptr info)
+{
+    (void)info;
+}
 
 static void on_progress(j_common_ptr info)
 {

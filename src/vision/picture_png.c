@@ -69,8 +69,8 @@ static void check_size(png_job *job, size_t height, size_t width)
     if (status != TD_OK)
         escape(job, status);
     if (td_multiply_overflows(png_get_rowbytes(job->png, job->info), height, &packed) || packed / 1040 > job->length)
-        escape(job, td_fail(job->error, TD_ERROR_FORMAT, "%s: %zu bytes cannot hold a PNG picture of %zu x %zu pixels", job->name, job->length,
-                            width, height));
+        escape(job, td_fail(job->error, TD_ERROR_FORMAT, "%s: %zu bytes cannot hold a PNG picture of %zu x %zu pixels", job->name,
+                            job->length, width, height));
     status = td_picture_allocate(height, width, job->name, &job->picture, job->error);
     if (status != TD_OK)
         escape(job, status);

@@ -41,13 +41,11 @@ static unsigned find_orientation(const uint8_t *bytes, size_t length)
 
 static const char *reason(VP8StatusCode code)
 {
-    static const char *const reasons[] = {[VP8_STATUS_OUT_OF_MEMORY] = "out of memory",
-                                          [VP8_STATUS_INVALID_PARAM] = "damaged header",
-                                          [VP8_STATUS_BITSTREAM_ERROR] = "damaged data",
-                                          [VP8_STATUS_UNSUPPORTED_FEATURE] = "a feature that libwebp does not know",
-                                          [VP8_STATUS_SUSPENDED] = "ends too early",
-                                          [VP8_STATUS_USER_ABORT] = "stopped",
-                                          [VP8_STATUS_NOT_ENOUGH_DATA] = "ends too early"};
+    static const char *const reasons[] = {
+        [VP8_STATUS_OUT_OF_MEMORY] = "out of memory",   [VP8_STATUS_INVALID_PARAM] = "damaged header",
+        [VP8_STATUS_BITSTREAM_ERROR] = "damaged data",  [VP8_STATUS_UNSUPPORTED_FEATURE] = "a feature that libwebp does not know",
+        [VP8_STATUS_SUSPENDED] = "ends too early",      [VP8_STATUS_USER_ABORT] = "stopped",
+        [VP8_STATUS_NOT_ENOUGH_DATA] = "ends too early"};
     size_t index = (size_t)code;
     return index < sizeof reasons / sizeof *reasons && reasons[index] ? reasons[index] : "unknown error";
 }

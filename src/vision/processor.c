@@ -18,7 +18,10 @@ static td_status open_processor(const json_t *config, const char *file, void **r
     return status;
 }
 
-static void close_processor(void *state) { td_release(state); }
+static void close_processor(void *state)
+{
+    td_release(state);
+}
 
 static size_t count_channels(const void *state)
 {
@@ -94,8 +97,7 @@ static td_status shrink(const td_processor_config *it, td_picture *picture, cons
     td_processor_thumbnail(it, picture->height, picture->width, &height, &width);
     if (height == picture->height && width == picture->width)
         return TD_OK;
-    td_resample resample =
-        it->resample == TD_NEAREST ? TD_BICUBIC : it->resample; /* 0 counts as not given in transformers */
+    td_resample resample = it->resample == TD_NEAREST ? TD_BICUBIC : it->resample; /* 0 counts as not given in transformers */
     td_status status = td_resize(picture, height, width, resample, name, &made, error);
     return replace(picture, made, status);
 }
@@ -107,8 +109,7 @@ static td_status pad(const td_processor_config *it, td_picture *picture, const c
     return replace(picture, made, status);
 }
 
-static td_status process(const td_processor_config *it, td_picture *picture, const char *name,
-                         td_features *ret_features, td_error *error)
+static td_status process(const td_processor_config *it, td_picture *picture, const char *name, td_features *ret_features, td_error *error)
 {
     if (it->align_long_axis)
         TD_TRY(align(it, picture, name, error));
@@ -123,7 +124,8 @@ static td_status process(const td_processor_config *it, td_picture *picture, con
     return to_features(it, picture, ret_features, error);
 }
 
-static td_status read_picture(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features, td_error *error)
+static td_status read_picture(const void *state, const char *path, const void *bytes, size_t length, td_features *ret_features,
+                              td_error *error)
 {
     td_picture picture = {0};
     td_status status = bytes ? td_picture_decode(bytes, length, path, &picture, error) : td_picture_read(path, &picture, error);

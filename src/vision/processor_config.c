@@ -7,8 +7,16 @@
 
 enum { MAX_SIDE = 1 << 14, WARP_FROM = 384 };
 
-#define IMAGENET_STANDARD {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}
-#define OPENAI_CLIP {0.48145466, 0.4578275, 0.40821073}, {0.26862954, 0.26130258, 0.27577711}
+#define IMAGENET_STANDARD                                                                                                                  \
+    {0.5, 0.5, 0.5},                                                                                                                       \
+    {                                                                                                                                      \
+        0.5, 0.5, 0.5                                                                                                                      \
+    }
+#define OPENAI_CLIP                                                                                                                        \
+    {0.48145466, 0.4578275, 0.40821073},                                                                                                   \
+    {                                                                                                                                      \
+        0.26862954, 0.26130258, 0.27577711                                                                                                 \
+    }
 
 /* Defaults of transformers' classes, by the stem of their names. */
 typedef struct class_row {
@@ -50,8 +58,8 @@ static td_status read_side(const json_t *value, const char *file, const char *ke
 {
     double side = json_is_number(value) ? json_number_value(value) : 0;
     if (!(side >= 1 && side <= MAX_SIDE && side == floor(side)))
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\"%s%s must be a whole number from 1 to %d", file, key, *part ? ": " : "", part,
-                       MAX_SIDE);
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"%s\"%s%s must be a whole number from 1 to %d", file, key, *part ? ": " : "",
+                       part, MAX_SIDE);
     *ret_side = (size_t)side;
     return TD_OK;
 }
@@ -85,7 +93,8 @@ static td_status read_size_object(const json_t *object, const char *file, const 
     return TD_OK;
 }
 
-static td_status read_size(const json_t *config, const char *file, const char *key, bool int_is_square, td_picture_size *size, td_error *error)
+static td_status read_size(const json_t *config, const char *file, const char *key, bool int_is_square, td_picture_size *size,
+                           td_error *error)
 {
     const json_t *value = json_object_get(config, key);
     if (!td_json_has(config, key))
@@ -142,9 +151,8 @@ static td_status read_resample(const json_t *config, const char *file, td_resamp
 /* Keys of other processors that change the pixels: only their neutral values are taken. */
 static td_status refuse_others(const json_t *config, const char *file, bool fits_page, td_error *error)
 {
-    static const char *const keys[] = {"do_flip_channel_order", "offset",         "do_offset", "rescale_offset",
-                                       "use_square_size",       "do_crop_margin", "do_pad",    "do_thumbnail",
-                                       "do_align_long_axis"};
+    static const char *const keys[] = {"do_flip_channel_order", "offset", "do_offset",    "rescale_offset",    "use_square_size",
+                                       "do_crop_margin",        "do_pad", "do_thumbnail", "do_align_long_axis"};
     size_t count = sizeof keys / sizeof *keys - (fits_page ? 3 : 0); /* Donut has the last three */
     for (size_t i = 0; i < count; i++) {
         bool value;
@@ -183,8 +191,7 @@ static td_status read_page(const json_t *config, const char *file, td_processor_
     return td_json_get_bool(config, file, "do_pad", true, &it->pad, error);
 }
 
-td_status td_processor_config_read(const json_t *config, const char *file, td_processor_config *ret_config,
-                                   td_error *error)
+td_status td_processor_config_read(const json_t *config, const char *file, td_processor_config *ret_config, td_error *error)
 {
     const class_row *row = NULL;
     TD_TRY(find_class(config, file, &row, error));
@@ -216,7 +223,10 @@ td_status td_processor_config_read(const json_t *config, const char *file, td_pr
 }
 
 /* The long side is cut down to a whole number, as everywhere in transformers. */
-static size_t follow(size_t side, size_t of, size_t to) { return (size_t)((double)(of * to) / (double)side); }
+static size_t follow(size_t side, size_t of, size_t to)
+{
+    return (size_t)((double)(of * to) / (double)side);
+}
 
 static void fit_edges(const td_picture_size *size, size_t shorter, size_t longer, size_t *ret_shorter, size_t *ret_longer)
 {
@@ -248,7 +258,8 @@ void td_processor_target(const td_processor_config *config, size_t height, size_
     } else if (size.shortest_edge) {
         fit_edges(&size, height, width, ret_height, ret_width);
     } else if (size.max_height && size.max_width) {
-        double high = (double)size.max_height / (double)height, wide = (double)size.max_width / (double)width, scale = high < wide ? high : wide;
+        double high = (double)size.max_height / (double)height, wide = (double)size.max_width / (double)width,
+               scale = high < wide ? high : wide;
         *ret_height = (size_t)((double)height * scale);
         *ret_width = (size_t)((double)width * scale);
     } else {
@@ -257,8 +268,7 @@ void td_processor_target(const td_processor_config *config, size_t height, size_
     }
 }
 
-void td_processor_thumbnail(const td_processor_config *config, size_t height, size_t width, size_t *ret_height,
-                            size_t *ret_width)
+void td_processor_thumbnail(const td_processor_config *config, size_t height, size_t width, size_t *ret_height, size_t *ret_width)
 {
     size_t high = height < config->size.height ? height : config->size.height,
            wide = width < config->size.width ? width : config->size.width;

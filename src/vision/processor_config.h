@@ -27,7 +27,6 @@ td_status td_processor_config_read(const json_t *config, const char *file, td_pr
 void td_processor_target(const td_processor_config *config, size_t height, size_t width, size_t *ret_height, size_t *ret_width);
 
 /* Donut: the size that a picture is shrunk to, so that it lies within `size`; its own when it does already. */
-void td_processor_thumbnail(const td_processor_config *config, size_t height, size_t width, size_t *ret_height,
-                            size_t *ret_width);
+void td_processor_thumbnail(const td_processor_config *config, size_t height, size_t width, size_t *ret_height, size_t *ret_width);
 
 #endif

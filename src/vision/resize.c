@@ -8,7 +8,10 @@ enum { PRECISION_BITS = 32 - 8 - 2, CHANNELS = 3 };
 
 static const double PI = 3.14159265358979323846;
 
-static double box(double x) { return x > -0.5 && x <= 0.5 ? 1 : 0; }
+static double box(double x)
+{
+    return x > -0.5 && x <= 0.5 ? 1 : 0;
+}
 
 static double bilinear(double x)
 {
@@ -34,15 +37,24 @@ static double bicubic(double x)
     return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-static double sinc(double x) { return x == 0 ? 1 : sin(x * PI) / (x * PI); }
+static double sinc(double x)
+{
+    return x == 0 ? 1 : sin(x * PI) / (x * PI);
+}
 
-static double lanczos(double x) { return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0; }
+static double lanczos(double x)
+{
+    return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
+}
 
 static const struct {
     double (*weight)(double x);
     double support; /* half the filter's width, in samples of the smaller picture */
-} filters[TD_RESAMPLE_COUNT] = {
-    [TD_LANCZOS] = {lanczos, 3}, [TD_BILINEAR] = {bilinear, 1}, [TD_BICUBIC] = {bicubic, 2}, [TD_BOX] = {box, 0.5}, [TD_HAMMING] = {hamming, 1}};
+} filters[TD_RESAMPLE_COUNT] = {[TD_LANCZOS] = {lanczos, 3},
+                                [TD_BILINEAR] = {bilinear, 1},
+                                [TD_BICUBIC] = {bicubic, 2},
+                                [TD_BOX] = {box, 0.5},
+                                [TD_HAMMING] = {hamming, 1}};
 
 /* For each place of the new row the places of the old one that it is made from, and their weights. */
 typedef struct taps {
@@ -203,8 +215,8 @@ td_status td_resize(const td_picture *from, size_t height, size_t width, td_resa
 {
     size_t pixels;
     if (height == 0 || width == 0 || td_multiply_overflows(height, width, &pixels) || pixels > TD_PICTURE_MAX_PIXELS)
-        return td_fail(error, TD_ERROR_LIMIT, "%s: %zu x %zu pixels cannot be resized to %zu x %zu; the result may have 1 to %zu pixels", name,
-                       from->width, from->height, width, height, TD_PICTURE_MAX_PIXELS);
+        return td_fail(error, TD_ERROR_LIMIT, "%s: %zu x %zu pixels cannot be resized to %zu x %zu; the result may have 1 to %zu pixels",
+                       name, from->width, from->height, width, height, TD_PICTURE_MAX_PIXELS);
     if (resample == TD_NEAREST || (height == from->height && width == from->width))
         return resize_nearest(from, height, width, name, ret_picture, error);
     if (height == from->height)
@@ -226,8 +238,8 @@ static ptrdiff_t crop_start(size_t length, size_t crop)
 
 /* A picture of height x width whose first row and column are `top` and `left` of the old one, black where that has
  * none. */
-static td_status cut(const td_picture *from, ptrdiff_t top, ptrdiff_t left, size_t height, size_t width,
-                     const char *name, td_picture *ret_picture, td_error *error)
+static td_status cut(const td_picture *from, ptrdiff_t top, ptrdiff_t left, size_t height, size_t width, const char *name,
+                     td_picture *ret_picture, td_error *error)
 {
     td_picture picture;
     TD_TRY(td_picture_allocate(height, width, name, &picture, error));
@@ -244,19 +256,16 @@ static td_status cut(const td_picture *from, ptrdiff_t top, ptrdiff_t left, size
     return TD_OK;
 }
 
-td_status td_center_crop(const td_picture *from, size_t height, size_t width, const char *name, td_picture *ret_picture,
-                         td_error *error)
+td_status td_center_crop(const td_picture *from, size_t height, size_t width, const char *name, td_picture *ret_picture, td_error *error)
 {
-    return cut(from, crop_start(from->height, height), crop_start(from->width, width), height, width, name, ret_picture,
-               error);
+    return cut(from, crop_start(from->height, height), crop_start(from->width, width), height, width, name, ret_picture, error);
 }
 
-td_status td_pad(const td_picture *from, size_t height, size_t width, const char *name, td_picture *ret_picture,
-                 td_error *error)
+td_status td_pad(const td_picture *from, size_t height, size_t width, const char *name, td_picture *ret_picture, td_error *error)
 {
     if (from->height > height || from->width > width)
-        return td_fail(error, TD_ERROR_ARGUMENT, "%s: %zu x %zu pixels do not fit into %zu x %zu", name, from->width,
-                       from->height, width, height);
-    return cut(from, -(ptrdiff_t)((height - from->height) / 2), -(ptrdiff_t)((width - from->width) / 2), height, width,
-               name, ret_picture, error);
+        return td_fail(error, TD_ERROR_ARGUMENT, "%s: %zu x %zu pixels do not fit into %zu x %zu", name, from->width, from->height, width,
+                       height);
+    return cut(from, -(ptrdiff_t)((height - from->height) / 2), -(ptrdiff_t)((width - from->width) / 2), height, width, name, ret_picture,
+               error);
 }

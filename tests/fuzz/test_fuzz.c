@@ -149,24 +149,14 @@ static const fuzz_reader readers[] = {
     {"safetensors", read_safetensors, "golden/tiny-translator", {"model.safetensors"}, {0}, 100},
     {"config", read_config, "golden/tiny-translator", {"config.json"}, {0}, 100},
     {"recipe", read_recipe, "fuzz", {"recipe.yaml"}, {0}, 100},
-    {"sound",
-     read_sound,
-     "golden/audio",
-     {"mono16.wav", "narrow8.wav", "stereo24.wav", "wide.flac", "mono.ogg"},
-     {0},
-     30},
+    {"sound", read_sound, "golden/audio", {"mono16.wav", "narrow8.wav", "stereo24.wav", "wide.flac", "mono.ogg"}, {0}, 30},
     {"picture",
      read_picture,
      "golden/pictures",
      {"baseline.jpg", "progressive.jpg", "palette.png", "rgb-16.png", "lossy.webp", "lossless.webp"},
      {0},
      100},
-    {"marian",
-     read_tokenizer,
-     "golden/marian-tokenizer",
-     {"source.spm", "vocab.json"},
-     {"source.spm", "target.spm", "vocab.json"},
-     30},
+    {"marian", read_tokenizer, "golden/marian-tokenizer", {"source.spm", "vocab.json"}, {"source.spm", "target.spm", "vocab.json"}, 30},
     {"bart",
      read_tokenizer,
      "golden/bart-tokenizer",
@@ -198,8 +188,7 @@ static void overwrite(td_random *random, td_buffer *file, size_t at)
 
 static void damage_once(td_random *random, td_buffer *file)
 {
-    size_t at = choose_place(random, file->length), left = file->length - at,
-           span = 1 + td_random_below(random, left < 64 ? left : 64);
+    size_t at = choose_place(random, file->length), left = file->length - at, span = 1 + td_random_below(random, left < 64 ? left : 64);
     switch (td_random_below(random, 6)) {
     case 0:
         file->data[at] = (char)(file->data[at] ^ 1 << td_random_below(random, 8));
@@ -326,10 +315,8 @@ int main(int argc, char **argv)
     td_set_allocator(&limited);
     for (size_t i = 0; i < READERS; i++)
         for (size_t k = 0; readers[i].files[k]; k++)
-            good =
-                enter_company(&readers[i]) &&
-                damage_file(&readers[i], readers[i].files[k], (rounds * (size_t)readers[i].share + 99) / 100, seed) &&
-                good;
+            good = enter_company(&readers[i]) &&
+                   damage_file(&readers[i], readers[i].files[k], (rounds * (size_t)readers[i].share + 99) / 100, seed) && good;
     if (place && chdir("/") == 0)
         td_directory_remove(place, NULL);
     return good ? 0 : 1;

@@ -50,11 +50,11 @@ static void assert_features(const td_features *features, const json_t *entry, co
         squares += (double)features->data[i] * (double)features->data[i];
     }
     const char *key;
-    json_object_foreach(json_object_get(entry, "rows"), key, values)
-        for (size_t column = 0; column < features->width; column++) {
-            double got = (double)features->data[strtoul(key, NULL, 10) * features->width + column];
-            worst = fmax(worst, fabs(got - json_number_value(json_array_get(values, column))));
-        }
+    json_object_foreach(json_object_get(entry, "rows"), key, values) for (size_t column = 0; column < features->width; column++)
+    {
+        double got = (double)features->data[strtoul(key, NULL, 10) * features->width + column];
+        worst = fmax(worst, fabs(got - json_number_value(json_array_get(values, column))));
+    }
     double l2 = json_number_value(json_object_get(entry, "l2")), total = json_number_value(json_object_get(entry, "sum"));
     if (!(worst <= TOLERANCE) || !(fabs(sqrt(squares) - l2) <= 1e-5 * l2) ||
         !(fabs(sum - total) <= TOLERANCE * (double)(features->rows * features->width)))

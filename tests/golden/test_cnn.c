@@ -114,7 +114,8 @@ static void check_inference(subject *it, const json_t *hidden)
     assert_int_equal(both->columns, td_cnn_channels(it->cnn));
     assert_values("folded", both, hidden, 1e-4);
     td_grid one = {1, it->pictures.height, it->pictures.width};
-    td_tensor *second = td_cnn_forward(it->cnn, &graph, td_tensor_of(&graph, it->pixels + td_grid_rows(one) * 3, td_grid_rows(one), 3), one, &map);
+    td_tensor *second =
+        td_cnn_forward(it->cnn, &graph, td_tensor_of(&graph, it->pixels + td_grid_rows(one) * 3, td_grid_rows(one), 3), one, &map);
     size_t count = second->rows * second->columns;
     assert_memory_equal(second->data, both->data + count, count * sizeof *both->data);
     td_arena_reset(&it->arena);
@@ -353,8 +354,9 @@ static void real_weights(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(checkpoints),          cmocka_unit_test(kept_under_a_prefix),
-                                       cmocka_unit_test(from_scratch),         cmocka_unit_test(wrong_configurations), cmocka_unit_test(widths_of_mobilenet),
-                                       cmocka_unit_test(too_small_a_picture), cmocka_unit_test(real_weights)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(checkpoints),         cmocka_unit_test(kept_under_a_prefix),
+                                       cmocka_unit_test(from_scratch),        cmocka_unit_test(wrong_configurations),
+                                       cmocka_unit_test(widths_of_mobilenet), cmocka_unit_test(too_small_a_picture),
+                                       cmocka_unit_test(real_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

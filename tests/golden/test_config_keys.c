@@ -53,10 +53,11 @@ static void missing_ids(void **state)
     static const struct {
         const char *kind, *model_type, *directory;
     } rows[] = {
-        {"families", "marian", "marian-shared"}, {"families", "bart", "bart"}, {"families", "mbart", "mbart"}, {"families", "pegasus", "pegasus"},
-        {"families", "m2m_100", "m2m_100"}, {"families", "mt5", "mt5"}, {"families", "whisper", "whisper"}, {"families", "moonshine", "moonshine"},
-        {"families", "speech_to_text", "speech_to_text"}, {"decoders", "gpt2", "vit-gpt2"}, {"decoders", "trocr", "vit-trocr"},
-        {"decoders", "bert", "vit-bert"}, {"decoders", "bart", "swin-bart"}, {"decoders", "mbart", "donut"}, {"decoders", "roberta", "bert2roberta"},
+        {"families", "marian", "marian-shared"}, {"families", "bart", "bart"},           {"families", "mbart", "mbart"},
+        {"families", "pegasus", "pegasus"},      {"families", "m2m_100", "m2m_100"},     {"families", "mt5", "mt5"},
+        {"families", "whisper", "whisper"},      {"families", "moonshine", "moonshine"}, {"families", "speech_to_text", "speech_to_text"},
+        {"decoders", "gpt2", "vit-gpt2"},        {"decoders", "trocr", "vit-trocr"},     {"decoders", "bert", "vit-bert"},
+        {"decoders", "bart", "swin-bart"},       {"decoders", "mbart", "donut"},         {"decoders", "roberta", "bert2roberta"},
     };
     json_t *all = read_json(TD_TEST_DATA "/golden", "default_ids.json");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -58,7 +58,8 @@ static int set_up(void **state)
     td_real *data[] = {it.hidden, it.weight, it.bias, it.gate, it.attention};
     static const size_t shapes[][2] = {{ROWS, WIDTH}, {WORDS, WIDTH}, {1, WORDS}, {ROWS, 1}, {ROWS, LONGEST}};
     for (size_t i = 0; i < 5; i++)
-        it.parameters[i] = (td_parameter){.name = "input", .rows = shapes[i][0], .columns = shapes[i][1], .data = data[i], .offset = 64 * i};
+        it.parameters[i] =
+            (td_parameter){.name = "input", .rows = shapes[i][0], .columns = shapes[i][1], .data = data[i], .offset = 64 * i};
     for (size_t i = 0; i < ROWS; i++)
         it.sources[i] = i < 2 ? (td_copy_source){first_source, 6} : (td_copy_source){second_source, 3};
     td_arena_init(&it.arena);
@@ -95,8 +96,8 @@ static void next_scores_are_the_mixture(void **state)
     assert_int_equal(td_extended_count(&network, &sources[0]), 1);
     assert_int_equal(td_extended_count(&network, &sources[1]), EXTENDED);
     td_copying copying = {td_tensor_of(&it->graph, it->attention, ROWS, LONGEST), td_tensor_of(&it->graph, it->gate, ROWS, 1)};
-    td_tensor *scores = td_next_scores(&network, &it->graph, td_tensor_of(&it->graph, it->hidden, ROWS, WIDTH), &copying, index, ROWS, sources,
-                                       EXTENDED);
+    td_tensor *scores =
+        td_next_scores(&network, &it->graph, td_tensor_of(&it->graph, it->hidden, ROWS, WIDTH), &copying, index, ROWS, sources, EXTENDED);
     assert_string_equal(it->graph.error.message, "");
     assert_int_equal(scores->columns, WORDS + EXTENDED);
     for (size_t row = 0; row < ROWS; row++)

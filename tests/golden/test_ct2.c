@@ -130,8 +130,11 @@ static void test_versions(void **state)
     for (char version = 1; version <= 6; version++) {
         td_buffer bytes = TD_BUFFER_INIT;
         char directory[128], name[16];
-        assert_int_equal(td_file_read(version <= 2 ? FOLDER "/version-2.bin" : version == 3 ? FOLDER "/version-3.bin" : FOLDER "/int8/model.bin", 0,
-                                      &bytes, &error), TD_OK);
+        assert_int_equal(td_file_read(version <= 2   ? FOLDER "/version-2.bin"
+                                      : version == 3 ? FOLDER "/version-3.bin"
+                                                     : FOLDER "/int8/model.bin",
+                                      0, &bytes, &error),
+                         TD_OK);
         if (version == 1) { /* length and text of "TransformerSpec", revision */
             memmove(bytes.data + 4, bytes.data + 4 + 22, bytes.length - 26);
             bytes.length -= 22;
@@ -182,8 +185,9 @@ static void test_sentencepiece(void **state)
 {
     (void)state;
     static const char *const layouts[][2] = {{"sentencepiece.model", NULL}, {"source.spm", "target.spm"}};
-    const char *vocabulary = "[\"</s>\", \"<unk>\", \"\xe2\x96\x81\", \"\xe2\x96\x81the\", \"a\", \"e\", \"t\", \"s\", \"n\", \"r\", \"i\", "
-                             "\"o\", \"d\", \"l\", \"h\", \"u\", \"<pad>\"]";
+    const char *vocabulary =
+        "[\"</s>\", \"<unk>\", \"\xe2\x96\x81\", \"\xe2\x96\x81the\", \"a\", \"e\", \"t\", \"s\", \"n\", \"r\", \"i\", "
+        "\"o\", \"d\", \"l\", \"h\", \"u\", \"<pad>\"]";
     td_error error;
     td_buffer weights = TD_BUFFER_INIT, model = TD_BUFFER_INIT;
     assert_int_equal(td_file_read(FOLDER "/float32/model.bin", 0, &weights, &error), TD_OK);
@@ -206,7 +210,8 @@ static void test_sentencepiece(void **state)
                 fail_msg("%s", error.message);
             td_generate_options options = TD_GENERATE_OPTIONS_INIT;
             options.max_length = 9;
-            assert_int_equal(td_generate_text(session, plain ? "the the" : "\xe2\x96\x81the \xe2\x96\x81the", &options, &result, &error), TD_OK);
+            assert_int_equal(td_generate_text(session, plain ? "the the" : "\xe2\x96\x81the \xe2\x96\x81the", &options, &result, &error),
+                             TD_OK);
             snprintf(text[plain], sizeof text[plain], "%s", td_result_text(result, 0, 0));
             assert_true(strlen(text[plain]) > 0);
             td_result_free(result);
@@ -288,8 +293,14 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outputs),    cmocka_unit_test(test_weights), cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_conversion), cmocka_unit_test(test_conversion_of_whole_numbers), cmocka_unit_test(test_sentencepiece), cmocka_unit_test(test_damage), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_conversion),
+        cmocka_unit_test(test_conversion_of_whole_numbers),
+        cmocka_unit_test(test_sentencepiece),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_heads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -84,8 +84,7 @@ static void losses_are_pytorchs(void **state)
         fail_msg("%s", error.message);
     size_t i;
     json_t *entry;
-    json_array_foreach(root, i, entry)
-        run_case(entry);
+    json_array_foreach(root, i, entry) run_case(entry);
     assert_true(json_array_size(root) >= 6);
     json_decref(root);
 }

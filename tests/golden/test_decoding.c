@@ -109,8 +109,7 @@ static void assert_close(const char *what, double value, double expected, double
         fail_msg("%s is %.7f, not %.7f", what, value, expected);
 }
 
-static void compare_hypothesis(const comparison *c, const td_hypothesis *hypothesis, const json_t *expected,
-                               size_t index, size_t rank)
+static void compare_hypothesis(const comparison *c, const td_hypothesis *hypothesis, const json_t *expected, size_t index, size_t rank)
 {
     const json_t *ids = json_object_get(expected, "ids"), *logprobs = json_object_get(expected, "logprobs");
     char text[2048];
@@ -121,8 +120,8 @@ static void compare_hypothesis(const comparison *c, const td_hypothesis *hypothe
     for (size_t i = 0; same && i < hypothesis->count; i++)
         same = json_integer_value(json_array_get(ids, i)) == hypothesis->ids[i];
     if (!same)
-        fail_msg("setting %zu, source %zu, rank %zu: got%s (%.6f), wanted %s", c->number, index, rank, text,
-                 hypothesis->score, json_dumps(expected, JSON_COMPACT));
+        fail_msg("setting %zu, source %zu, rank %zu: got%s (%.6f), wanted %s", c->number, index, rank, text, hypothesis->score,
+                 json_dumps(expected, JSON_COMPACT));
     assert_close("score", hypothesis->score, json_number_value(json_object_get(expected, "score")), 2e-4);
     assert_int_equal(hypothesis->ended, json_is_true(json_object_get(expected, "ended")));
     assert_int_equal(json_array_size(logprobs) + hypothesis->prefix_count, hypothesis->count);
@@ -198,8 +197,7 @@ static void targets_score_alike(void **state)
     for (size_t i = 0; i < count; i++) {
         const json_t *expected = json_object_get(json_array_get(targets, i), "logprobs");
         for (size_t t = 0; t < requests[i].target_count; t++)
-            assert_close("log-probability", (double)logprobs[i][t], json_number_value(json_array_get(expected, t)),
-                         2e-4);
+            assert_close("log-probability", (double)logprobs[i][t], json_number_value(json_array_get(expected, t)), 2e-4);
         td_release(ids[i]);
     }
 }

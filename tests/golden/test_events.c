@@ -67,7 +67,10 @@ static int enter_directory(void **state)
     return *state ? 0 : -1;
 }
 
-static int leave_directory(void **state) { return td_directory_remove(*state, NULL) != TD_OK; }
+static int leave_directory(void **state)
+{
+    return td_directory_remove(*state, NULL) != TD_OK;
+}
 
 int main(void)
 {

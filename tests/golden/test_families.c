@@ -118,7 +118,11 @@ static void check_search(subject *s, const json_t *one)
     size_t length = text ? read_ids(one, "input_ids", ids) : make_features(s, one, features);
     assert_int_equal(td_search_new(&s->network, NULL, &search, &error), TD_OK);
     for (int greedy = 0; greedy < 2; greedy++) {
-        searching c = {s, one, {.ids = text ? ids : NULL, .features = text ? NULL : features, .length = length, .width = s->network.feature_width}, false, false};
+        searching c = {s,
+                       one,
+                       {.ids = text ? ids : NULL, .features = text ? NULL : features, .length = length, .width = s->network.feature_width},
+                       false,
+                       false};
         td_generation generation = td_generation_default();
         td_generate_callbacks callbacks = {.context = &c, .next = give, .finished = compare};
         generation.num_beams = generation.num_return_sequences = greedy ? 1 : json_array_size(json_object_get(one, "beam_ids"));
@@ -148,8 +152,7 @@ static void check_company(subject *s, const json_t *one)
     static td_real features[2 * FEATURES];
     int32_t ids[2 * TOKENS];
     bool text = s->network.architecture->source == TD_TEXT;
-    size_t width = text ? 1 : s->network.feature_width,
-           length = text ? read_ids(one, "input_ids", ids) : make_features(s, one, features);
+    size_t width = text ? 1 : s->network.feature_width, length = text ? read_ids(one, "input_ids", ids) : make_features(s, one, features);
     for (size_t i = 0; i < length * width; i++) {
         if (text)
             ids[length + i] = ids[i];
@@ -164,19 +167,14 @@ static void check_company(subject *s, const json_t *one)
     }
     int32_t both[3] = {0, (int32_t)length, (int32_t)(2 * length)};
     td_memory memory;
-    encode_batch(s, &(td_batch){{2, both}, text ? ids : NULL, text ? NULL : features, s->network.feature_width},
-                 &memory);
-    size_t rows = td_ragged_length(memory.ragged, 1), columns = memory.states->columns,
-           first = (size_t)memory.ragged.offsets[1];
+    encode_batch(s, &(td_batch){{2, both}, text ? ids : NULL, text ? NULL : features, s->network.feature_width}, &memory);
+    size_t rows = td_ragged_length(memory.ragged, 1), columns = memory.states->columns, first = (size_t)memory.ragged.offsets[1];
     td_real *kept = td_allocate(rows * columns * sizeof *kept);
     assert_non_null(kept);
     assert_int_equal(memory.states->stride, columns);
     memcpy(kept, memory.states->data + first * columns, rows * columns * sizeof *kept);
-    encode_batch(
-        s,
-        &(td_batch){
-            {1, both}, text ? ids + length : NULL, text ? NULL : features + length * width, s->network.feature_width},
-        &memory);
+    encode_batch(s, &(td_batch){{1, both}, text ? ids + length : NULL, text ? NULL : features + length * width, s->network.feature_width},
+                 &memory);
     assert_int_equal(td_ragged_length(memory.ragged, 0), rows);
     assert_memory_equal(memory.states->data, kept, rows * columns * sizeof *kept);
     td_release(kept);
@@ -231,12 +229,48 @@ static void check_saved(const char *directory)
 static void families(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "bart-base", "bart-copies", "t5-copies", "fine-tuned-marian", "fine-tuned-bart", "fine-tuned-pegasus", "fine-tuned-t5", "fine-tuned-m2m_100",
-        "fine-tuned-mbart", "marian-untied", "marian-separate", "marian-shared", "bart", "bart-untied", "mbart", "pegasus", "m2m_100",
-        "m2m_100-padding", "t5", "t5-gated", "t5-silu", "mt5", "whisper", "whisper-relu", "whisper-untied", "speech_to_text",
-        "speech_to_text-padding", "moonshine", "moonshine-bias", "vit-gpt2", "vit-gpt2-bridge", "deit-gpt2", "vit-trocr",
-        "vit-trocr-sinusoidal", "bert2bert", "bert2roberta", "roberta2bert", "vit-bert", "swin-gpt2", "swin-bart", "donut", "blip"};
+    static const char *const names[] = {"bart-base",
+                                        "bart-copies",
+                                        "t5-copies",
+                                        "fine-tuned-marian",
+                                        "fine-tuned-bart",
+                                        "fine-tuned-pegasus",
+                                        "fine-tuned-t5",
+                                        "fine-tuned-m2m_100",
+                                        "fine-tuned-mbart",
+                                        "marian-untied",
+                                        "marian-separate",
+                                        "marian-shared",
+                                        "bart",
+                                        "bart-untied",
+                                        "mbart",
+                                        "pegasus",
+                                        "m2m_100",
+                                        "m2m_100-padding",
+                                        "t5",
+                                        "t5-gated",
+                                        "t5-silu",
+                                        "mt5",
+                                        "whisper",
+                                        "whisper-relu",
+                                        "whisper-untied",
+                                        "speech_to_text",
+                                        "speech_to_text-padding",
+                                        "moonshine",
+                                        "moonshine-bias",
+                                        "vit-gpt2",
+                                        "vit-gpt2-bridge",
+                                        "deit-gpt2",
+                                        "vit-trocr",
+                                        "vit-trocr-sinusoidal",
+                                        "bert2bert",
+                                        "bert2roberta",
+                                        "roberta2bert",
+                                        "vit-bert",
+                                        "swin-gpt2",
+                                        "swin-bart",
+                                        "donut",
+                                        "blip"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[4096];
         snprintf(path, sizeof path, FAMILIES "/%s", names[i]);

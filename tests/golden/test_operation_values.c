@@ -25,9 +25,15 @@ typedef struct operation_case {
     double worst;
 } operation_case;
 
-static double wave(size_t i) { return sin(1.7 * (double)i + 0.3) * 0.9 + 0.3 * cos(5.1 * (double)i); }
+static double wave(size_t i)
+{
+    return sin(1.7 * (double)i + 0.3) * 0.9 + 0.3 * cos(5.1 * (double)i);
+}
 
-static double setting(const operation_case *it, const char *key) { return json_number_value(json_object_get(it->json, key)); }
+static double setting(const operation_case *it, const char *key)
+{
+    return json_number_value(json_object_get(it->json, key));
+}
 
 static size_t offsets(const json_t *lengths, int32_t *to)
 {
@@ -115,13 +121,14 @@ static td_tensor *apply(operation_case *it)
         return td_rotary(graph, in[0], &options);
     }
     if (strncmp(name, "attention", 9) == 0) {
-        td_attention_options options = {.heads = (size_t)setting(it, "heads"), .causal = json_is_true(json_object_get(it->json, "causal")),
+        td_attention_options options = {.heads = (size_t)setting(it, "heads"),
+                                        .causal = json_is_true(json_object_get(it->json, "causal")),
                                         .scale = (td_real)setting(it, "scale")};
         if (it->count > 3) /* distances -20 to 20 */
-            options.bias = (td_attention_bias){td_relative_bias(graph, in[3], it->ids, it->id_count), it->id_count,
-                                               it->id_count / 2, -1, NULL};
-        return td_attention(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2],
-                            (td_ragged){it->sequences, it->keys}, &options, NULL);
+            options.bias =
+                (td_attention_bias){td_relative_bias(graph, in[3], it->ids, it->id_count), it->id_count, it->id_count / 2, -1, NULL};
+        return td_attention(graph, in[0], (td_ragged){it->sequences, it->queries}, in[1], in[2], (td_ragged){it->sequences, it->keys},
+                            &options, NULL);
     }
     if (strncmp(name, "cross_entropy", 13) == 0) {
         td_cross_entropy_options options = {(td_real)setting(it, "smoothing"), 1, (td_real)setting(it, "r_drop"), NULL};

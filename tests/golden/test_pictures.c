@@ -135,7 +135,8 @@ static void test_processed(void **state)
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i), *values = json_object_get(row, "values");
         td_features features = features_of(row);
-        double sum = 0, squares = 0, mean = json_number_value(json_object_get(row, "mean")), l2 = json_number_value(json_object_get(row, "l2"));
+        double sum = 0, squares = 0, mean = json_number_value(json_object_get(row, "mean")),
+               l2 = json_number_value(json_object_get(row, "l2"));
         size_t count = features.rows * features.width;
         assert_int_equal(features.rows, number(row, "rows"));
         for (size_t k = 0; k < count; k++) {

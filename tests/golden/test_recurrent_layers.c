@@ -109,7 +109,8 @@ static void run_entry(const json_t *entry)
     cosines(doutput, outputs, 0);
     if (td_layer_forward(layer, input, BATCH, TIME, json_is_null(given) ? NULL : lengths, states ? starts[0] : NULL,
                          states && lstm ? starts[1] : NULL, output, finals[0], lstm ? finals[1] : NULL, &error) != TD_OK ||
-        td_layer_backward(layer, doutput, dfinals[0], lstm ? dfinals[1] : NULL, dinput, dstarts[0], lstm ? dstarts[1] : NULL, &error) != TD_OK)
+        td_layer_backward(layer, doutput, dfinals[0], lstm ? dfinals[1] : NULL, dinput, dstarts[0], lstm ? dstarts[1] : NULL, &error) !=
+            TD_OK)
         fail_msg("%s", error.message);
     check_output(output, outputs, json_object_get(entry, "output"));
     assert_sums(dinput, BATCH * TIME * INPUT, json_object_get(entry, "input"), "gradient of the input");
@@ -120,7 +121,8 @@ static void run_entry(const json_t *entry)
     }
     const char *name;
     json_t *expected;
-    json_object_foreach(json_object_get(entry, "weights"), name, expected) {
+    json_object_foreach(json_object_get(entry, "weights"), name, expected)
+    {
         size_t weight_rows, columns;
         assert_non_null(td_layer_weight(layer, name, &weight_rows, &columns));
         assert_sums(td_layer_gradient(layer, name), weight_rows * columns, expected, name);
@@ -137,8 +139,7 @@ static void layers_are_pytorchs(void **state)
     if (td_json_load_file(TD_TEST_DATA "/golden/recurrent_layers.json", &root, &error) != TD_OK)
         fail_msg("%s", error.message);
     size_t i;
-    json_array_foreach(root, i, entry)
-        run_entry(entry);
+    json_array_foreach(root, i, entry) run_entry(entry);
     assert_int_equal(json_array_size(root), 128);
     json_decref(root);
 }

@@ -105,7 +105,8 @@ static void check_gradients(const fixture *it, const char *name, const json_t *e
     const char *parameter_name;
     json_t *sums;
     size_t seen = 0;
-    json_object_foreach((json_t *)expected, parameter_name, sums) {
+    json_object_foreach((json_t *)expected, parameter_name, sums)
+    {
         for (size_t p = 0; p < it->network.parameters.count; p++) {
             const td_parameter *parameter = &it->network.parameters.entries[p]->parameter;
             if (strcmp(parameter->name, parameter_name))
@@ -194,8 +195,7 @@ static void models_are_pytorchs(void **state)
         fail_msg("%s", error.message);
     const char *name;
     json_t *entry;
-    json_object_foreach(root, name, entry)
-        run_case(name, entry);
+    json_object_foreach(root, name, entry) run_case(name, entry);
     assert_true(json_object_size(root) >= 20);
     json_decref(root);
 }
@@ -207,7 +207,8 @@ static void unsupported_values_name_the_key(void **state)
     (void)state;
     static const char *const cases[][2] = {
         {"{\"model_type\": \"tandem-rnn\", \"vocab_size\": 9, \"hidden_size\": 4}", "embedding_size"},
-        {"{\"model_type\": \"tandem-rnn\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"cell\": \"sru\"}", "\"cell\": \"sru\""},
+        {"{\"model_type\": \"tandem-rnn\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"cell\": \"sru\"}",
+         "\"cell\": \"sru\""},
         {"{\"model_type\": \"tandem-rnn\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"input_feeding\": true}",
          "input_feeding"},
         {"{\"model_type\": \"tandem-rnn\", \"vocab_size\": 9, \"hidden_size\": 4, \"embedding_size\": 4, \"attention\": \"dot\", "
@@ -242,7 +243,8 @@ static void company_does_not_matter(void **state)
     const char *name;
     json_t *entry;
     size_t seen = 0;
-    json_object_foreach(root, name, entry) {
+    json_object_foreach(root, name, entry)
+    {
         fixture it;
         open_case(&it, json_object_get(entry, "config"));
         td_real features[SOURCE_ROWS * MAX_FEATURES];

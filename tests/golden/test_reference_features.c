@@ -69,7 +69,8 @@ static void load(subject *s)
     json_decref(config);
 }
 
-static void number(subject *s, const json_t *one, const char *what, size_t index, double got, const json_t *wanted, double size, double *worst)
+static void number(subject *s, const json_t *one, const char *what, size_t index, double got, const json_t *wanted, double size,
+                   double *worst)
 {
     double distance = fabs(got - json_number_value(wanted)) / size;
     *worst = fmax(*worst, distance);
@@ -138,7 +139,8 @@ static td_status finished(void *context, size_t index, const td_output *output, 
     return TD_OK;
 }
 
-/* generation_config.json, under the settings of the case. Whisper: the prompt is a prefix, and one without <|notimestamps|> asks for them. */
+/* generation_config.json, under the settings of the case. Whisper: the prompt is a prefix, and one without <|notimestamps|> asks for them.
+ */
 static td_generation settings(subject *s, const json_t *one)
 {
     td_error error;
@@ -258,10 +260,10 @@ static void checkpoint(void **state)
     json_t *expected = read_json(&s, "expected.json");
     size_t index;
     json_t *one;
-    json_array_foreach(json_object_get(expected, "cases"), index, one)
-        check_case(&s, one);
+    json_array_foreach(json_object_get(expected, "cases"), index, one) check_case(&s, one);
     print_message("%s: %zu cases, %zu searches, encoder within %.1e, log-probabilities within %.1e, scores within %.1e, %zu differences\n",
-                  s.tally.name, s.tally.cases, s.tally.searches, s.tally.worst_encoder, s.tally.worst_logprob, s.tally.worst_score, s.tally.failures);
+                  s.tally.name, s.tally.cases, s.tally.searches, s.tally.worst_encoder, s.tally.worst_logprob, s.tally.worst_score,
+                  s.tally.failures);
     json_decref(expected);
     td_tokenizer_free(s.tokenizer);
     td_frontend_close(&s.frontend);

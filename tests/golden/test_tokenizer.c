@@ -1,4 +1,5 @@
-/* Every tokenizer under tests/golden gives exactly what transformers gave; directories named on the command line are tested the same way. */
+/* Every tokenizer under tests/golden gives exactly what transformers gave; directories named on the command line are tested the same way.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,9 +19,15 @@
 #define JSON TD_TEST_DATA "/golden/tokenizers-json/"
 
 static const char *const directories[] = {
-    TD_TEST_DATA "/golden/marian-tokenizer", TD_TEST_DATA "/golden/t5-tokenizer",   TD_TEST_DATA "/golden/pegasus-tokenizer",
-    TD_TEST_DATA "/golden/mbart-tokenizer",  TD_TEST_DATA "/golden/nllb-tokenizer", TD_TEST_DATA "/golden/bart-tokenizer",
-    TD_TEST_DATA "/golden/gpt2-tokenizer",   TD_TEST_DATA "/golden/speech2text-tokenizer", TD_TEST_DATA "/golden/m2m100-tokenizer",
+    TD_TEST_DATA "/golden/marian-tokenizer",
+    TD_TEST_DATA "/golden/t5-tokenizer",
+    TD_TEST_DATA "/golden/pegasus-tokenizer",
+    TD_TEST_DATA "/golden/mbart-tokenizer",
+    TD_TEST_DATA "/golden/nllb-tokenizer",
+    TD_TEST_DATA "/golden/bart-tokenizer",
+    TD_TEST_DATA "/golden/gpt2-tokenizer",
+    TD_TEST_DATA "/golden/speech2text-tokenizer",
+    TD_TEST_DATA "/golden/m2m100-tokenizer",
     JSON "byte-level-bpe",
     JSON "split-bpe",
     JSON "suffix-bpe",
@@ -74,7 +81,8 @@ static void check_case(const td_tokenizer *tokenizer, const json_t *item, bool c
 {
     static const char *const keys[] = {"ids", "target_ids"};
     const json_t *text = json_object_get(item, "text");
-    /* Present where tokenizer.json is not what the models were trained with: the SentencePiece library says what the classical files mean. */
+    /* Present where tokenizer.json is not what the models were trained with: the SentencePiece library says what the classical files mean.
+     */
     const json_t *other = classic ? json_object_get(item, "classic_ids") : NULL;
     td_error error;
     for (int side = 0; side < 2; side++) {
@@ -82,7 +90,8 @@ static void check_case(const td_tokenizer *tokenizer, const json_t *item, bool c
         td_ids ids = TD_IDS_INIT;
         if (!expected || (other && side == 1))
             continue;
-        assert_int_equal(td_tokenizer_encode(tokenizer, (td_text_side)side, json_string_value(text), json_string_length(text), &ids, &error), TD_OK);
+        assert_int_equal(
+            td_tokenizer_encode(tokenizer, (td_text_side)side, json_string_value(text), json_string_length(text), &ids, &error), TD_OK);
         compare_ids(keys[side], text, other ? other : expected, &ids);
         if (side == 0 && !other) {
             compare_text("decoded", tokenizer, &ids, true, json_object_get(item, "decoded"));
@@ -107,7 +116,8 @@ static void check_files(const char *directory, const char *cases_directory, cons
     if (td_json_load_file(path, &root, &error) != TD_OK)
         fail_msg("%s", error.message);
     const json_t *settings = json_object_get(root, "settings");
-    const char *source = json_string_value(json_object_get(settings, "src_lang")), *target = json_string_value(json_object_get(settings, "tgt_lang"));
+    const char *source = json_string_value(json_object_get(settings, "src_lang")),
+               *target = json_string_value(json_object_get(settings, "tgt_lang"));
     if (td_tokenizer_set_languages(tokenizer, source, target, &error) != TD_OK)
         fail_msg("%s", error.message);
     const json_t *cases = json_object_get(root, "cases");

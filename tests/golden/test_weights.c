@@ -1,4 +1,5 @@
-/* Files of PyTorch and NumPy hold what the same tensors are as safetensors; damaged and hostile ones are errors, whatever is done to them. */
+/* Files of PyTorch and NumPy hold what the same tensors are as safetensors; damaged and hostile ones are errors, whatever is done to them.
+ */
 #include "io/weights.h"
 #include "platform/file.h"
 
@@ -22,9 +23,9 @@ static const struct weight_case {
     td_shard_reader read;
     bool brain; /* NumPy has no bfloat16 */
 } cases[] = {
-    {FOLDER "plain.bin", td_torch_read_shard, true},       {FOLDER "big.bin", td_torch_read_shard, true},
+    {FOLDER "plain.bin", td_torch_read_shard, true},      {FOLDER "big.bin", td_torch_read_shard, true},
     {FOLDER "parameters.bin", td_torch_read_shard, true}, {FOLDER "plain.npz", td_npz_read_shard, false},
-    {FOLDER "packed.npz", td_npz_read_shard, false},       {FOLDER "big.npz", td_npz_read_shard, false},
+    {FOLDER "packed.npz", td_npz_read_shard, false},      {FOLDER "big.npz", td_npz_read_shard, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -164,7 +165,8 @@ static void test_hostile_pickles(void **state)
         CODE(BEGIN "K\0K\4\x85K\2\x85" END, "outside its storage"),
         CODE(BEGIN "K\0J\0\0\0\x7f\x85K\0\x85" END, "outside its storage"),
         CODE(BEGIN "K\0J\xff\xff\xff\xff\x85K\1\x85" END, "outside its storage"),
-        CODE(BEGIN "K\0\x8a\x8\xff\xff\xff\xff\xff\xff\xff\x7f\x8a\x8\xff\xff\xff\xff\xff\xff\xff\x7f\x86K\4K\1\x86" END, "outside its storage"),
+        CODE(BEGIN "K\0\x8a\x8\xff\xff\xff\xff\xff\xff\xff\x7f\x8a\x8\xff\xff\xff\xff\xff\xff\xff\x7f\x86K\4K\1\x86" END,
+             "outside its storage"),
         CODE(BEGIN "K\0(K\1K\1K\1K\1K\1K\1K\1K\1K\1t(K\1t" END, "at most 8 sizes"),
         CODE("\x80\2}.", "no tensors"),
         CODE("\x80\2.", "not a dictionary"),

@@ -192,7 +192,7 @@ static void names_languages(void **state)
     (void)state;
     td_error error;
     td_model model = {.network = {.vocabulary = 4}};
-    td_whisper whisper = {.model = &model, .file = (char *)(uintptr_t)"generation_config.json"};
+    td_whisper whisper = {.model = &model, .file = (char *)(uintptr_t) "generation_config.json"};
     td_transcribe_options options = TD_TRANSCRIBE_OPTIONS_INIT;
     int32_t id;
     whisper.settings = json_pack("{s:{s:i,s:i,s:i}}", "lang_to_id", "<|de|>", 1, "f", 2, "", 3);
@@ -215,7 +215,7 @@ static void detects_the_likeliest_language(void **state)
     (void)state;
     td_error error;
     td_model model = {.network = {.vocabulary = 5}};
-    td_whisper whisper = {.model = &model, .file = (char *)(uintptr_t)"generation_config.json", .start = 0, .no_timestamps = -1};
+    td_whisper whisper = {.model = &model, .file = (char *)(uintptr_t) "generation_config.json", .start = 0, .no_timestamps = -1};
     td_transcribe_options options = TD_TRANSCRIBE_OPTIONS_INIT;
     whisper.settings = json_pack("{s:{s:i,s:i,s:i}}", "lang_to_id", "<|en|>", 1, "<|de|>", 2, "<|fr|>", 3);
     int32_t id;
@@ -396,7 +396,8 @@ static void refuses_to_time_words(void **state)
         td_session *session;
         td_transcript *transcript = NULL;
         td_transcribe_options options = TD_TRANSCRIBE_OPTIONS_INIT;
-        json_t *one = json_pack("{s:o,s:o}", "generation", json_loads(cases[i].generation, 0, NULL), "config", json_loads(cases[i].config, 0, NULL));
+        json_t *one =
+            json_pack("{s:o,s:o}", "generation", json_loads(cases[i].generation, 0, NULL), "config", json_loads(cases[i].config, 0, NULL));
         assert_non_null(mkdtemp(directory));
         make_variant(one, directory);
         options.word_timestamps = 1;
@@ -438,9 +439,13 @@ static void refuses_prompts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(as_transformers), cmocka_unit_test(stops_and_mistakes), cmocka_unit_test(names_languages),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_transformers),
+                                       cmocka_unit_test(stops_and_mistakes),
+                                       cmocka_unit_test(names_languages),
                                        cmocka_unit_test(detects_the_likeliest_language),
-                                       cmocka_unit_test(falls_back), cmocka_unit_test(settings_of_published_checkpoints),
-                                       cmocka_unit_test(refuses_to_time_words), cmocka_unit_test(refuses_prompts)};
+                                       cmocka_unit_test(falls_back),
+                                       cmocka_unit_test(settings_of_published_checkpoints),
+                                       cmocka_unit_test(refuses_to_time_words),
+                                       cmocka_unit_test(refuses_prompts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,7 +155,10 @@ static void check_case(const test_case *test)
 
 /* ---- the operations ---- */
 
-static td_tensor *linear(run *it) { return td_linear(&it->graph, input(it, 0), input(it, 1), input(it, 2)); }
+static td_tensor *linear(run *it)
+{
+    return td_linear(&it->graph, input(it, 0), input(it, 1), input(it, 2));
+}
 
 /* Columns 2.. of a wider tensor, which itself is used once more whole. */
 static td_tensor *linear_of_view(run *it)
@@ -177,7 +180,10 @@ static td_tensor *linear_of_computed_view(run *it)
     return td_concatenate(&it->graph, parts, 3);
 }
 
-static td_tensor *matmul(run *it) { return td_matmul(&it->graph, input(it, 0), input(it, 1)); }
+static td_tensor *matmul(run *it)
+{
+    return td_matmul(&it->graph, input(it, 0), input(it, 1));
+}
 
 static td_tensor *matmul_of_views(run *it)
 {
@@ -201,21 +207,39 @@ static td_tensor *positions(run *it)
     return y;
 }
 
-static td_tensor *add(run *it) { return td_add(&it->graph, input(it, 0), input(it, 1)); }
-static td_tensor *add_twice(run *it) { return td_add(&it->graph, input(it, 0), input(it, 0)); }
-static td_tensor *multiply(run *it) { return td_multiply(&it->graph, input(it, 0), input(it, 1)); }
+static td_tensor *add(run *it)
+{
+    return td_add(&it->graph, input(it, 0), input(it, 1));
+}
+static td_tensor *add_twice(run *it)
+{
+    return td_add(&it->graph, input(it, 0), input(it, 0));
+}
+static td_tensor *multiply(run *it)
+{
+    return td_multiply(&it->graph, input(it, 0), input(it, 1));
+}
 static td_tensor *square(run *it)
 {
     td_tensor *x = td_scale(&it->graph, input(it, 0), 2);
     return td_multiply(&it->graph, x, x);
 }
-static td_tensor *scale(run *it) { return td_scale(&it->graph, input(it, 0), -0.7); }
-static td_tensor *dropout(run *it) { return td_dropout(&it->graph, input(it, 0), it->test->rate); }
+static td_tensor *scale(run *it)
+{
+    return td_scale(&it->graph, input(it, 0), -0.7);
+}
+static td_tensor *dropout(run *it)
+{
+    return td_dropout(&it->graph, input(it, 0), it->test->rate);
+}
 static td_tensor *dropout_after_dropout(run *it)
 {
     return td_multiply(&it->graph, td_dropout(&it->graph, input(it, 0), it->test->rate), td_dropout(&it->graph, input(it, 1), 0.2));
 }
-static td_tensor *add_dropout(run *it) { return td_add_dropout(&it->graph, input(it, 0), input(it, 1), it->test->rate); }
+static td_tensor *add_dropout(run *it)
+{
+    return td_add_dropout(&it->graph, input(it, 0), input(it, 1), it->test->rate);
+}
 static td_tensor *add_dropout_to_itself(run *it)
 {
     td_tensor *x = td_scale(&it->graph, input(it, 0), 3);
@@ -225,13 +249,19 @@ static td_tensor *activate(run *it)
 {
     return td_activate(&it->graph, td_scale(&it->graph, input(it, 0), 3), (td_activation)it->test->activation, it->test->rate);
 }
-static td_tensor *layer_norm(run *it) { return td_layer_norm(&it->graph, input(it, 0), input(it, 1), input(it, 2), 1e-5); }
+static td_tensor *layer_norm(run *it)
+{
+    return td_layer_norm(&it->graph, input(it, 0), input(it, 1), input(it, 2), 1e-5);
+}
 static td_tensor *layer_norm_residual(run *it)
 {
     td_tensor *x = td_scale(&it->graph, input(it, 0), 2);
     return td_add(&it->graph, x, td_layer_norm(&it->graph, x, input(it, 1), input(it, 2), 0.1));
 }
-static td_tensor *rms_norm(run *it) { return td_rms_norm(&it->graph, input(it, 0), input(it, 1), 1e-6); }
+static td_tensor *rms_norm(run *it)
+{
+    return td_rms_norm(&it->graph, input(it, 0), input(it, 1), 1e-6);
+}
 static td_tensor *rms_norm_residual(run *it)
 {
     td_tensor *x = td_scale(&it->graph, input(it, 0), 2);
@@ -276,8 +306,7 @@ static td_attention_bias distance_bias(run *it, const size_t *of_sequence)
 static td_tensor *attend(run *it, const size_t *of_sequence)
 {
     const test_case *test = it->test;
-    td_attention_options options = {
-        .heads = test->heads, .causal = test->causal, .scale = test->smoothing, .dropout = test->rate};
+    td_attention_options options = {.heads = test->heads, .causal = test->causal, .scale = test->smoothing, .dropout = test->rate};
     options.bias = distance_bias(it, of_sequence);
     const td_real *probabilities;
     int32_t queries[8], keys[8];
@@ -341,7 +370,8 @@ static td_tensor *convolution_of_view(run *it)
 static td_tensor *sequence_norm(run *it)
 {
     int32_t offsets[] = {0, 1, 4, 4, 10};
-    td_tensor *y = td_sequence_norm(&it->graph, td_scale(&it->graph, input(it, 0), 2), (td_ragged){4, offsets}, input(it, 1), input(it, 2), 0.1);
+    td_tensor *y =
+        td_sequence_norm(&it->graph, td_scale(&it->graph, input(it, 0), 2), (td_ragged){4, offsets}, input(it, 1), input(it, 2), 0.1);
     memset(offsets, 0, sizeof offsets);
     return y;
 }
@@ -354,7 +384,10 @@ static td_tensor *rotary(run *it)
     return td_rotary(&it->graph, td_scale(&it->graph, input(it, 0), 2), &options);
 }
 
-static td_tensor *gated_linear(run *it) { return td_gated_linear(&it->graph, input(it, 0), (td_activation)it->test->activation); }
+static td_tensor *gated_linear(run *it)
+{
+    return td_gated_linear(&it->graph, input(it, 0), (td_activation)it->test->activation);
+}
 static td_tensor *gated_linear_of_view(run *it)
 {
     return td_gated_linear(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 1, 6), TD_SIGMOID);
@@ -433,7 +466,10 @@ static td_tensor *doubly_stochastic_loss(run *it)
 
 /* ---- pictures ---- */
 
-static td_tensor *relu6(run *it) { return td_activate(&it->graph, td_scale(&it->graph, input(it, 0), 8), TD_RELU6, 0); }
+static td_tensor *relu6(run *it)
+{
+    return td_activate(&it->graph, td_scale(&it->graph, input(it, 0), 8), TD_RELU6, 0);
+}
 
 /* Two pictures of 5 x 4. */
 static const td_grid small_grid = {2, 5, 4};
@@ -444,19 +480,40 @@ static td_tensor *conv2d_of(run *it, td_window window)
     td_grid output;
     return td_conv2d(&it->graph, td_scale(&it->graph, input(it, 0), 1.5), small_grid, input(it, 1), input(it, 2), window, &output);
 }
-static td_tensor *conv2d(run *it) { return conv2d_of(it, padded_window); }
-static td_tensor *conv2d_uneven(run *it) { return conv2d_of(it, uneven_window); }
-static td_tensor *conv2d_same(run *it) { return conv2d_of(it, td_window_same(3, 2, small_grid)); }
-static td_tensor *conv2d_point(run *it) { return conv2d_of(it, point_window); }
-static td_tensor *conv2d_linear(run *it) { return conv2d_of(it, td_window_square(1, 1, 0)); }
+static td_tensor *conv2d(run *it)
+{
+    return conv2d_of(it, padded_window);
+}
+static td_tensor *conv2d_uneven(run *it)
+{
+    return conv2d_of(it, uneven_window);
+}
+static td_tensor *conv2d_same(run *it)
+{
+    return conv2d_of(it, td_window_same(3, 2, small_grid));
+}
+static td_tensor *conv2d_point(run *it)
+{
+    return conv2d_of(it, point_window);
+}
+static td_tensor *conv2d_linear(run *it)
+{
+    return conv2d_of(it, td_window_square(1, 1, 0));
+}
 
 static td_tensor *depthwise_of(run *it, td_window window)
 {
     td_grid output;
     return td_conv2d_depthwise(&it->graph, input(it, 0), small_grid, input(it, 1), input(it, 2), window, &output);
 }
-static td_tensor *depthwise(run *it) { return depthwise_of(it, padded_window); }
-static td_tensor *depthwise_same(run *it) { return depthwise_of(it, td_window_same(3, 2, small_grid)); }
+static td_tensor *depthwise(run *it)
+{
+    return depthwise_of(it, padded_window);
+}
+static td_tensor *depthwise_same(run *it)
+{
+    return depthwise_of(it, td_window_same(3, 2, small_grid));
+}
 
 static td_tensor *max_pool(run *it)
 {
@@ -468,17 +525,27 @@ static td_tensor *average_pool(run *it)
     td_grid output;
     return td_average_pool(&it->graph, input(it, 0), small_grid, uneven_window, &output);
 }
-static td_tensor *global_average_pool(run *it) { return td_global_average_pool(&it->graph, input(it, 0), small_grid); }
+static td_tensor *global_average_pool(run *it)
+{
+    return td_global_average_pool(&it->graph, input(it, 0), small_grid);
+}
 
 static td_tensor *batch_norm_of(run *it, bool from_batch)
 {
     static td_real mean[] = {0.3, -0.2, 0.1}, variance[] = {0.5, 1.5, 0.8};
     td_tensor *x = td_scale(&it->graph, input(it, 0), 1.3);
-    td_batch_norm_weights norm = {input(it, 1), input(it, 2), td_tensor_of(&it->graph, mean, 1, 3), td_tensor_of(&it->graph, variance, 1, 3), 0.01};
+    td_batch_norm_weights norm = {input(it, 1), input(it, 2), td_tensor_of(&it->graph, mean, 1, 3),
+                                  td_tensor_of(&it->graph, variance, 1, 3), 0.01};
     return td_add(&it->graph, x, td_batch_norm(&it->graph, x, &norm, from_batch));
 }
-static td_tensor *batch_norm(run *it) { return batch_norm_of(it, true); }
-static td_tensor *batch_norm_running(run *it) { return batch_norm_of(it, false); }
+static td_tensor *batch_norm(run *it)
+{
+    return batch_norm_of(it, true);
+}
+static td_tensor *batch_norm_running(run *it)
+{
+    return batch_norm_of(it, false);
+}
 
 /* ---- the table ---- */
 
@@ -509,9 +576,11 @@ static const test_case cases[] = {
     {.name = "add_dropout", .forward = add_dropout, .shapes = {{6, 7}, {6, 7}}, .rate = 0.3},
     {.name = "add_dropout of rate 0", .forward = add_dropout, .shapes = {{6, 7}, {6, 7}}},
     {.name = "add_dropout to itself", .forward = add_dropout_to_itself, .shapes = {{6, 7}}, .rate = 0.3},
-#define ACTIVATIONS(kind)                                        \
-    {.name = #kind, .forward = activate, .shapes = {{4, 17}}, .activation = kind},            \
-        {.name = #kind " with dropout", .forward = activate, .shapes = {{4, 17}}, .activation = kind, .rate = 0.4}
+#define ACTIVATIONS(kind)                                                                                                                  \
+    {.name = #kind, .forward = activate, .shapes = {{4, 17}}, .activation = kind},                                                         \
+    {                                                                                                                                      \
+        .name = #kind " with dropout", .forward = activate, .shapes = {{4, 17}}, .activation = kind, .rate = 0.4                           \
+    }
     ACTIVATIONS(TD_IDENTITY),
     ACTIVATIONS(TD_RELU),
     ACTIVATIONS(TD_GELU),
@@ -533,22 +602,62 @@ static const test_case cases[] = {
     {.name = "attention, 2 heads", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}}, .keys = mixed_keys, ATTENTION = 2},
     {.name = "attention, heads of 1", .forward = attention, .shapes = {{10, 3}, {11, 3}, {11, 3}}, .keys = mixed_keys, ATTENTION = 3},
     {.name = "attention, heads of 16", .forward = attention, .shapes = {{10, 32}, {11, 32}, {11, 32}}, .keys = mixed_keys, ATTENTION = 2},
-    {.name = "attention, given scale", .forward = attention, .shapes = {{10, 4}, {11, 4}, {11, 4}}, .keys = mixed_keys, ATTENTION = 2, .smoothing = 0.9},
-    {.name = "attention with dropout", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}}, .keys = mixed_keys, ATTENTION = 2, .rate = 0.3},
-    {.name = "attention, heads of 16, with dropout", .forward = attention, .shapes = {{10, 32}, {11, 32}, {11, 32}}, .keys = mixed_keys, ATTENTION = 2, .rate = 0.3},
-    {.name = "causal attention", .forward = attention, .shapes = {{10, 6}, {10, 6}, {10, 6}}, .keys = mixed_queries, ATTENTION = 2, .causal = true},
-    {.name = "causal attention after a past", .forward = attention, .shapes = {{10, 6}, {15, 6}, {15, 6}}, .keys = later_keys, ATTENTION = 2, .causal = true},
-    {.name = "causal attention with dropout", .forward = attention, .shapes = {{10, 6}, {10, 6}, {10, 6}}, .keys = mixed_queries, ATTENTION = 2, .causal = true, .rate = 0.3},
+    {.name = "attention, given scale",
+     .forward = attention,
+     .shapes = {{10, 4}, {11, 4}, {11, 4}},
+     .keys = mixed_keys,
+     ATTENTION = 2,
+     .smoothing = 0.9},
+    {.name = "attention with dropout",
+     .forward = attention,
+     .shapes = {{10, 6}, {11, 6}, {11, 6}},
+     .keys = mixed_keys,
+     ATTENTION = 2,
+     .rate = 0.3},
+    {.name = "attention, heads of 16, with dropout",
+     .forward = attention,
+     .shapes = {{10, 32}, {11, 32}, {11, 32}},
+     .keys = mixed_keys,
+     ATTENTION = 2,
+     .rate = 0.3},
+    {.name = "causal attention",
+     .forward = attention,
+     .shapes = {{10, 6}, {10, 6}, {10, 6}},
+     .keys = mixed_queries,
+     ATTENTION = 2,
+     .causal = true},
+    {.name = "causal attention after a past",
+     .forward = attention,
+     .shapes = {{10, 6}, {15, 6}, {15, 6}},
+     .keys = later_keys,
+     ATTENTION = 2,
+     .causal = true},
+    {.name = "causal attention with dropout",
+     .forward = attention,
+     .shapes = {{10, 6}, {10, 6}, {10, 6}},
+     .keys = mixed_queries,
+     ATTENTION = 2,
+     .causal = true,
+     .rate = 0.3},
     {.name = "causal attention of columns", .forward = attention_of_views, .shapes = {{10, 18}}, .causal = true, ATTENTION = 2},
     {.name = "attention of columns with dropout", .forward = attention_of_views, .shapes = {{10, 18}}, ATTENTION = 2, .rate = 0.2},
-    {.name = "causal attention of columns with dropout", .forward = attention_of_views, .shapes = {{10, 18}}, .causal = true, ATTENTION = 3, .rate = 0.2},
+    {.name = "causal attention of columns with dropout",
+     .forward = attention_of_views,
+     .shapes = {{10, 18}},
+     .causal = true,
+     ATTENTION = 3,
+     .rate = 0.2},
 #define CONVOLUTION .forward = convolution, .queries = mixed_queries, .sequences = 4, .heads
     {.name = "convolution", .shapes = {{10, 3}, {4, 9}, {1, 4}}, CONVOLUTION = 1, .smoothing = 1},
     {.name = "convolution without bias", .shapes = {{10, 3}, {4, 9}}, CONVOLUTION = 1, .smoothing = 1},
     {.name = "convolution of stride 2", .shapes = {{10, 2}, {3, 10}, {1, 3}}, CONVOLUTION = 2, .smoothing = 2},
     {.name = "convolution without padding", .shapes = {{10, 2}, {3, 6}, {1, 3}}, CONVOLUTION = 1},
     {.name = "convolution with more padding than kernel", .shapes = {{10, 2}, {3, 4}, {1, 3}}, CONVOLUTION = 3, .smoothing = 3},
-    {.name = "convolution of columns", .forward = convolution_of_view, .shapes = {{10, 5}, {4, 9}, {1, 4}}, .queries = mixed_queries, .sequences = 4},
+    {.name = "convolution of columns",
+     .forward = convolution_of_view,
+     .shapes = {{10, 5}, {4, 9}, {1, 4}},
+     .queries = mixed_queries,
+     .sequences = 4},
     {.name = "gated linear unit", .forward = gated_linear, .shapes = {{5, 8}}, .activation = TD_SIGMOID},
     {.name = "gated linear unit of swish", .forward = gated_linear, .shapes = {{5, 8}}, .activation = TD_SWISH},
     {.name = "sequence_norm", .forward = sequence_norm, .shapes = {{10, 3}, {1, 3}, {1, 3}}},
@@ -569,10 +678,29 @@ static const test_case cases[] = {
     {.name = "batch_norm", .forward = batch_norm, .shapes = {{11, 3}, {1, 3}, {1, 3}}},
     {.name = "batch_norm of many rows", .forward = batch_norm, .shapes = {{300, 3}, {1, 3}, {1, 3}}},
     {.name = "batch_norm by running statistics", .forward = batch_norm_running, .shapes = {{11, 3}, {1, 3}, {1, 3}}},
-    {.name = "attention with bias", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2, .rate = 0.2},
-    {.name = "attention with bias, given scale", .forward = attention, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2, .smoothing = 0.5},
-    {.name = "attention with a bias for each sequence", .forward = attention_of_windows, .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}}, .keys = mixed_keys, ATTENTION = 2},
-    {.name = "causal attention with bias after a past", .forward = attention, .shapes = {{10, 6}, {15, 6}, {15, 6}, {5, 2}}, .keys = later_keys, ATTENTION = 2, .causal = true},
+    {.name = "attention with bias",
+     .forward = attention,
+     .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}},
+     .keys = mixed_keys,
+     ATTENTION = 2,
+     .rate = 0.2},
+    {.name = "attention with bias, given scale",
+     .forward = attention,
+     .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}},
+     .keys = mixed_keys,
+     ATTENTION = 2,
+     .smoothing = 0.5},
+    {.name = "attention with a bias for each sequence",
+     .forward = attention_of_windows,
+     .shapes = {{10, 6}, {11, 6}, {11, 6}, {5, 2}},
+     .keys = mixed_keys,
+     ATTENTION = 2},
+    {.name = "causal attention with bias after a past",
+     .forward = attention,
+     .shapes = {{10, 6}, {15, 6}, {15, 6}, {5, 2}},
+     .keys = later_keys,
+     ATTENTION = 2,
+     .causal = true},
     {.name = "cross_entropy", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}}},
     {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},
     {.name = "cross_entropy, smoothed", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}, .smoothing = 0.1},
@@ -591,7 +719,12 @@ static void single_key(void **state)
 {
     (void)state;
     static run it;
-    static const test_case test = {.name = "one query, one key", .forward = attention, .shapes = {{1, 4}, {1, 4}, {1, 4}}, .queries = one, .keys = one, .sequences = 1,
+    static const test_case test = {.name = "one query, one key",
+                                   .forward = attention,
+                                   .shapes = {{1, 4}, {1, 4}, {1, 4}},
+                                   .queries = one,
+                                   .keys = one,
+                                   .sequences = 1,
                                    .heads = 2};
     prepare(&it, &test);
     evaluate(&it, true);

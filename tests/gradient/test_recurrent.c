@@ -26,7 +26,10 @@ typedef struct check {
     size_t sequences;
 } check;
 
-static double wave(size_t i) { return sin(1.7 * (double)i + 0.3) * 0.8 + 0.1 * cos(5.1 * (double)i); }
+static double wave(size_t i)
+{
+    return sin(1.7 * (double)i + 0.3) * 0.8 + 0.1 * cos(5.1 * (double)i);
+}
 
 static size_t add_input(check *it, size_t rows, size_t columns)
 {
@@ -38,7 +41,10 @@ static size_t add_input(check *it, size_t rows, size_t columns)
     return index;
 }
 
-static td_tensor *input(check *it, size_t index) { return td_graph_parameter(&it->graph, &it->inputs[index]); }
+static td_tensor *input(check *it, size_t index)
+{
+    return td_graph_parameter(&it->graph, &it->inputs[index]);
+}
 
 /* Returns the weighed sum of all outputs; with `backward` also fills the gradients. */
 static double evaluate(check *it, bool backward)
@@ -90,7 +96,10 @@ static void run(check *it)
     td_arena_free(&it->arena);
 }
 
-static td_ragged ragged_of(const check *it) { return (td_ragged){it->sequences, it->offsets}; }
+static td_ragged ragged_of(const check *it)
+{
+    return (td_ragged){it->sequences, it->offsets};
+}
 
 static td_tensor *layer(check *it, td_tensor **outputs)
 {
@@ -145,7 +154,8 @@ static td_tensor *steps(check *it, td_tensor **outputs)
         size_t rows = 3 - t;
         h = td_tensor_rows(graph, h, 0, rows);
         c = td_tensor_rows(graph, c, 0, rows);
-        td_tensor *sums = td_step_linear_apply(graph, of_input, td_tensor_rows(graph, x, first, rows), t ? td_tensor_rows(graph, input(it, 7), 0, rows) : NULL);
+        td_tensor *sums = td_step_linear_apply(graph, of_input, td_tensor_rows(graph, x, first, rows),
+                                               t ? td_tensor_rows(graph, input(it, 7), 0, rows) : NULL);
         h = td_recurrent_step(graph, it->options.kind, sums, td_step_linear_apply(graph, of_state, h, NULL), h, c, &c);
         all[t] = h;
         first += rows;
@@ -260,8 +270,10 @@ static void wrong_shapes_are_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_layers),          cmocka_unit_test(single_steps),
-        cmocka_unit_test(attention),             cmocka_unit_test(batches_do_not_matter),
+        cmocka_unit_test(whole_layers),
+        cmocka_unit_test(single_steps),
+        cmocka_unit_test(attention),
+        cmocka_unit_test(batches_do_not_matter),
         cmocka_unit_test(wrong_shapes_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,8 +30,7 @@ static int make_model(void **state)
     if (!mkdtemp(directory))
         return -1;
     static const char *const model[] = {"config.json", "generation_config.json", "model.safetensors", "README.md"};
-    static const char *const tokenizer[] = {"source.spm", "target.spm", "vocab.json", "special_tokens_map.json",
-                                            "tokenizer_config.json"};
+    static const char *const tokenizer[] = {"source.spm", "target.spm", "vocab.json", "special_tokens_map.json", "tokenizer_config.json"};
     for (size_t i = 0; i < sizeof model / sizeof *model; i++)
         copy_file("tiny-translator", model[i]);
     for (size_t i = 0; i < sizeof tokenizer / sizeof *tokenizer; i++)
@@ -102,8 +101,7 @@ static void same_outputs(void **state)
             td_batch_options batch = TD_BATCH_OPTIONS_INIT;
             batch.threads = threads;
             batch.batch_tokens = threads * 7;
-            assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, &batch, collect, &all, &error),
-                             TD_OK);
+            assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, &batch, collect, &all, &error), TD_OK);
             assert_int_equal(all.count, SENTENCES);
             assert_int_equal(all.failures, 1);
             if (threads == 1)
@@ -126,15 +124,13 @@ static void callback_ends_batch(void **state)
     td_generate_options options = german();
     td_error error;
     collected all = {.stop_after = 2};
-    assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, NULL, collect, &all, &error),
-                     TD_ERROR_CANCELLED);
+    assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, NULL, collect, &all, &error), TD_ERROR_CANCELLED);
     assert_int_equal(all.count, 2);
     td_batch_options batch = TD_BATCH_OPTIONS_INIT;
     int cancel = 1;
     collected none = {0};
     batch.cancel = &cancel;
-    assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, &batch, collect, &none, &error),
-                     TD_ERROR_CANCELLED);
+    assert_int_equal(td_generate_batch(model, sentences, SENTENCES, &options, &batch, collect, &none, &error), TD_ERROR_CANCELLED);
     assert_int_equal(none.count, 0);
     td_model_close(model);
 }
@@ -426,9 +422,9 @@ static void failed_steps_leave_no_row(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_outputs),    cmocka_unit_test(callback_ends_batch), cmocka_unit_test(callback_is_wanted), cmocka_unit_test(steps_equal_search),
-        cmocka_unit_test(streaming),       cmocka_unit_test(shorter_options),     cmocka_unit_test(mistakes),
-        cmocka_unit_test(memory_runs_out), cmocka_unit_test(failed_steps_leave_no_row),
+        cmocka_unit_test(same_outputs),       cmocka_unit_test(callback_ends_batch), cmocka_unit_test(callback_is_wanted),
+        cmocka_unit_test(steps_equal_search), cmocka_unit_test(streaming),           cmocka_unit_test(shorter_options),
+        cmocka_unit_test(mistakes),           cmocka_unit_test(memory_runs_out),     cmocka_unit_test(failed_steps_leave_no_row),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
 }

@@ -71,9 +71,9 @@ static void attend(td_pool *pool, size_t first, size_t count, const float *kvq, 
     td_ragged ragged = {count, own};
     td_tensor *x = td_tensor_of(&step.graph, (float *)(uintptr_t)kvq + offsets[first] * 3 * WIDTH, td_ragged_total(ragged), 3 * WIDTH);
     td_attention_options options = {.heads = HEADS};
-    td_tensor *mixed = td_attention(&step.graph, td_tensor_columns(&step.graph, x, 2 * WIDTH, WIDTH), ragged,
-                                    td_tensor_columns(&step.graph, x, 0, WIDTH), td_tensor_columns(&step.graph, x, WIDTH, WIDTH), ragged,
-                                    &options, NULL);
+    td_tensor *mixed =
+        td_attention(&step.graph, td_tensor_columns(&step.graph, x, 2 * WIDTH, WIDTH), ragged, td_tensor_columns(&step.graph, x, 0, WIDTH),
+                     td_tensor_columns(&step.graph, x, WIDTH, WIDTH), ragged, &options, NULL);
     assert_non_null(mixed);
     memcpy(ret_mixed, mixed->data, mixed->rows * WIDTH * sizeof *ret_mixed);
     td_arena_free(&step.arena);
@@ -129,9 +129,9 @@ static void attend_to_memory(td_pool *pool, const float *kv, const float *query,
     assert_int_equal(td_cache_reorder(&cache, rows, count, NULL), TD_OK);
     for (size_t i = 0; i <= count; i++)
         tokens[i] = (int32_t)i;
-    td_tensor *mixed = td_cache_cross_attention(&cache, &step.graph, 0, HEADS, (td_ragged){count, tokens},
-                                                td_tensor_of(&step.graph, (float *)(uintptr_t)query, count, WIDTH),
-                                                (td_attention_report){&average, NULL});
+    td_tensor *mixed =
+        td_cache_cross_attention(&cache, &step.graph, 0, HEADS, (td_ragged){count, tokens},
+                                 td_tensor_of(&step.graph, (float *)(uintptr_t)query, count, WIDTH), (td_attention_report){&average, NULL});
     assert_non_null(mixed);
     memcpy(ret_result->mixed, mixed->data, count * WIDTH * sizeof *mixed->data);
     for (size_t i = 0, at = 0; i < count; i++) {
@@ -187,8 +187,8 @@ static void compute(td_pool *pool, float *x, float *weight, float *ret_made)
     td_graph *graph = &step.graph;
     assert_int_equal(td_graph_parts(graph, ROWS * COLUMNS), pool ? 3 : 1);
     td_tensor *rows = td_tensor_of(graph, x, ROWS, COLUMNS), *matrix = td_tensor_of(graph, weight, COLUMNS, COLUMNS);
-    td_tensor *normed = td_layer_norm(graph, rows, td_tensor_of(graph, weight, 1, COLUMNS), td_tensor_of(graph, weight + COLUMNS, 1, COLUMNS),
-                                      1e-5f);
+    td_tensor *normed =
+        td_layer_norm(graph, rows, td_tensor_of(graph, weight, 1, COLUMNS), td_tensor_of(graph, weight + COLUMNS, 1, COLUMNS), 1e-5f);
     td_tensor *product = td_linear(graph, normed, matrix, NULL);
     td_tensor *sum = td_add(graph, rows, td_activate(graph, product, TD_GELU, 0));
     assert_non_null(sum);

@@ -73,9 +73,9 @@ static void utf8_round_trips_and_refuses_malformed(void **state)
         assert_int_equal(td_utf8_decode(bytes, length, &back), length);
         assert_int_equal(back, code);
     }
-    assert_int_equal(td_utf8_valid_prefix("ab\xc0\x80", 4), 2);     /* overlong */
-    assert_int_equal(td_utf8_valid_prefix("\xed\xa0\x80", 3), 0);   /* surrogate */
-    assert_int_equal(td_utf8_valid_prefix("a\xe2\x82", 3), 1);      /* cut short */
+    assert_int_equal(td_utf8_valid_prefix("ab\xc0\x80", 4), 2);       /* overlong */
+    assert_int_equal(td_utf8_valid_prefix("\xed\xa0\x80", 3), 0);     /* surrogate */
+    assert_int_equal(td_utf8_valid_prefix("a\xe2\x82", 3), 1);        /* cut short */
     assert_int_equal(td_utf8_valid_prefix("\xf4\x90\x80\x80", 4), 0); /* past U+10FFFF */
 }
 

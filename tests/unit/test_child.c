@@ -70,8 +70,7 @@ static void errors_come_back(void **state)
     td_buffer output = TD_BUFFER_INIT;
     td_error error;
     int number = 7, signals[] = {SIGKILL, 0};
-    static const char *const messages[] = {"the process that did the work was ended by signal 9",
-                                           "the process that did the work gave up"};
+    static const char *const messages[] = {"the process that did the work was ended by signal 9", "the process that did the work gave up"};
     assert_int_equal(td_child_run(refuse, &number, &stop, &output, &error), TD_ERROR_FORMAT);
     assert_string_equal(error.message, "line 7 is wrong");
     for (int i = 0; i < 2; i++) {

@@ -158,8 +158,8 @@ static void unknown_names_are_copied(void **state)
         {"model.type=transformer", "model.norm=pre", "training.word_dropout=0.05", NULL},
         {"model.type=lstm", "model.attention=additive", "model.coverage=true", "training.coverage_loss=0.3", NULL},
         {"model.type=gru", "model.attention=general", NULL},
-        {"model.type=lstm", "model.attention=concat", "model.input_feeding=true", "model.attention_size=16", "training.scheduled_sampling=0.2",
-         NULL},
+        {"model.type=lstm", "model.attention=concat", "model.input_feeding=true", "model.attention_size=16",
+         "training.scheduled_sampling=0.2", NULL},
     };
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
         char output[32];

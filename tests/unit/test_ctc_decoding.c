@@ -278,8 +278,8 @@ static double ctc_loss(fixture *it, size_t source, const int32_t *ids, size_t co
         }
     double loss;
     td_ctc_options options = {0, 1};
-    assert_non_null(td_ctc_loss(&graph, td_tensor_of(&graph, rows, memory.states->rows, MODEL_WORDS), memory.ragged, ids, (td_ragged){1, labels},
-                                &options, &loss));
+    assert_non_null(td_ctc_loss(&graph, td_tensor_of(&graph, rows, memory.states->rows, MODEL_WORDS), memory.ragged, ids,
+                                (td_ragged){1, labels}, &options, &loss));
     td_arena_free(&arena);
     return loss;
 }

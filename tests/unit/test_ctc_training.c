@@ -140,8 +140,14 @@ static void what_was_taught_is_written(void **state)
     for (size_t w = 0; w < 2; w++) {
         char output[32];
         snprintf(output, sizeof output, "output=taught-%zu", w);
-        const char *overrides[] = {output, weights[w][0], weights[w][1], "training.max_steps=150", "training.batch_tokens=60",
-                                   "data.validation.source=train.tsv", "training.validation_metric=cer", "training.validate_every=150"};
+        const char *overrides[] = {output,
+                                   weights[w][0],
+                                   weights[w][1],
+                                   "training.max_steps=150",
+                                   "training.batch_tokens=60",
+                                   "data.validation.source=train.tsv",
+                                   "training.validation_metric=cer",
+                                   "training.validate_every=150"};
         td_buffer named = TD_BUFFER_INIT, log = TD_BUFFER_INIT;
         train(overrides, sizeof overrides / sizeof *overrides, &named);
         char path[64];

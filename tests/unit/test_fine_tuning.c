@@ -1,4 +1,5 @@
-/* Training on from a published layout: the loss falls, the files stay those of the model started from, and what is saved opens and writes. */
+/* Training on from a published layout: the loss falls, the files stay those of the model started from, and what is saved opens and writes.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,8 +27,10 @@ static const struct subject {
     {"bart", "bart-tokenizer", "\"activation_function\": \"gelu\"", "merges.txt", NULL, NULL, NULL},
     {"pegasus", "pegasus-tokenizer", "\"activation_function\": \"relu\"", "spiece.model", NULL, NULL, NULL},
     {"t5", "t5-tokenizer", "\"feed_forward_proj\": \"relu\"", "spiece.model", NULL, NULL, NULL},
-    {"mbart", "mbart-tokenizer", "\"activation_function\": \"gelu\"", "sentencepiece.bpe.model", "de_DE", "decoder_start_token_id", "de_DE"},
-    {"m2m_100", "nllb-tokenizer", "\"activation_function\": \"relu\"", "sentencepiece.bpe.model", "fra_Latn", "forced_bos_token_id", "fra_Latn"},
+    {"mbart", "mbart-tokenizer", "\"activation_function\": \"gelu\"", "sentencepiece.bpe.model", "de_DE", "decoder_start_token_id",
+     "de_DE"},
+    {"m2m_100", "nllb-tokenizer", "\"activation_function\": \"relu\"", "sentencepiece.bpe.model", "fra_Latn", "forced_bos_token_id",
+     "fra_Latn"},
 };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects };
 
@@ -62,12 +65,14 @@ static void make_model(const struct subject *subject)
     td_network network = {0};
     td_error error = {0};
     json_t *root = NULL;
-    snprintf(command, sizeof command, "mkdir '%s' && cp '%s/golden/%s/'* '%s/'", subject->name, TD_TEST_DATA, subject->tokenizer, subject->name);
+    snprintf(command, sizeof command, "mkdir '%s' && cp '%s/golden/%s/'* '%s/'", subject->name, TD_TEST_DATA, subject->tokenizer,
+             subject->name);
     assert_int_equal(system(command), 0);
     if (td_tokenizer_open(subject->name, &tokenizer, &error) != TD_OK)
         fail_msg("%s: %s", subject->name, error.message);
     if (strcmp(subject->name, "marian") == 0)
-        snprintf(start, sizeof start, "\"pad_token_id\": %d, \"decoder_start_token_id\": %d, ", td_tokenizer_pad_id(tokenizer), td_tokenizer_pad_id(tokenizer));
+        snprintf(start, sizeof start, "\"pad_token_id\": %d, \"decoder_start_token_id\": %d, ", td_tokenizer_pad_id(tokenizer),
+                 td_tokenizer_pad_id(tokenizer));
     snprintf(config, sizeof config,
              "{\"model_type\": \"%s\", %s%s, \"vocab_size\": %zu, \"d_model\": 16, \"encoder_layers\": 1, \"decoder_layers\": 1, "
              "\"encoder_attention_heads\": 2, \"decoder_attention_heads\": 2, \"encoder_ffn_dim\": 32, \"decoder_ffn_dim\": 32, "
@@ -97,7 +102,8 @@ static void train(const struct subject *subject, const char *output, const char 
     snprintf(recipe, sizeof recipe,
              "data:\n  train: {source: a.txt, target: b.txt}\n%s%s%s"
              "model: {from: %s}\noutput: %s\n"
-             "training: {max_steps: %s, warmup_steps: 1, learning_rate: 0.01, batch_tokens: 200, report_every: 1, threads: 1, checkpoint_every: 5}\n"
+             "training: {max_steps: %s, warmup_steps: 1, learning_rate: 0.01, batch_tokens: 200, report_every: 1, threads: 1, "
+             "checkpoint_every: 5}\n"
              "generation: {max_length: 12}\n",
              subject->languages ? "  target_language: " : "", subject->languages ? subject->languages : "", subject->languages ? "\n" : "",
              subject->name, output, steps);

@@ -26,7 +26,10 @@ static void assert_close(float got, double expected)
         fail_msg("%.9g, expected %.9g", (double)got, expected);
 }
 
-static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
 
 static void check_lstm(const td_gate_kernels *kernels, size_t n)
 {
@@ -57,7 +60,8 @@ static void check_gru(const td_gate_kernels *kernels, size_t n)
         double r = sigmoid((double)sums[i] + (double)hidden[i]), z = sigmoid((double)sums[n + i] + (double)hidden[n + i]);
         double new = tanh((double)sums[2 * n + i] + r * (double)hidden[2 * n + i]);
         /* a gate's error is multiplied by what it gates */
-        assert_true(fabs((double)h[i] - ((1 - z) * new + z * (double)h0[i])) < 4e-7 * (4 + fabs((double)h0[i]) + fabs((double)hidden[2 * n + i])));
+        assert_true(fabs((double)h[i] - ((1 - z) * new + z *(double)h0[i])) <
+                    4e-7 * (4 + fabs((double)h0[i]) + fabs((double)hidden[2 * n + i])));
         assert_close(gates[i], r);
         assert_close(gates[n + i], z);
     }

@@ -144,8 +144,13 @@ static void test_round_trip(void **state)
     assert_int_equal(td_safetensors_read_float(td_safetensors_find(file, "scalar"), out, 1, &error), TD_ERROR_FORMAT);
     assert_int_equal((uintptr_t)td_safetensors_find(file, "z.weight")->data % 8, 0);
     td_safetensors_close(file);
-    assert_int_equal(td_safetensors_write(in_directory("bad"), (td_stored_tensor[]){{.name = "a", .dtype = TD_F32, .rank = 1, .shape = {2}, .data = a, .bytes = 4}}, 1, NULL, 0, &error), TD_ERROR_ARGUMENT);
-    assert_int_equal(td_safetensors_write(in_directory("bad"), (td_stored_tensor[]){tensors[0], tensors[0]}, 2, NULL, 0, &error), TD_ERROR_ARGUMENT);
+    assert_int_equal(
+        td_safetensors_write(in_directory("bad"),
+                             (td_stored_tensor[]){{.name = "a", .dtype = TD_F32, .rank = 1, .shape = {2}, .data = a, .bytes = 4}}, 1, NULL,
+                             0, &error),
+        TD_ERROR_ARGUMENT);
+    assert_int_equal(td_safetensors_write(in_directory("bad"), (td_stored_tensor[]){tensors[0], tensors[0]}, 2, NULL, 0, &error),
+                     TD_ERROR_ARGUMENT);
     assert_false(td_file_exists(in_directory("bad")));
 }
 
@@ -158,9 +163,15 @@ static void test_shards(void **state)
     snprintf(sub, sizeof sub, "%s/sharded", directory);
     assert_int_equal(td_directory_create(sub, &error), TD_OK);
     snprintf(path, sizeof path, "%s/one.safetensors", sub);
-    assert_int_equal(td_safetensors_write(path, (td_stored_tensor[]){{.name = "a", .dtype = TD_F32, .rank = 1, .shape = {2}, .data = a, .bytes = 8}}, 1, NULL, 0, &error), TD_OK);
+    assert_int_equal(
+        td_safetensors_write(path, (td_stored_tensor[]){{.name = "a", .dtype = TD_F32, .rank = 1, .shape = {2}, .data = a, .bytes = 8}}, 1,
+                             NULL, 0, &error),
+        TD_OK);
     snprintf(path, sizeof path, "%s/two.safetensors", sub);
-    assert_int_equal(td_safetensors_write(path, (td_stored_tensor[]){{.name = "b", .dtype = TD_F32, .rank = 1, .shape = {1}, .data = b, .bytes = 4}}, 1, NULL, 0, &error), TD_OK);
+    assert_int_equal(
+        td_safetensors_write(path, (td_stored_tensor[]){{.name = "b", .dtype = TD_F32, .rank = 1, .shape = {1}, .data = b, .bytes = 4}}, 1,
+                             NULL, 0, &error),
+        TD_OK);
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", sub);
     static const struct {
         const char *index;
@@ -193,7 +204,8 @@ static void test_broken_files(void **state)
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}", "after the file"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", "belong to none"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", "belong to no tensor"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"I8\",\"shape\":[4],\"data_offsets\":[4,8]}}", "overlaps"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"I8\",\"shape\":[4],\"data_offsets\":[4,8]}}",
+         "overlaps"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", "rise"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", "at least 0"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4,2],\"data_offsets\":[0,8]}}", "overflows"},
@@ -258,7 +270,8 @@ static void test_forgotten_pages(void **state)
     assert_true(values && read);
     for (size_t i = 0; i < COUNT; i++)
         values[i] = (float)i;
-    const td_stored_tensor tensor = {.name = "a", .dtype = TD_F32, .rank = 1, .shape = {COUNT}, .data = values, .bytes = COUNT * sizeof *values};
+    const td_stored_tensor tensor = {
+        .name = "a", .dtype = TD_F32, .rank = 1, .shape = {COUNT}, .data = values, .bytes = COUNT * sizeof *values};
     assert_int_equal(td_safetensors_write(in_directory("large"), &tensor, 1, NULL, 0, &error), TD_OK);
     td_safetensors *file;
     assert_int_equal(td_safetensors_open(in_directory("large"), &file, &error), TD_OK);

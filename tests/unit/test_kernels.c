@@ -18,8 +18,8 @@
 static const size_t sizes[] = {0, 1, 3, 15, 16, 17, 31, 64, 100, 1000, 5000};
 enum { SIZE_COUNT = sizeof sizes / sizeof *sizes, MOST = 5000 };
 
-#define FOR_EACH_ISA(kernels)                                                                                          \
-    for (int isa_ = 0; isa_ < TD_ISA_COUNT; isa_++)                                                                    \
+#define FOR_EACH_ISA(kernels)                                                                                                              \
+    for (int isa_ = 0; isa_ < TD_ISA_COUNT; isa_++)                                                                                        \
         for (const td_kernels *kernels = td_kernels_for((td_isa)isa_); kernels; kernels = NULL)
 #define FOR_EACH_SIZE(n) for (size_t s_ = 0, n = sizes[0]; s_ < SIZE_COUNT; s_++, n = s_ < SIZE_COUNT ? sizes[s_] : 0)
 
@@ -404,11 +404,10 @@ typedef struct attention_case {
 } attention_case;
 
 static const attention_case attention_cases[] = {
-    {1, 1, 1, 0, 0, 0},      {1, 5, 64, 64, 0, 0},     {1, 40, 32, 0, 1, 0.2f},  {4, 4, 64, 7, 1, 0},
-    {5, 5, 32, 0, 1, 0.1f},  {7, 19, 64, 3, 0, 0.3f},  {16, 16, 64, 0, 1, 0.1f}, {17, 50, 40, 5, 0, 0},
-    {33, 33, 3, 1, 1, 0.5f}, {20, 31, 24, 0, 1, 0.1f}, {6, 3, 16, 0, 1, 0.1f},   {3, 600, 33, 2, 0, 0.1f},
-    {9, 513, 8, 0, 1, 0},    {50, 49, 64, 0, 0, 0.1f}, {2, 64, 128, 0, 0, 0},    {0, 4, 8, 0, 0, 0.1f},
-    {3, 0, 8, 0, 0, 0},      {0, 0, 8, 0, 1, 0},
+    {1, 1, 1, 0, 0, 0},      {1, 5, 64, 64, 0, 0},     {1, 40, 32, 0, 1, 0.2f}, {4, 4, 64, 7, 1, 0},      {5, 5, 32, 0, 1, 0.1f},
+    {7, 19, 64, 3, 0, 0.3f}, {16, 16, 64, 0, 1, 0.1f}, {17, 50, 40, 5, 0, 0},   {33, 33, 3, 1, 1, 0.5f},  {20, 31, 24, 0, 1, 0.1f},
+    {6, 3, 16, 0, 1, 0.1f},  {3, 600, 33, 2, 0, 0.1f}, {9, 513, 8, 0, 1, 0},    {50, 49, 64, 0, 0, 0.1f}, {2, 64, 128, 0, 0, 0},
+    {0, 4, 8, 0, 0, 0.1f},   {3, 0, 8, 0, 0, 0},       {0, 0, 8, 0, 1, 0},
 };
 
 static size_t visible_of(const attention_case *c, size_t i)
@@ -429,8 +428,8 @@ static double factor_of(const attention_case *c, size_t i, size_t j, uint32_t fi
 }
 
 /* q, k, v as rows of ld -> p [nq, nk], out [nq, ld] */
-static void attention_reference(const attention_case *c, const float *q, const float *k, const float *v, double scale,
-                                td_dropout_mask mask, uint32_t first, double *p, double *out)
+static void attention_reference(const attention_case *c, const float *q, const float *k, const float *v, double scale, td_dropout_mask mask,
+                                uint32_t first, double *p, double *out)
 {
     size_t ld = c->d + c->extra;
     for (size_t i = 0; i < c->nq; i++) {
@@ -453,9 +452,9 @@ static void attention_reference(const attention_case *c, const float *q, const f
     }
 }
 
-static void attention_backward_reference(const attention_case *c, const float *q, const float *k, const float *v,
-                                         double scale, td_dropout_mask mask, uint32_t first, const double *p,
-                                         const float *dout, double *dq, double *dk, double *dv)
+static void attention_backward_reference(const attention_case *c, const float *q, const float *k, const float *v, double scale,
+                                         td_dropout_mask mask, uint32_t first, const double *p, const float *dout, double *dq, double *dk,
+                                         double *dv)
 {
     size_t ld = c->d + c->extra;
     double *dp = doubles(c->nk);
@@ -499,8 +498,7 @@ static void run_attention_case(const td_kernels *kernels, const attention_case *
     float *p = random_array(np, 5, 6), *out = array(nq), *scratch = array(c->d * width);
     double *p_exact = doubles(np), *out_exact = doubles(nq);
     attention_reference(c, q, k, v, scale, mask, first, p_exact, out_exact);
-    kernels->attention(q, ld, k, ld, v, ld, out, ld, p, scratch, c->nq, c->nk, c->d, (float)scale, c->causal, NULL, 0,
-                       mask, first);
+    kernels->attention(q, ld, k, ld, v, ld, out, ld, p, scratch, c->nq, c->nk, c->d, (float)scale, c->causal, NULL, 0, mask, first);
     assert_row(p, p_exact, np, 5e-6, 1e-9);
     assert_row(out, out_exact, nq, 2e-6, 3e-6);
     assert_true(scratch[c->d * width] == GUARD);
@@ -510,16 +508,15 @@ static void run_attention_case(const td_kernels *kernels, const attention_case *
     float *alone[3] = {copy_of(dq, nq), copy_of(dk, nk), copy_of(dv, nk)};
     double *dq_exact = widened(dq, nq), *dk_exact = widened(dk, nk), *dv_exact = widened(dv, nk);
     attention_backward_reference(c, q, k, v, scale, mask, first, p_exact, dout, dq_exact, dk_exact, dv_exact);
-    kernels->attention_backward(q, ld, k, ld, v, ld, p, dout, ld, dq, dk, dv, scratch2, c->nq, c->nk, c->d,
-                                (float)scale, c->causal, NULL, 0, mask, first);
+    kernels->attention_backward(q, ld, k, ld, v, ld, p, dout, ld, dq, dk, dv, scratch2, c->nq, c->nk, c->d, (float)scale, c->causal, NULL,
+                                0, mask, first);
     assert_row(dq, dq_exact, nq, 4e-6, 6e-6);
     assert_row(dk, dk_exact, nk, 4e-6, 6e-6);
     assert_row(dv, dv_exact, nk, 4e-6, 6e-6);
     assert_true(scratch2[(c->d + 1) * width] == GUARD);
     for (int i = 0; i < 3; i++) /* each gradient alone, the others not wanted */
-        kernels->attention_backward(q, ld, k, ld, v, ld, p, dout, ld, i == 0 ? alone[0] : NULL,
-                                    i == 1 ? alone[1] : NULL, i == 2 ? alone[2] : NULL, scratch2, c->nq, c->nk, c->d,
-                                    (float)scale, c->causal, NULL, 0, mask, first);
+        kernels->attention_backward(q, ld, k, ld, v, ld, p, dout, ld, i == 0 ? alone[0] : NULL, i == 1 ? alone[1] : NULL,
+                                    i == 2 ? alone[2] : NULL, scratch2, c->nq, c->nk, c->d, (float)scale, c->causal, NULL, 0, mask, first);
     assert_row(alone[0], dq_exact, nq, 4e-6, 6e-6);
     assert_row(alone[1], dk_exact, nk, 4e-6, 6e-6);
     assert_row(alone[2], dv_exact, nk, 4e-6, 6e-6);
@@ -561,8 +558,8 @@ static void attention_with_keys_laid_out(void **state)
 {
     (void)state;
     static const attention_case cases[] = {
-        {1, 1, 16, 0, 0, 0},  {2, 64, 64, 64, 0, 0},  {3, 65, 16, 5, 0, 0},   {4, 79, 48, 0, 0, 0},  {5, 80, 64, 0, 0, 0},
-        {6, 95, 80, 3, 0, 0}, {7, 130, 64, 0, 0, 0},  {13, 200, 32, 7, 0, 0}, {17, 33, 128, 0, 0, 0}, {5, 1500, 64, 64, 0, 0},
+        {1, 1, 16, 0, 0, 0},  {2, 64, 64, 64, 0, 0}, {3, 65, 16, 5, 0, 0},   {4, 79, 48, 0, 0, 0},   {5, 80, 64, 0, 0, 0},
+        {6, 95, 80, 3, 0, 0}, {7, 130, 64, 0, 0, 0}, {13, 200, 32, 7, 0, 0}, {17, 33, 128, 0, 0, 0}, {5, 1500, 64, 64, 0, 0},
     };
     FOR_EACH_ISA(kernels)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -612,10 +609,8 @@ static void adam_step(void **state)
             double gradient = (double)g[i] * t.gradient_scale;
             expected[i] = t.beta1 * (double)m[i] + (1 - (double)t.beta1) * gradient;
             expected2[i] = t.beta2 * (double)v[i] + (1 - (double)t.beta2) * gradient * gradient;
-            expected3[i] =
-                w[i] -
-                t.learning_rate * (expected[i] / t.correction1) / (sqrt(expected2[i] / t.correction2) + t.epsilon) -
-                (double)t.learning_rate * t.weight_decay * w[i];
+            expected3[i] = w[i] - t.learning_rate * (expected[i] / t.correction1) / (sqrt(expected2[i] / t.correction2) + t.epsilon) -
+                           (double)t.learning_rate * t.weight_decay * w[i];
         }
         k->adam(w, g, m, v, n, &t);
         assert_row(m, expected, n, 1e-6, 2e-7);
@@ -745,8 +740,8 @@ static void check_products_in_bfloat16(void)
                 uint64_t before = td_allocation_count();
                 uint16_t *a16 = to_bfloat16(a, na), *b16 = to_bfloat16(b, nb);
                 uint64_t own = td_allocation_count() - before;
-                if (td_gemm_bfloat16(cache, p.transpose_a, p.transpose_b, p.m, p.n, p.k, a16, p.lda, b16, p.ldb,
-                                     p.accumulate, c, p.ldc, &error) != TD_OK)
+                if (td_gemm_bfloat16(cache, p.transpose_a, p.transpose_b, p.m, p.n, p.k, a16, p.lda, b16, p.ldb, p.accumulate, c, p.ldc,
+                                     &error) != TD_OK)
                     fail_msg("%zu x %zu x %zu, way %d: %s", p.m, p.n, p.k, way, error.message);
                 assert_row(c, exact, p.m * p.ldc, 1e-6, 1e-6 * sqrt((double)p.k + 1));
                 if (round == 1)

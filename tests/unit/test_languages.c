@@ -67,9 +67,9 @@ static td_model *make_model(const char *tokenizer, const char *config, const cha
     return model;
 }
 
-#define SIZES                                                                                                       \
-    "\"vocab_size\": 140, \"d_model\": 16, \"encoder_layers\": 1, \"decoder_layers\": 1, \"encoder_attention_heads\": 2, " \
-    "\"decoder_attention_heads\": 2, \"encoder_ffn_dim\": 16, \"decoder_ffn_dim\": 16, \"max_position_embeddings\": 24, "  \
+#define SIZES                                                                                                                              \
+    "\"vocab_size\": 140, \"d_model\": 16, \"encoder_layers\": 1, \"decoder_layers\": 1, \"encoder_attention_heads\": 2, "                 \
+    "\"decoder_attention_heads\": 2, \"encoder_ffn_dim\": 16, \"decoder_ffn_dim\": 16, \"max_position_embeddings\": 24, "                  \
     "\"pad_token_id\": 1, \"eos_token_id\": 2, \"bos_token_id\": 0, "
 
 static int32_t id_of(const char *piece)

@@ -81,7 +81,10 @@ static double number(const json_t *entry, const char *key)
     return json_number_value(value);
 }
 
-static bool flag(const json_t *entry, const char *key) { return json_is_true(json_object_get(entry, key)); }
+static bool flag(const json_t *entry, const char *key)
+{
+    return json_is_true(json_object_get(entry, key));
+}
 
 static int choice(const json_t *entry, const char *key, const char *const *names, int count)
 {
@@ -105,9 +108,7 @@ static void check_bleu(golden_case *corpus, const json_t *theirs)
     assert_string_equal(signature.text, json_string_value(json_object_get(theirs, "signature")));
     td_bleu_result ours;
     td_error error;
-    assert_int_equal(td_bleu(&options, corpus->hypotheses, sets_of(corpus), corpus->reference_count, corpus->count,
-                             &ours, &error),
-                     TD_OK);
+    assert_int_equal(td_bleu(&options, corpus->hypotheses, sets_of(corpus), corpus->reference_count, corpus->count, &ours, &error), TD_OK);
     char what[200];
     snprintf(what, sizeof what, "BLEU (%s)", signature.text);
     close_to(what, corpus->name, ours.score, number(theirs, "score"), 1e-9);
@@ -127,10 +128,10 @@ static void bleu_equals_sacrebleu(void **state)
     (void)state;
     size_t i, k;
     json_t *entry, *theirs;
-    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+    json_array_foreach(json_object_get(golden, "cases"), i, entry)
+    {
         golden_case corpus = case_of(entry);
-        json_array_foreach(json_object_get(entry, "bleu"), k, theirs)
-            check_bleu(&corpus, theirs);
+        json_array_foreach(json_object_get(entry, "bleu"), k, theirs) check_bleu(&corpus, theirs);
         assert_true(k > 10);
     }
     assert_true(i > 20);
@@ -141,9 +142,11 @@ static void chrf_equals_sacrebleu(void **state)
     (void)state;
     size_t i, k;
     json_t *entry, *theirs;
-    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+    json_array_foreach(json_object_get(golden, "cases"), i, entry)
+    {
         golden_case corpus = case_of(entry);
-        json_array_foreach(json_object_get(entry, "chrf"), k, theirs) {
+        json_array_foreach(json_object_get(entry, "chrf"), k, theirs)
+        {
             td_chrf_options options = TD_CHRF_OPTIONS_INIT;
             options.lowercase = flag(theirs, "lowercase");
             options.whitespace = flag(theirs, "whitespace");
@@ -156,8 +159,7 @@ static void chrf_equals_sacrebleu(void **state)
             td_signature signature = td_chrf_signature(&options, corpus.reference_count, 0, 0);
             assert_string_equal(signature.text, json_string_value(json_object_get(theirs, "signature")));
             double ours;
-            assert_int_equal(td_chrf(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count,
-                                     corpus.count, &ours, NULL),
+            assert_int_equal(td_chrf(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count, &ours, NULL),
                              TD_OK);
             close_to(signature.text, corpus.name, ours, number(theirs, "score"), 1e-9);
         }
@@ -183,28 +185,25 @@ static void bootstrap_equals_sacrebleu(void **state)
     (void)state;
     size_t i;
     json_t *entry;
-    json_array_foreach(json_object_get(golden, "bootstrap"), i, entry) {
+    json_array_foreach(json_object_get(golden, "bootstrap"), i, entry)
+    {
         golden_case corpus = case_of(entry);
         td_bootstrap_options options = TD_BOOTSTRAP_OPTIONS_INIT;
         options.samples = (size_t)number(entry, "samples");
         td_bootstrap_result ours;
-        assert_int_equal(td_bleu_bootstrap(NULL, &options, corpus.hypotheses, corpus.other, sets_of(&corpus), 1,
-                                           corpus.count, &ours, NULL),
+        assert_int_equal(td_bleu_bootstrap(NULL, &options, corpus.hypotheses, corpus.other, sets_of(&corpus), 1, corpus.count, &ours, NULL),
                          TD_OK);
         check_bootstrap("bootstrap of BLEU", &corpus, ours, json_object_get(entry, "bleu"));
-        assert_int_equal(td_chrf_bootstrap(NULL, &options, corpus.hypotheses, corpus.other, sets_of(&corpus), 1,
-                                           corpus.count, &ours, NULL),
+        assert_int_equal(td_chrf_bootstrap(NULL, &options, corpus.hypotheses, corpus.other, sets_of(&corpus), 1, corpus.count, &ours, NULL),
                          TD_OK);
         check_bootstrap("bootstrap of chrF", &corpus, ours, json_object_get(entry, "chrf"));
         td_bootstrap_result alone;
-        assert_int_equal(td_chrf_bootstrap(NULL, &options, corpus.hypotheses, NULL, sets_of(&corpus), 1, corpus.count,
-                                           &alone, NULL),
+        assert_int_equal(td_chrf_bootstrap(NULL, &options, corpus.hypotheses, NULL, sets_of(&corpus), 1, corpus.count, &alone, NULL),
                          TD_OK);
         assert_true(alone.mean == ours.mean && alone.interval == ours.interval && alone.p_value == 1);
     }
     assert_int_equal(i, 3);
-    assert_string_equal(td_bleu_signature(NULL, 1, 500, 12345).text,
-                        json_string_value(json_object_get(golden, "bootstrap_signature")));
+    assert_string_equal(td_bleu_signature(NULL, 1, 500, 12345).text, json_string_value(json_object_get(golden, "bootstrap_signature")));
 }
 
 static void check_rouge(const char *kind, golden_case *corpus, td_rouge_score ours, const json_t *theirs)
@@ -221,14 +220,15 @@ static void rouge_equals_rouge_score(void **state)
     (void)state;
     size_t i, k;
     json_t *entry, *theirs;
-    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+    json_array_foreach(json_object_get(golden, "cases"), i, entry)
+    {
         golden_case corpus = case_of(entry);
-        json_array_foreach(json_object_get(entry, "rouge"), k, theirs) {
+        json_array_foreach(json_object_get(entry, "rouge"), k, theirs)
+        {
             td_rouge_options options = TD_ROUGE_OPTIONS_INIT;
             options.stem = flag(theirs, "stem");
             td_rouge_result ours;
-            assert_int_equal(td_rouge(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count,
-                                      corpus.count, &ours, NULL),
+            assert_int_equal(td_rouge(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count, &ours, NULL),
                              TD_OK);
             check_rouge("rouge1", &corpus, ours.rouge1, theirs);
             check_rouge("rouge2", &corpus, ours.rouge2, theirs);
@@ -245,7 +245,8 @@ static void stems_equal_nltk(void **state)
     (void)state;
     size_t i;
     json_t *pair;
-    json_array_foreach(json_object_get(golden, "stems"), i, pair) {
+    json_array_foreach(json_object_get(golden, "stems"), i, pair)
+    {
         char word[64];
         snprintf(word, sizeof word, "%s", json_string_value(json_array_get(pair, 0)));
         word[td_porter_stem(word, strlen(word))] = 0;
@@ -259,15 +260,15 @@ static void error_rates_equal_jiwer(void **state)
     (void)state;
     size_t i;
     json_t *entry;
-    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+    json_array_foreach(json_object_get(golden, "cases"), i, entry)
+    {
         golden_case corpus = case_of(entry);
         for (int characters = 0; characters < 2; characters++) {
             const json_t *theirs = json_object_get(entry, characters ? "cer" : "wer");
             td_error_rate_options options = TD_ERROR_RATE_OPTIONS_INIT;
             options.characters = characters;
             td_error_rate_result ours;
-            assert_int_equal(td_error_rate(&options, corpus.hypotheses, corpus.sets[0], corpus.count, &ours, NULL),
-                             TD_OK);
+            assert_int_equal(td_error_rate(&options, corpus.hypotheses, corpus.sets[0], corpus.count, &ours, NULL), TD_OK);
             close_to(characters ? "CER" : "WER", corpus.name, ours.score, number(theirs, "score"), 1e-9);
             close_to("substitutions", corpus.name, (double)ours.substitutions, number(theirs, "substitutions"), 0);
             close_to("deletions", corpus.name, (double)ours.deletions, number(theirs, "deletions"), 0);
@@ -283,23 +284,20 @@ static void caption_scores_equal_pycocoevalcap(void **state)
     (void)state;
     size_t i;
     json_t *entry;
-    json_array_foreach(json_object_get(golden, "cases"), i, entry) {
+    json_array_foreach(json_object_get(golden, "cases"), i, entry)
+    {
         golden_case corpus = case_of(entry);
         const json_t *theirs = json_object_get(entry, "captions");
         double cider;
-        assert_int_equal(td_cider(NULL, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count,
-                                  &cider, NULL),
-                         TD_OK);
+        assert_int_equal(td_cider(NULL, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count, &cider, NULL), TD_OK);
         close_to("CIDEr", corpus.name, cider, number(theirs, "cider"), 1e-9);
         td_bleu_options options = TD_BLEU_OPTIONS_INIT;
         options.tokenizer = TD_TOKENIZER_NONE;
         td_bleu_result bleu;
-        assert_int_equal(td_bleu(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count,
-                                 &bleu, NULL),
-                         TD_OK);
+        assert_int_equal(td_bleu(&options, corpus.hypotheses, sets_of(&corpus), corpus.reference_count, corpus.count, &bleu, NULL), TD_OK);
         for (size_t n = 0; n < 4; n++)
-            close_to("BLEU-n", corpus.name, bleu.cumulative[n],
-                     json_number_value(json_array_get(json_object_get(theirs, "bleu"), n)), 1e-9);
+            close_to("BLEU-n", corpus.name, bleu.cumulative[n], json_number_value(json_array_get(json_object_get(theirs, "bleu"), n)),
+                     1e-9);
     }
     assert_true(i > 20);
 }
@@ -323,7 +321,7 @@ static void wrong_calls_name_the_segment(void **state)
 {
     (void)state;
     const char *good[] = {"a", "b"}, *broken[] = {"a", "b\xff"}, *missing[] = {"a", NULL};
-    const char *const *references[] = {good}, *const *broken_references[] = {good, broken};
+    const char *const *references[] = {good}, *const * broken_references[] = {good, broken};
     td_error error;
     td_bleu_result result = {.score = -7};
     assert_int_equal(td_bleu(NULL, broken, references, 1, 2, &result, &error), TD_ERROR_FORMAT);

@@ -72,8 +72,7 @@ static td_status run_bootstrap(double *ret_score, td_error *error)
     td_bootstrap_options options = TD_BOOTSTRAP_OPTIONS_INIT;
     td_bootstrap_result result = {.mean = *ret_score};
     options.samples = 10;
-    td_status status =
-        td_bleu_bootstrap(NULL, &options, hypotheses, reference, references, SETS, COUNT, &result, error);
+    td_status status = td_bleu_bootstrap(NULL, &options, hypotheses, reference, references, SETS, COUNT, &result, error);
     *ret_score = result.mean;
     return status;
 }
@@ -107,8 +106,7 @@ static td_status run_exact(double *ret_score, td_error *error)
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
-    td_status (*const runs[])(double *, td_error *) = {run_bleu,       run_chrf,  run_bootstrap, run_rouge,
-                                                       run_error_rate, run_cider, run_exact};
+    td_status (*const runs[])(double *, td_error *) = {run_bleu, run_chrf, run_bootstrap, run_rouge, run_error_rate, run_cider, run_exact};
     const td_allocator allocator = {counted_allocate, counted_resize, counted_release, NULL};
     td_set_allocator(&allocator);
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {

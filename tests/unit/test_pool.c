@@ -61,8 +61,7 @@ static void runs_follow_each_other_without_leftovers(void **state)
     assert_int_equal(td_pool_new(THREADS, NULL, &pool, NULL), TD_OK);
     struct count count = {.threads = THREADS};
     for (int run = 1; run <= 500; run++) {
-        td_pool_run(pool, 7, count_task,
-                    &count); /* fewer tasks than a thread needs to wake up: late wakers find nothing */
+        td_pool_run(pool, 7, count_task, &count); /* fewer tasks than a thread needs to wake up: late wakers find nothing */
         for (size_t task = 0; task < 7; task++)
             assert_int_equal(count.ran[task], run);
     }
@@ -233,14 +232,10 @@ static void sums_in_turn_have_the_same_bits_on_any_number_of_threads(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_task_runs_once),
-        cmocka_unit_test(runs_follow_each_other_without_leftovers),
-        cmocka_unit_test(threads_that_slept_are_woken),
-        cmocka_unit_test(tasks_run_side_by_side),
-        cmocka_unit_test(sleepers_take_part),
-        cmocka_unit_test(setup_runs_once_on_each_thread),
-        cmocka_unit_test(turns_pass_in_order),
-        cmocka_unit_test(sums_in_turn_have_the_same_bits_on_any_number_of_threads),
+        cmocka_unit_test(every_task_runs_once),         cmocka_unit_test(runs_follow_each_other_without_leftovers),
+        cmocka_unit_test(threads_that_slept_are_woken), cmocka_unit_test(tasks_run_side_by_side),
+        cmocka_unit_test(sleepers_take_part),           cmocka_unit_test(setup_runs_once_on_each_thread),
+        cmocka_unit_test(turns_pass_in_order),          cmocka_unit_test(sums_in_turn_have_the_same_bits_on_any_number_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

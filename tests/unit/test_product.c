@@ -12,7 +12,10 @@
 enum { ROWS = 131, OUTPUTS = 39, DEPTH = 310, STRIDE = DEPTH + 3 };
 static float x[ROWS * STRIDE], w[OUTPUTS * STRIDE], all[ROWS * OUTPUTS], some[ROWS * OUTPUTS];
 
-static float start(size_t output) { return (float)output * 0.25f - 1; }
+static float start(size_t output)
+{
+    return (float)output * 0.25f - 1;
+}
 
 static void run(const td_kernels *kernels, size_t first, size_t rows, size_t k, int add, float *y)
 {
@@ -33,13 +36,15 @@ static void check_depth(const td_kernels *kernels, size_t k, int add)
                 size += fabs(term);
             }
             if (!(fabs(sum - (double)all[i * OUTPUTS + j]) <= 1e-6 * size))
-                fail_msg("isa %d, depth %zu, row %zu, output %zu: %g, expected %g", (int)kernels->isa, k, i, j, (double)all[i * OUTPUTS + j], sum);
+                fail_msg("isa %d, depth %zu, row %zu, output %zu: %g, expected %g", (int)kernels->isa, k, i, j,
+                         (double)all[i * OUTPUTS + j], sum);
         }
     for (size_t rows = 1; rows < ROWS; rows += rows < 20 ? 1 : 13)
         for (size_t first = 0; first + rows <= ROWS; first += 37) {
             run(kernels, first, rows, k, add, some);
             if (memcmp(some, all + first * OUTPUTS, rows * OUTPUTS * sizeof *some))
-                fail_msg("isa %d, depth %zu: %zu rows from %zu differ from the same rows among %d", (int)kernels->isa, k, rows, first, ROWS);
+                fail_msg("isa %d, depth %zu: %zu rows from %zu differ from the same rows among %d", (int)kernels->isa, k, rows, first,
+                         ROWS);
         }
 }
 

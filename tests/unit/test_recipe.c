@@ -38,41 +38,33 @@ static void test_errors(void **state)
         {"learning_rate: 1\n", "r.yaml:1: learning_rate: unknown key; the nearest is training.learning_rate"},
         {"model:\n  encoder:\n    feedforward: 3\n",
          "r.yaml:3: model.encoder.feedforward: unknown key; the nearest is model.encoder.feed_forward"},
-        {"training: {dropout: big}\n",
-         "r.yaml:1: training.dropout: \"big\" is not a number; give a number from 0 to 0.99"},
-        {"training:\n\n  dropout: 1.5\n",
-         "r.yaml:3: training.dropout: \"1.5\" is out of bounds; give a number from 0 to 0.99"},
-        {"training: {dropout: nan}\n",
-         "r.yaml:1: training.dropout: \"nan\" is not a number; give a number from 0 to 0.99"},
+        {"training: {dropout: big}\n", "r.yaml:1: training.dropout: \"big\" is not a number; give a number from 0 to 0.99"},
+        {"training:\n\n  dropout: 1.5\n", "r.yaml:3: training.dropout: \"1.5\" is out of bounds; give a number from 0 to 0.99"},
+        {"training: {dropout: nan}\n", "r.yaml:1: training.dropout: \"nan\" is not a number; give a number from 0 to 0.99"},
         {"training: {max_steps: 1.5}\n", "r.yaml:1: training.max_steps: \"1.5\" is not a whole number; give a whole "
                                          "number from 0 to 1000000000"},
         {"training: {max_steps: 99999999999999999999999}\n",
          "r.yaml:1: training.max_steps: \"99999999999999999999999\" is out of bounds; give a whole number from 0 to "
          "1000000000"},
-        {"training: {seed: \"1\"}\n",
-         "r.yaml:1: training.seed: the value has the wrong form; give one whole number"},
+        {"training: {seed: \"1\"}\n", "r.yaml:1: training.seed: the value has the wrong form; give one whole number"},
         {"training: {seed: [1]}\n", "r.yaml:1: training.seed: the value has the wrong form; give one whole number"},
         {"data: {train: {source: {a: b}}}\n",
          "r.yaml:1: data.train.source: the value has the wrong form; give one text or a list of texts"},
         {"data:\n  train:\n    source:\n      - a\n      - [b]\n",
          "r.yaml:5: data.train.source: the value has the wrong form; give one text or a list of texts"},
-        {"model: {type: lsmt}\n",
-         "r.yaml:1: model.type: \"lsmt\" is not one of transformer, lstm, gru, rnn; the nearest is \"lstm\""},
+        {"model: {type: lsmt}\n", "r.yaml:1: model.type: \"lsmt\" is not one of transformer, lstm, gru, rnn; the nearest is \"lstm\""},
         {"model: {reverse_source: yes}\n", "r.yaml:1: model.reverse_source: \"yes\" is neither true nor false"},
         {"task:\noutput: x\n", "r.yaml:1: task: has no value; give one or leave the key out"},
         {"task: translate\noutput: x\ntask: translate\n", "r.yaml:3: task: given twice; the first is on line 1"},
-        {"training: {seed: 1}\ntraining:\n  seed: 2\n",
-         "r.yaml:2: training: given twice; the first is on line 1"},
-        {"training: {seed: 1}\ntraining.seed: 2\n",
-         "r.yaml:2: training.seed: given twice; the first is on line 1"},
+        {"training: {seed: 1}\ntraining:\n  seed: 2\n", "r.yaml:2: training: given twice; the first is on line 1"},
+        {"training: {seed: 1}\ntraining.seed: 2\n", "r.yaml:2: training.seed: given twice; the first is on line 1"},
         {"training: 3\n", "r.yaml:1: training: is a section; write its keys below it, indented"},
         {"[1]: 3\n", "r.yaml:1: recipe: a key is not a word"},
         {"- a\n", "r.yaml:1: a recipe is keys and values, such as \"task: translate\""},
         {"", "r.yaml:1: empty; YAML keys and values are expected"},
         {"output: x\n---\noutput: y\n", "r.yaml:3: a second YAML document begins; only one is read"},
         {"output: x\ntask: caf\xe9\n", "r.yaml:2: not UTF-8"},
-        {"output: x\ntraining: {seed: 1\n",
-         "r.yaml:3: YAML syntax: did not find expected ',' or '}' while parsing a flow mapping"},
+        {"output: x\ntraining: {seed: 1\n", "r.yaml:3: YAML syntax: did not find expected ',' or '}' while parsing a flow mapping"},
         {"output: ${TANDEM_TEST_UNSET}/x\n", "r.yaml:1: output: the environment variable \"TANDEM_TEST_UNSET\" is not "
                                              "set; set it or write the path out"},
         {"output: ${HOME\n", "r.yaml:1: output: \"${\" without \"}\"; write $$ for a dollar sign"},
@@ -152,11 +144,18 @@ static void test_round_trip(void **state)
     td_recipe *recipe = NULL, *again = NULL;
     td_error error;
     assert_int_equal(load(minimal, &recipe, &error), TD_OK);
-    static const char *const overrides[] = {
-        "task=transcribe", "data.train.source=[x.tsv, \"odd $$ name: \\\"q\\\" #\\t\\\\.tsv\"]", "data.keys.source=",
-        "data.languages=[\"no\", de]", "training.learning_rate=0.1234567890123", "training.seed=9007199254740992",
-        "training.weight_decay=1e-7", "training.schedule=plateau", "model.input_feeding=true", "data.train.target=",
-        "generation.length_penalty=-0.3", "training.max_minutes=1000"};
+    static const char *const overrides[] = {"task=transcribe",
+                                            "data.train.source=[x.tsv, \"odd $$ name: \\\"q\\\" #\\t\\\\.tsv\"]",
+                                            "data.keys.source=",
+                                            "data.languages=[\"no\", de]",
+                                            "training.learning_rate=0.1234567890123",
+                                            "training.seed=9007199254740992",
+                                            "training.weight_decay=1e-7",
+                                            "training.schedule=plateau",
+                                            "model.input_feeding=true",
+                                            "data.train.target=",
+                                            "generation.length_penalty=-0.3",
+                                            "training.max_minutes=1000"};
     for (size_t i = 0; i < sizeof overrides / sizeof *overrides; i++)
         assert_int_equal(td_recipe_set(recipe, overrides[i], &error), TD_OK);
     assert_int_equal(recipe->training.seed, 9007199254740992);
@@ -176,8 +175,7 @@ static void test_overrides(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"training.learning_rate=fast",
-         "training.learning_rate: \"fast\" is not a number; give a number from 1e-10 to 1000"},
+        {"training.learning_rate=fast", "training.learning_rate: \"fast\" is not a number; give a number from 1e-10 to 1000"},
         {"training.lr=1", "training.lr: unknown key; the nearest is training.ema"},
         {"training.seed", "\"training.seed\" is not an assignment; write KEY=VALUE"},
         {"=3", "\"=3\" is not an assignment; write KEY=VALUE"},
@@ -267,7 +265,10 @@ static void test_reference_page(void **state)
 }
 
 /* Fails the allocation that `left` counts down to. */
-static void *failing_allocate(void *left, size_t bytes) { return (*(int *)left)-- == 0 ? NULL : malloc(bytes); }
+static void *failing_allocate(void *left, size_t bytes)
+{
+    return (*(int *)left)-- == 0 ? NULL : malloc(bytes);
+}
 static void *failing_resize(void *left, void *block, size_t bytes)
 {
     return (*(int *)left)-- == 0 ? NULL : realloc(block, bytes);
@@ -308,13 +309,16 @@ static int enter_directory(void **state)
     return *state ? chdir(*state) : -1;
 }
 
-static int leave_directory(void **state) { return chdir("/") || td_directory_remove(*state, NULL); }
+static int leave_directory(void **state)
+{
+    return chdir("/") || td_directory_remove(*state, NULL);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors),     cmocka_unit_test(test_values), cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_overrides),  cmocka_unit_test(test_checks), cmocka_unit_test(test_dependent_defaults),
+        cmocka_unit_test(test_errors),         cmocka_unit_test(test_values),        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_overrides),      cmocka_unit_test(test_checks),        cmocka_unit_test(test_dependent_defaults),
         cmocka_unit_test(test_reference_page), cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);

@@ -104,21 +104,22 @@ static void test_progress(void **state)
         size_t columns;
         const char *line;
     } cases[] = {
-        {{.step = 5000, .total_steps = 8000, .first_step = 3000, .elapsed = 100, .tokens_per_second = 15230,
-          .loss = 2.3141, .epoch = 12},
-         120, "[##################............]  62% step 5000/8000, epoch 12, loss 2.314, 15.2k tokens/s, 2m30s left"},
-        {{.step = 5000, .total_steps = 8000, .first_step = 3000, .elapsed = 100, .tokens_per_second = 15230,
-          .loss = 2.3141, .epoch = 12},
-         83, "[######.....]  62% step 5000/8000, epoch 12, loss 2.314, 15.2k tokens/s, 2m30s left"},
-        {{.step = 5000, .total_steps = 8000, .first_step = 3000, .elapsed = 100, .tokens_per_second = 15230,
-          .loss = 2.3141, .epoch = 12},
-         20, "step 5000/8000, epoc"},
-        {{.step = 7, .elapsed = 3, .tokens_per_second = 999.4, .loss = 9, .epoch = 1},
-         120, "step 7, epoch 1, loss 9.000, 999 tokens/s"},
+        {{.step = 5000, .total_steps = 8000, .first_step = 3000, .elapsed = 100, .tokens_per_second = 15230, .loss = 2.3141, .epoch = 12},
+         120,
+         "[##################............]  62% step 5000/8000, epoch 12, loss 2.314, 15.2k tokens/s, 2m30s left"},
+        {{.step = 5000, .total_steps = 8000, .first_step = 3000, .elapsed = 100, .tokens_per_second = 15230, .loss = 2.3141, .epoch = 12},
+         83,
+         "[######.....]  62% step 5000/8000, epoch 12, loss 2.314, 15.2k tokens/s, 2m30s left"},
+        {{.step = 5000, .total_steps = 8000, .first_step = 3000, .elapsed = 100, .tokens_per_second = 15230, .loss = 2.3141, .epoch = 12},
+         20,
+         "step 5000/8000, epoc"},
+        {{.step = 7, .elapsed = 3, .tokens_per_second = 999.4, .loss = 9, .epoch = 1}, 120, "step 7, epoch 1, loss 9.000, 999 tokens/s"},
         {{.step = 7, .elapsed = 900, .total_seconds = 3600 * 3, .tokens_per_second = 10, .loss = 9, .epoch = 1},
-         80, "[#...................]   8% step 7, epoch 1, loss 9.000, 10 tokens/s, 2h45m left"},
+         80,
+         "[#...................]   8% step 7, epoch 1, loss 9.000, 10 tokens/s, 2h45m left"},
         {{.step = 10, .total_steps = 10, .elapsed = 5, .loss = 1, .epoch = 1},
-         70, "[##########] 100% step 10/10, epoch 1, loss 1.000, 0 tokens/s, 0s left"},
+         70,
+         "[##########] 100% step 10/10, epoch 1, loss 1.000, 0 tokens/s, 0s left"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         td_buffer line = TD_BUFFER_INIT;
@@ -194,7 +195,10 @@ static int enter_directory(void **state)
     return *state ? chdir(*state) : -1;
 }
 
-static int leave_directory(void **state) { return chdir("/") || td_directory_remove(*state, NULL); }
+static int leave_directory(void **state)
+{
+    return chdir("/") || td_directory_remove(*state, NULL);
+}
 
 int main(void)
 {

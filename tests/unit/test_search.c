@@ -68,8 +68,7 @@ static void fake_state_free(td_decoder_state *state)
     td_release(state);
 }
 
-static td_status fake_begin(const td_network *network, td_graph *graph, const td_memory *memory,
-                            td_decoder_state *state)
+static td_status fake_begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
 {
     (void)network;
     (void)graph;
@@ -83,8 +82,8 @@ static td_status fake_begin(const td_network *network, td_graph *graph, const td
     return TD_OK;
 }
 
-static td_status fake_decode(const td_network *network, td_graph *graph, td_decoder_state *state,
-                             const td_batch *targets, td_tensor **ret_hidden, const td_real **ret_attention)
+static td_status fake_decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
+                             td_tensor **ret_hidden, const td_real **ret_attention)
 {
     (void)network;
     assert_int_equal(targets->ragged.count, state->rows);
@@ -154,12 +153,8 @@ static const td_architecture architecture = {.model_type = "hash",
                                              .reorder = fake_reorder,
                                              .state_rows = fake_rows};
 
-static const td_network network = {.architecture = &architecture,
-                                   .vocabulary = VOCABULARY,
-                                   .pad_id = 0,
-                                   .eos_id = EOS,
-                                   .decoder_start_id = START,
-                                   .bos_id = -1};
+static const td_network network = {
+    .architecture = &architecture, .vocabulary = VOCABULARY, .pad_id = 0, .eos_id = EOS, .decoder_start_id = START, .bos_id = -1};
 
 static int set_up(void **state)
 {
@@ -346,8 +341,7 @@ static size_t expand(const line *running, size_t beams, line *ret_lines)
 }
 
 /* Follows the definition to the letter, without any care for cost. Returns the finished, best first. */
-static void naive_beam(uint64_t source, size_t beams, size_t limit, double penalty, td_early_stopping stopping,
-                       line *ret_finished)
+static void naive_beam(uint64_t source, size_t beams, size_t limit, double penalty, td_early_stopping stopping, line *ret_finished)
 {
     static line lines[BEST * VOCABULARY], running[2 * BEST];
     line finished[3 * BEST];
@@ -396,8 +390,8 @@ static void beam_search_is_the_naive_one(void **state)
         run_batched(r, 200, &generation);
         for (size_t i = 0; i < r->sources; i++) {
             line expected[BEST];
-            naive_beam(source_hash(r->ids[i], r->lengths[i]), generation.num_beams, generation.max_new_tokens,
-                       generation.length_penalty, generation.early_stopping, expected);
+            naive_beam(source_hash(r->ids[i], r->lengths[i]), generation.num_beams, generation.max_new_tokens, generation.length_penalty,
+                       generation.early_stopping, expected);
             assert_int_equal(r->counts[i], generation.num_beams);
             for (size_t k = 0; k < r->counts[i]; k++) {
                 const kept *got = &r->best[i][k];
@@ -492,8 +486,7 @@ static void scoring_agrees_with_search(void **state)
     static td_real logprobs[SOURCES][LONGEST];
     run_search(r, search, &generation);
     for (size_t i = 0; i < r->sources; i++)
-        requests[i] = (td_score_request){
-            {.ids = r->ids[i], .length = r->lengths[i]}, r->best[i][0].ids, r->best[i][0].count, logprobs[i]};
+        requests[i] = (td_score_request){{.ids = r->ids[i], .length = r->lengths[i]}, r->best[i][0].ids, r->best[i][0].count, logprobs[i]};
     requests[7].target_count = 0;
     assert_int_equal(td_score(search, NULL, requests, r->sources, NULL), TD_OK);
     for (size_t i = 0; i < r->sources; i++)
@@ -798,8 +791,7 @@ static void selection_is_sorting(void **state)
     static td_candidate sorted[700], got[700];
     for (uint64_t round = 0; round < 300; round++) {
         td_random random = {round, 0};
-        size_t n = 1 + td_random_below(&random, 700), wanted = 1 + td_random_below(&random, round % 2 ? n : 10),
-               finite = 0;
+        size_t n = 1 + td_random_below(&random, 700), wanted = 1 + td_random_below(&random, round % 2 ? n : 10), finite = 0;
         for (size_t i = 0; i < n; i++) {
             row[i] = (td_real)td_random_below(&random, 200); /* many ties */
             if (round % 3 == 0 && td_random_below(&random, 4) > 0)

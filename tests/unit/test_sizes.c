@@ -102,7 +102,8 @@ static td_status measure(const size_case *it, const char *directory, td_error *e
     size_t largest = largest_tensor(directory), before = process_memory("VmRSS");
     bool measured = MEASURES && reset_peak();
     TD_TRY(td_model_open(directory, &options, &model, error));
-    size_t peak = process_memory("VmHWM") - before, packed = td_parameters_bytes(&model->network.parameters), bound = packed + largest + SLACK;
+    size_t peak = process_memory("VmHWM") - before, packed = td_parameters_bytes(&model->network.parameters),
+           bound = packed + largest + SLACK;
     print_message("%s, %s in %zu file%s, as %s: peak %zu MB, weights %zu MB, largest tensor %zu MB\n", it->shape, it->dtype, it->shards,
                   it->shards == 1 ? "" : "s", it->precision, peak >> 20, packed >> 20, largest >> 20);
     if (measured && peak > bound)
@@ -150,8 +151,11 @@ static void check(const size_case *it)
 static void small_ones(void **state)
 {
     (void)state;
-    static const size_case cases[] = {{"tiny", "F32", 1, "float32"}, {"tiny", "BF16", 3, "float32"}, {"tiny", "F16", 2, "bfloat16"},
-                                      {"tiny", "F32", 1, "int8"},    {"t5-small", "BF16", 1, "int8"}};
+    static const size_case cases[] = {{"tiny", "F32", 1, "float32"},
+                                      {"tiny", "BF16", 3, "float32"},
+                                      {"tiny", "F16", 2, "bfloat16"},
+                                      {"tiny", "F32", 1, "int8"},
+                                      {"t5-small", "BF16", 1, "int8"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check(&cases[i]);
 }
@@ -160,8 +164,9 @@ static void all(void **state)
 {
     (void)state;
     static const size_case cases[] = {
-        {"opus", "F32", 1, "float32"},     {"opus", "F16", 1, "int8"},        {"whisper-base", "F32", 1, "bfloat16"}, {"t5-small", "F32", 2, "float32"},
-        {"vit-gpt2", "F32", 1, "float32"}, {"vit-gpt2", "F16", 3, "int8"},    {"nllb-600m", "BF16", 1, "int8"},       {"nllb-600m", "BF16", 4, "bfloat16"},
+        {"opus", "F32", 1, "float32"},     {"opus", "F16", 1, "int8"},           {"whisper-base", "F32", 1, "bfloat16"},
+        {"t5-small", "F32", 2, "float32"}, {"vit-gpt2", "F32", 1, "float32"},    {"vit-gpt2", "F16", 3, "int8"},
+        {"nllb-600m", "BF16", 1, "int8"},  {"nllb-600m", "BF16", 4, "bfloat16"},
     };
     const char *wanted = getenv("TANDEM_SIZES");
     if (!wanted || strcmp(wanted, "all") != 0)

@@ -51,7 +51,8 @@ static void load_golden(const char *name, td_buffer *bytes)
     assert_int_equal(td_file_read(path, 0, bytes, NULL), TD_OK);
 }
 
-static td_status read_whole(const char *name, const void *bytes, size_t length, size_t rate, float **samples, size_t *count, td_error *error)
+static td_status read_whole(const char *name, const void *bytes, size_t length, size_t rate, float **samples, size_t *count,
+                            td_error *error)
 {
     td_sound_stream *stream;
     TD_TRY(td_sound_stream_open(name, bytes, length, rate, &stream, error));
@@ -71,7 +72,10 @@ static void assert_fails(const td_buffer *bytes, td_status expected, const char 
 }
 
 /* A tone under a bell, so that nothing lies beyond either rate's half: its value is known at any time. */
-static double bell(double seconds) { return exp(-pow((seconds - 0.25) / 0.05, 2)) * sin(2 * M_PI * 700 * seconds); }
+static double bell(double seconds)
+{
+    return exp(-pow((seconds - 0.25) / 0.05, 2)) * sin(2 * M_PI * 700 * seconds);
+}
 
 static void test_resampling_is_exact(void **state)
 {
@@ -398,7 +402,8 @@ static void test_waveform(void **state)
     td_frontend front;
     td_features features;
     td_error error = {0};
-    assert_int_equal(configure("{\"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\", \"do_normalize\": false}", &front, &error), TD_OK);
+    assert_int_equal(configure("{\"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\", \"do_normalize\": false}", &front, &error),
+                     TD_OK);
     assert_int_equal(front.kind->take_sound(front.state, &raw, &features, &error), TD_OK);
     assert_int_equal(features.rows, 6);
     assert_int_equal(features.width, 1);
@@ -428,7 +433,8 @@ static void test_feature_front_end(void **state)
     td_buffer bytes = TD_BUFFER_INIT;
     assert_int_equal(configure(TANDEM "\"kind\": \"features\", \"width\": 3, \"deltas\": true, \"normalize\": \"global\","
                                       "\"mean\": [1,1,1,0,0,0,0,0,0], \"std\": [2,2,2,1,1,1,1,1,1]}",
-                               &front, &error), TD_OK);
+                               &front, &error),
+                     TD_OK);
     assert_int_equal(front.kind->width(front.state), 9);
     make_npy(&bytes, 1, "<f4", "False", "(2, 3)");
     assert_int_equal(front.kind->read(front.state, "x.npy", bytes.data, bytes.length, &features, &error), TD_OK);
@@ -472,8 +478,8 @@ static td_features ones(size_t rows, size_t width)
 static void test_masks(void **state)
 {
     (void)state;
-    const td_mask_policy time = {.time_masks = 1, .time_width = 20}, both = {.time_masks = 2, .time_width = 40, .time_fraction = 0.2,
-                                                                            .frequency_masks = 2, .frequency_width = 27};
+    const td_mask_policy time = {.time_masks = 1, .time_width = 20},
+                         both = {.time_masks = 2, .time_width = 40, .time_fraction = 0.2, .frequency_masks = 2, .frequency_width = 27};
     double share = 0.0, edge = 0.0;
     enum { TRIALS = 4000 };
     for (size_t trial = 0; trial < TRIALS; trial++) {
@@ -622,16 +628,30 @@ static void test_memory_failures(void **state)
 
 /* libsndfile 1.2 leaves what libvorbis holds when it gives up on a damaged ogg header; a leak checker should only speak of us. */
 __attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:vorbis_info_init\nleak:libvorbis\n"; }
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:vorbis_info_init\nleak:libvorbis\n";
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resampling_is_exact), cmocka_unit_test(test_stream_equals_whole), cmocka_unit_test(test_damaged_files),
-        cmocka_unit_test(test_endless_wav),         cmocka_unit_test(test_mutations),           cmocka_unit_test(test_fft),
-        cmocka_unit_test(test_mfc),                 cmocka_unit_test(test_npy),                 cmocka_unit_test(test_settings), cmocka_unit_test(test_waveform),
-        cmocka_unit_test(test_feature_front_end),   cmocka_unit_test(test_normalization),       cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_mask_with_mean),      cmocka_unit_test(test_speed),               cmocka_unit_test(test_memory_failures),
+        cmocka_unit_test(test_resampling_is_exact),
+        cmocka_unit_test(test_stream_equals_whole),
+        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_endless_wav),
+        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_fft),
+        cmocka_unit_test(test_mfc),
+        cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_waveform),
+        cmocka_unit_test(test_feature_front_end),
+        cmocka_unit_test(test_normalization),
+        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_mask_with_mean),
+        cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_memory_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

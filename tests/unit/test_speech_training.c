@@ -43,19 +43,20 @@ static void write_sound(const char *path, const char *text, td_random *random)
 
 static int enter(void **state)
 {
-    static const char recipe[] = "task: transcribe\n"
-                                 "data:\n"
-                                 "  train: {source: train.tsv}\n"
-                                 "  validation: {source: train.tsv}\n"
-                                 "  vocabulary: {kind: char, size: 12, normalization: identity}\n"
-                                 "  audio: {kind: fbank, width: 24}\n"
-                                 "model:\n"
-                                 "  encoder: {layers: 1, width: 32, heads: 4, feed_forward: 64}\n"
-                                 "  decoder: {layers: 1, width: 32, heads: 4, feed_forward: 64}\n"
-                                 "training: {batch_tokens: 80, shards: 2, max_steps: 240, learning_rate: 0.005, warmup_steps: 40, threads: 1,\n"
-                                 "           ctc_weight: 0.3, dropout: 0, label_smoothing: 0, validate_every: 60, validation_metric: exact,\n"
-                                 "           validation_beam: 1, report_every: 60, checkpoint_every: 1000}\n"
-                                 "generation: {max_length: 8}\n";
+    static const char recipe[] =
+        "task: transcribe\n"
+        "data:\n"
+        "  train: {source: train.tsv}\n"
+        "  validation: {source: train.tsv}\n"
+        "  vocabulary: {kind: char, size: 12, normalization: identity}\n"
+        "  audio: {kind: fbank, width: 24}\n"
+        "model:\n"
+        "  encoder: {layers: 1, width: 32, heads: 4, feed_forward: 64}\n"
+        "  decoder: {layers: 1, width: 32, heads: 4, feed_forward: 64}\n"
+        "training: {batch_tokens: 80, shards: 2, max_steps: 240, learning_rate: 0.005, warmup_steps: 40, threads: 1,\n"
+        "           ctc_weight: 0.3, dropout: 0, label_smoothing: 0, validate_every: 60, validation_metric: exact,\n"
+        "           validation_beam: 1, report_every: 60, checkpoint_every: 1000}\n"
+        "generation: {max_length: 8}\n";
     char name[] = "/tmp/tandem-speech-XXXXXX";
     td_random random = {td_random_key(9, 0, 0), 0};
     td_buffer list = TD_BUFFER_INIT;
@@ -172,8 +173,14 @@ static void speeds_are_records(void **state)
     const char *fast[] = {"output=speeds", "data.audio.speed_perturbation=true", "training.max_steps=1"};
     three_speeds(fast, 3, "speeds/data", 24);
     /* Feature files: rows between rows. */
-    const char *rows[] = {"output=rows", "data.audio.speed_perturbation=true", "training.max_steps=1", "data.train.source=rows.tsv",
-                          "data.validation.source=rows.tsv", "data.audio.kind=features", "data.audio.width=4", "data.audio.normalize=none",
+    const char *rows[] = {"output=rows",
+                          "data.audio.speed_perturbation=true",
+                          "training.max_steps=1",
+                          "data.train.source=rows.tsv",
+                          "data.validation.source=rows.tsv",
+                          "data.audio.kind=features",
+                          "data.audio.width=4",
+                          "data.audio.normalize=none",
                           "data.audio.deltas=true"};
     write_rows();
     three_speeds(rows, sizeof rows / sizeof *rows, "rows/data", 12);

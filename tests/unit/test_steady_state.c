@@ -46,12 +46,13 @@ static int enter(void **state)
 {
     (void)state;
     static const char *const words[] = {"boat", "lamp", "grey", "near", "stone", "field", "cold"};
-    static const char recipe[] = "data:\n"
-                                 "  train: {source: text, target: text}\n"
-                                 "  vocabulary: {kind: char, size: 60}\n"
-                                 "model:\n"
-                                 "  encoder: {layers: 2, width: 16, heads: 2, feed_forward: 16}\n"
-                                 "training: {max_steps: 60, batch_tokens: 100000, dropout: 0.1, report_every: 1000, checkpoint_every: 1000}\n";
+    static const char recipe[] =
+        "data:\n"
+        "  train: {source: text, target: text}\n"
+        "  vocabulary: {kind: char, size: 60}\n"
+        "model:\n"
+        "  encoder: {layers: 2, width: 16, heads: 2, feed_forward: 16}\n"
+        "training: {max_steps: 60, batch_tokens: 100000, dropout: 0.1, report_every: 1000, checkpoint_every: 1000}\n";
     place = access("/dev/shm", W_OK) == 0 ? mkdtemp(directory) : mkdtemp(elsewhere);
     if (!place || chdir(place) != 0)
         return -1;
@@ -123,8 +124,8 @@ static void assert_steps_are_free(const char *type, const char *more, int thread
 static void test_training_steps(void **state)
 {
     (void)state;
-    static const char *const more[] = {"training.r_drop=0", "training.r_drop=1", "training.scheduled_sampling=0.5", "training.word_dropout=0.2",
-                                       "training.precision=bfloat16"};
+    static const char *const more[] = {"training.r_drop=0", "training.r_drop=1", "training.scheduled_sampling=0.5",
+                                       "training.word_dropout=0.2", "training.precision=bfloat16"};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         assert_steps_are_free("transformer", more[i], 1 + (int)(i % 2));
     for (int threads = 1; threads <= 3; threads++) {

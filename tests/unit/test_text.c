@@ -16,14 +16,32 @@
 static char directory[] = "/tmp/test-text-XXXXXX";
 
 static const char *const english[] = {
-    "the garden gate is open",      "a gardener opens the gate",        "the gate of the garden closes",      "she opens a book in the garden",
-    "he closes the book",           "the book is about a garden gate",  "a closed gate and an open book",     "they garden in the morning",
-    "morning opens over the gate",  "the gardener reads in the garden", "reading a book about morning light", "light falls over the open gate",
+    "the garden gate is open",
+    "a gardener opens the gate",
+    "the gate of the garden closes",
+    "she opens a book in the garden",
+    "he closes the book",
+    "the book is about a garden gate",
+    "a closed gate and an open book",
+    "they garden in the morning",
+    "morning opens over the gate",
+    "the gardener reads in the garden",
+    "reading a book about morning light",
+    "light falls over the open gate",
 };
 static const char *const german[] = {
-    "das Gartentor ist offen",        "eine Gärtnerin öffnet das Tor",    "das Tor des Gartens geht zu",         "sie öffnet ein Buch im Garten",
-    "er schließt das Buch",           "das Buch handelt vom Gartentor",   "ein geschlossenes Tor, offenes Buch", "sie gärtnern am Morgen",
-    "der Morgen öffnet sich dem Tor", "die Gärtnerin liest im Garten",    "ein Buch über das Licht am Morgen",   "Licht fällt auf das offene Tor",
+    "das Gartentor ist offen",
+    "eine Gärtnerin öffnet das Tor",
+    "das Tor des Gartens geht zu",
+    "sie öffnet ein Buch im Garten",
+    "er schließt das Buch",
+    "das Buch handelt vom Gartentor",
+    "ein geschlossenes Tor, offenes Buch",
+    "sie gärtnern am Morgen",
+    "der Morgen öffnet sich dem Tor",
+    "die Gärtnerin liest im Garten",
+    "ein Buch über das Licht am Morgen",
+    "Licht fällt auf das offene Tor",
 };
 enum { SENTENCES = sizeof english / sizeof *english };
 
@@ -59,7 +77,8 @@ static td_status train(const td_vocabulary_options *options, const char *name, t
     char path[256];
     list source = {english, SENTENCES, 0, 0}, target = {german, SENTENCES, 0, 0};
     snprintf(path, sizeof path, "%s/%s", directory, name);
-    return td_tokenizer_train_marian(path, options, &(td_sentences){next_sentence, &source}, &(td_sentences){next_sentence, &target}, error);
+    return td_tokenizer_train_marian(path, options, &(td_sentences){next_sentence, &source}, &(td_sentences){next_sentence, &target},
+                                     error);
 }
 
 static td_tokenizer *train_and_open(const td_vocabulary_options *options, const char *name)
@@ -130,7 +149,8 @@ static void test_byte_fallback(void **state)
             td_random random = {t, 0};
             td_ids ids = TD_IDS_INIT;
             td_buffer text = TD_BUFFER_INIT;
-            assert_int_equal(td_tokenizer_encode_sampled(tokenizer, TD_SOURCE, texts[t], strlen(texts[t]), 0.5, &random, &ids, NULL), TD_OK);
+            assert_int_equal(td_tokenizer_encode_sampled(tokenizer, TD_SOURCE, texts[t], strlen(texts[t]), 0.5, &random, &ids, NULL),
+                             TD_OK);
             assert_int_equal(td_tokenizer_decode(tokenizer, ids.data, ids.length, true, &text, NULL), TD_OK);
             assert_string_equal(td_buffer_text(&text), texts[t]);
             td_ids_free(&ids);
@@ -307,8 +327,9 @@ static void test_decode_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),     cmocka_unit_test(test_byte_fallback), cmocka_unit_test(test_sampling),     cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_languages), cmocka_unit_test(test_refusals),      cmocka_unit_test(test_decode_errors),
+        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_byte_fallback), cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_same_bytes),    cmocka_unit_test(test_languages),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_decode_errors),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

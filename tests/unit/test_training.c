@@ -30,8 +30,8 @@ static void write_text(const char *path, const char *text)
 /* Sources name things; the target says the same in a made-up language, last word first. */
 static void write_corpus(void)
 {
-    static const char *const words[][2] = {{"boat", "kolo"}, {"lamp", "siri"}, {"grey", "umba"}, {"near", "tefi"}, {"stone", "parul"},
-                                           {"field", "odan"}, {"cold", "weko"}, {"two", "ni"}, {"sings", "hapim"}, {"window", "lusor"}};
+    static const char *const words[][2] = {{"boat", "kolo"},  {"lamp", "siri"}, {"grey", "umba"}, {"near", "tefi"},   {"stone", "parul"},
+                                           {"field", "odan"}, {"cold", "weko"}, {"two", "ni"},    {"sings", "hapim"}, {"window", "lusor"}};
     td_buffer source = TD_BUFFER_INIT, target = TD_BUFFER_INIT;
     td_random random = {td_random_key(7, 0, 0), 0};
     for (int i = 0; i < PAIRS; i++) {
@@ -148,8 +148,13 @@ static void assert_same_run(const char *left, const char *right)
     assert_same_file(left, right, "checkpoints/step-30/optimizer.safetensors");
 }
 
-static const char *const dropped[] = {"data.bpe_dropout=0.2", "training.word_dropout=0.1", "training.accumulation=2", "training.ema=0.9",
-                                      "training.scheduled_sampling=0.5", "training.average_last=2", NULL};
+static const char *const dropped[] = {"data.bpe_dropout=0.2",
+                                      "training.word_dropout=0.1",
+                                      "training.accumulation=2",
+                                      "training.ema=0.9",
+                                      "training.scheduled_sampling=0.5",
+                                      "training.average_last=2",
+                                      NULL};
 
 static void test_threads(void **state)
 {
@@ -280,8 +285,13 @@ static void test_optimizers(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char optimizer[64];
         snprintf(optimizer, sizeof optimizer, "training.optimizer=%s", rows[i].optimizer);
-        const char *settings[] = {optimizer, "training.weight_decay=0.1", "training.learning_rate=0.01", "training.warmup_steps=0",
-                                  "training.schedule=constant", "training.clip_norm=0", NULL};
+        const char *settings[] = {optimizer,
+                                  "training.weight_decay=0.1",
+                                  "training.learning_rate=0.01",
+                                  "training.warmup_steps=0",
+                                  "training.schedule=constant",
+                                  "training.clip_norm=0",
+                                  NULL};
         td_recipe *recipe = recipe_with(settings);
         td_parameters parameters = {0};
         td_parameter *matrix = td_parameters_declare(&parameters, 1, 1, TD_INIT_ONE, 0, "matrix");
@@ -333,12 +343,23 @@ static size_t count_matches(const char *directory)
 static void test_convergence(void **state)
 {
     (void)state;
-    static const char *const transformer[] = {"training.max_steps=400", "training.batch_tokens=2000", "model.encoder.width=32",
-                                              "training.dropout=0", "training.label_smoothing=0", "training.checkpoint_every=1000", NULL};
+    static const char *const transformer[] = {"training.max_steps=400",
+                                              "training.batch_tokens=2000",
+                                              "model.encoder.width=32",
+                                              "training.dropout=0",
+                                              "training.label_smoothing=0",
+                                              "training.checkpoint_every=1000",
+                                              NULL};
     train("fit", transformer);
     assert_true(count_matches("fit") >= 95);
-    static const char *const lstm[] = {"training.max_steps=400", "training.batch_tokens=2000", "model.type=lstm", "model.encoder.width=32",
-                                       "training.dropout=0", "training.label_smoothing=0", "training.schedule=constant", NULL};
+    static const char *const lstm[] = {"training.max_steps=400",
+                                       "training.batch_tokens=2000",
+                                       "model.type=lstm",
+                                       "model.encoder.width=32",
+                                       "training.dropout=0",
+                                       "training.label_smoothing=0",
+                                       "training.schedule=constant",
+                                       NULL};
     train("fit-lstm", lstm);
     assert_true(count_matches("fit-lstm") >= 95);
 }
@@ -369,9 +390,9 @@ static void test_ends(void **state)
     train("epochs", epochs);
     last_of_log("epochs", "loss", &step, &value);
     assert_int_equal(step, 2); /* one batch holds all */
-    static const char *const patience[] = {"data.validation.source=train.a", "data.validation.target=train.b", "training.max_steps=0",
-                                           "training.patience=3", "training.validate_every=2", "training.learning_rate=100",
-                                           "training.schedule=plateau", NULL};
+    static const char *const patience[] = {
+        "data.validation.source=train.a", "data.validation.target=train.b", "training.max_steps=0",      "training.patience=3",
+        "training.validate_every=2",      "training.learning_rate=100",     "training.schedule=plateau", NULL};
     train("patience", patience);
     last_of_log("patience", "validation_loss", &step, &value);
     assert_true(step >= 8 && step % 2 == 0);
@@ -399,8 +420,8 @@ static void open_world(const char *output, step_world *world)
     snprintf(path, sizeof path, "%s/data", output);
     assert_int_equal(td_corpus_open(path, "train", 0, &world->corpus, NULL), TD_OK);
     assert_int_equal(td_pool_new(1, NULL, &world->pool, NULL), TD_OK);
-    td_step_options options = {.network = &world->network, .tokenizer = world->tokenizer, .corpus = &world->corpus, .shards = 4,
-                               .seed = 1, .bpe_dropout = 0.9};
+    td_step_options options = {
+        .network = &world->network, .tokenizer = world->tokenizer, .corpus = &world->corpus, .shards = 4, .seed = 1, .bpe_dropout = 0.9};
     assert_int_equal(td_stepper_new(&options, world->pool, &world->stepper, NULL), TD_OK);
 }
 
@@ -451,7 +472,8 @@ static void test_sampled_gradient(void **state)
     double square = 0, distance = 0.01;
     for (size_t i = 0; i < size; i++)
         square += (double)gradient[i] * (double)gradient[i];
-    double slope = (loss_along(&world, gradient, distance, unused, &seen) - loss_along(&world, gradient, -distance, unused, &seen)) / (2 * distance);
+    double slope =
+        (loss_along(&world, gradient, distance, unused, &seen) - loss_along(&world, gradient, -distance, unused, &seen)) / (2 * distance);
     assert_true(fabs(slope / square - 1) < 0.03);
     free(gradient);
     free(unused);

@@ -169,8 +169,8 @@ static td_corpus_options *files(const char *source, const char *target, const ch
     targets[0] = (char *)target;
     targets[1] = (char *)target2;
     corpus = (td_recipe_corpus){{sources, source2 ? 2 : 1}, {targets, target2 ? 2 : target ? 1 : 0}};
-    options = (td_corpus_options){
-        .files = &corpus, .source_key = "de", .target_key = "en", .max_source_length = 1000, .max_target_length = 1000};
+    options =
+        (td_corpus_options){.files = &corpus, .source_key = "de", .target_key = "en", .max_source_length = 1000, .max_target_length = 1000};
     return &options;
 }
 
@@ -194,13 +194,11 @@ static void pairs_come_from_parallel_files_and_jsonl(void **state)
 {
     (void)state;
     td_buffer all = TD_BUFFER_INIT;
-    td_corpus_options *options =
-        files(plain_file("a.de", "ein Haus\r\nein Baum\n"), gzip_file("a.en.gz", "a house\na tree"),
-              gzip_file("b.de.gz", "Wasser\n"), plain_file("b.en", "water\n"));
+    td_corpus_options *options = files(plain_file("a.de", "ein Haus\r\nein Baum\n"), gzip_file("a.en.gz", "a house\na tree"),
+                                       gzip_file("b.de.gz", "Wasser\n"), plain_file("b.en", "water\n"));
     assert_int_equal(read_pairs(options, &all), TD_OK);
     assert_string_equal(all.data, "0 ein Haus|a house;0 ein Baum|a tree;1 Wasser|water;");
-    const char *objects =
-        "{\"en\": \"a dog\", \"de\": \"ein Hund\", \"id\": 7}\n{\"de\": \"K\\u00e4se\", \"en\": \"cheese\"}\n";
+    const char *objects = "{\"en\": \"a dog\", \"de\": \"ein Hund\", \"id\": 7}\n{\"de\": \"K\\u00e4se\", \"en\": \"cheese\"}\n";
     assert_int_equal(read_pairs(files(plain_file("c.jsonl", objects), NULL, NULL, NULL), &all), TD_OK);
     assert_string_equal(all.data, "0 ein Hund|a dog;0 Käse|cheese;");
     options = files(gzip_file("c.jsonl.gz", objects), NULL, NULL, NULL);
@@ -215,8 +213,7 @@ static void unequal_and_broken_pairs_are_errors(void **state)
 {
     (void)state;
     td_buffer all = TD_BUFFER_INIT;
-    const char *longer = plain_file("longer", "eins\nzwei\ndrei\nvier\n"),
-               *shorter = plain_file("shorter", "one\ntwo\n");
+    const char *longer = plain_file("longer", "eins\nzwei\ndrei\nvier\n"), *shorter = plain_file("shorter", "one\ntwo\n");
     assert_int_equal(read_pairs(files(longer, shorter, NULL, NULL), &all), TD_ERROR_FORMAT);
     assert_message("/longer has 4 lines and ");
     assert_message("/shorter has 2: parallel files need the same number");
@@ -224,23 +221,18 @@ static void unequal_and_broken_pairs_are_errors(void **state)
     assert_message("/shorter has 2 lines and ");
     assert_message("/longer has 4: parallel");
     /* Lines that are only counted need not be UTF-8. */
-    assert_int_equal(
-        read_pairs(files(plain_file("odd", "eins\nzwei\ndrei\nv\xff\nsechs\n"), shorter, NULL, NULL), &all),
-        TD_ERROR_FORMAT);
+    assert_int_equal(read_pairs(files(plain_file("odd", "eins\nzwei\ndrei\nv\xff\nsechs\n"), shorter, NULL, NULL), &all), TD_ERROR_FORMAT);
     assert_message("/odd has 5 lines and ");
-    assert_int_equal(read_pairs(files(plain_file("bad.jsonl", "{\"de\": \"a\", \"en\": \"b\"}\n{\"de\": \"a\"}\n"),
-                                      NULL, NULL, NULL),
-                                &all),
-                     TD_ERROR_FORMAT);
-    assert_message("/bad.jsonl:2: no string under the key \"en\" (data.keys names the keys)");
     assert_int_equal(
-        read_pairs(files(plain_file("number.jsonl", "{\"de\": 3, \"en\": \"b\"}\n"), NULL, NULL, NULL), &all),
+        read_pairs(files(plain_file("bad.jsonl", "{\"de\": \"a\", \"en\": \"b\"}\n{\"de\": \"a\"}\n"), NULL, NULL, NULL), &all),
         TD_ERROR_FORMAT);
+    assert_message("/bad.jsonl:2: no string under the key \"en\" (data.keys names the keys)");
+    assert_int_equal(read_pairs(files(plain_file("number.jsonl", "{\"de\": 3, \"en\": \"b\"}\n"), NULL, NULL, NULL), &all),
+                     TD_ERROR_FORMAT);
     assert_message("/number.jsonl:1: no string under the key \"de\"");
     assert_int_equal(read_pairs(files(plain_file("array.jsonl", "[1]\n"), NULL, NULL, NULL), &all), TD_ERROR_FORMAT);
     assert_message("/array.jsonl:1: not a JSON object: another value");
-    assert_int_equal(read_pairs(files(plain_file("cut.jsonl", "{\"de\": \"a\n"), NULL, NULL, NULL), &all),
-                     TD_ERROR_FORMAT);
+    assert_int_equal(read_pairs(files(plain_file("cut.jsonl", "{\"de\": \"a\n"), NULL, NULL, NULL), &all), TD_ERROR_FORMAT);
     assert_message("/cut.jsonl:1: not a JSON object: ");
     td_buffer_free(&all);
 }
@@ -249,8 +241,7 @@ static void unequal_and_broken_pairs_are_errors(void **state)
 
 static const char *const german[] = {"der Hund", "die Katze", "der Vogel", "das Pferd", "die Maus"};
 static const char *const english[] = {"the dog", "the cat", "the bird", "the horse", "the mouse"};
-static const char *const german_places[] = {"im Garten",    "auf der Wiese",        "am See",
-                                            "vor dem Haus", "hinter dem alten Tor", "im Wald"};
+static const char *const german_places[] = {"im Garten", "auf der Wiese", "am See", "vor dem Haus", "hinter dem alten Tor", "im Wald"};
 static const char *const english_places[] = {"in the garden",     "on the meadow",       "at the lake",
                                              "outside the house", "behind the old gate", "in the forest"};
 
@@ -281,16 +272,14 @@ static void pairs_left_out_are_counted_by_reason(void **state)
     td_corpus corpus;
     td_corpus_report report;
     td_corpus_options *options =
-        files(plain_file("f.de",
-                         "der Hund schläft\n\ndie Katze\n \t \nder Hund der Hund der Hund der Hund der Hund der Hund\n"
-                         "der Vogel schläft im Wald am See auf der Wiese\nMaus\n"),
+        files(plain_file("f.de", "der Hund schläft\n\ndie Katze\n \t \nder Hund der Hund der Hund der Hund der Hund der Hund\n"
+                                 "der Vogel schläft im Wald am See auf der Wiese\nMaus\n"),
               plain_file("f.en", "the dog sleeps\nnothing there\n\n \nthe dog the dog the dog the dog the dog the dog\n"
                                  "bird\nmouse\n"),
               NULL, NULL);
     options->max_length_ratio = 3.0;
     td_ids ids = {0};
-    assert_int_equal(td_tokenizer_encode(tokenizer, TD_SOURCE, "der Hund der Hund der Hund der Hund der Hund der Hund",
-                                         53, &ids, NULL),
+    assert_int_equal(td_tokenizer_encode(tokenizer, TD_SOURCE, "der Hund der Hund der Hund der Hund der Hund der Hund", 53, &ids, NULL),
                      TD_OK);
     options->max_source_length = ids.length - 1; /* the fifth pair is one too long */
     td_ids_free(&ids);
@@ -328,8 +317,7 @@ static void records_hold_what_the_tokenizer_gives(void **state)
             size_t source_length, target_length;
             snprintf(text, sizeof text, "%s%s", !with_languages ? "" : i < 2 ? ">>en<< " : ">>de<< ", sources[i]);
             assert_int_equal(td_tokenizer_encode(tokenizer, TD_SOURCE, text, strlen(text), &source, NULL), TD_OK);
-            assert_int_equal(td_tokenizer_encode(tokenizer, TD_TARGET, targets[i], strlen(targets[i]), &target, NULL),
-                             TD_OK);
+            assert_int_equal(td_tokenizer_encode(tokenizer, TD_TARGET, targets[i], strlen(targets[i]), &target, NULL), TD_OK);
             assert_int_equal(pair.source_length, source.length);
             assert_int_equal(pair.target_length, target.length);
             assert_memory_equal(pair.source, source.data, source.length * sizeof(int32_t));
@@ -357,10 +345,8 @@ static void a_failed_build_leaves_nothing_behind(void **state)
     (void)state;
     td_corpus corpus;
     td_corpus_report report = {.read = 99};
-    td_corpus_options *options =
-        files(plain_file("h.de", "der Hund\ndie Katze\n"), plain_file("h.en", "the dog\n"), NULL, NULL);
-    assert_int_equal(td_corpus_build(options, tokenizer, directory, "failed", &corpus, &report, &error),
-                     TD_ERROR_FORMAT);
+    td_corpus_options *options = files(plain_file("h.de", "der Hund\ndie Katze\n"), plain_file("h.en", "the dog\n"), NULL, NULL);
+    assert_int_equal(td_corpus_build(options, tokenizer, directory, "failed", &corpus, &report, &error), TD_ERROR_FORMAT);
     assert_message("parallel files need the same number");
     assert_int_equal(report.read, 99);
     assert_false(td_file_exists(at("failed.records")));
@@ -370,10 +356,8 @@ static void a_failed_build_leaves_nothing_behind(void **state)
 static void raw_text_comes_one_side_or_both(void **state)
 {
     (void)state;
-    static const char *const expected[3] = {"die Maus,der Hund,", "the mouse,the dog,",
-                                            "die Maus,the mouse,der Hund,the dog,"};
-    td_corpus_options *options =
-        files(plain_file("t.de", "die Maus\nder Hund\n"), plain_file("t.en", "the mouse\nthe dog\n"), NULL, NULL);
+    static const char *const expected[3] = {"die Maus,der Hund,", "the mouse,the dog,", "die Maus,the mouse,der Hund,the dog,"};
+    td_corpus_options *options = files(plain_file("t.de", "die Maus\nder Hund\n"), plain_file("t.en", "the mouse\nthe dog\n"), NULL, NULL);
     for (int sides = 0; sides < 3; sides++) {
         td_corpus_text *text = NULL;
         td_buffer all = TD_BUFFER_INIT;
@@ -399,9 +383,8 @@ static void build_many(td_corpus *corpus)
 {
     td_corpus_report report;
     write_sentences("many.de", "many.en", PAIRS);
-    assert_int_equal(td_corpus_build(files(at("many.de"), at("many.en"), NULL, NULL), tokenizer, directory, "many",
-                                     corpus, &report, &error),
-                     TD_OK);
+    assert_int_equal(
+        td_corpus_build(files(at("many.de"), at("many.en"), NULL, NULL), tokenizer, directory, "many", corpus, &report, &error), TD_OK);
     assert_int_equal(corpus->count, PAIRS);
 }
 
@@ -525,8 +508,7 @@ static void seeds_and_epochs_have_orders_of_their_own(void **state)
 static void positions_outside_the_corpus_are_refused(void **state)
 {
     (void)state;
-    static const td_batch_position wrong[] = {
-        {-1, 0, 0}, {0, -1, 0}, {0, 0, -1}, {0, PAIRS / 100, 0}, {0, INT64_MAX / 2 + 1, 0}};
+    static const td_batch_position wrong[] = {{-1, 0, 0}, {0, -1, 0}, {0, 0, -1}, {0, PAIRS / 100, 0}, {0, INT64_MAX / 2 + 1, 0}};
     td_corpus corpus;
     build_many(&corpus);
     td_batches *batches = NULL;
@@ -536,8 +518,8 @@ static void positions_outside_the_corpus_are_refused(void **state)
     td_batches_free(batches);
     td_corpus_close(&corpus);
     td_corpus_report report;
-    assert_int_equal(td_corpus_build(files(plain_file("n.de", "\n"), plain_file("n.en", "\n"), NULL, NULL), tokenizer,
-                                     directory, "none", &corpus, &report, &error),
+    assert_int_equal(td_corpus_build(files(plain_file("n.de", "\n"), plain_file("n.en", "\n"), NULL, NULL), tokenizer, directory, "none",
+                                     &corpus, &report, &error),
                      TD_OK);
     assert_int_equal(td_batches_new(&corpus, 1, 100, 100, &batches, &error), TD_ERROR_ARGUMENT);
     assert_message("no usable pair");
@@ -583,20 +565,13 @@ static int remove_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_of_plain_and_gzip_files_are_the_same),
-        cmocka_unit_test(lines_may_be_longer_than_what_is_read_at_once),
-        cmocka_unit_test(broken_files_are_named_with_the_line),
-        cmocka_unit_test(cut_gzip_files_are_an_error_not_a_short_corpus),
-        cmocka_unit_test(pairs_come_from_parallel_files_and_jsonl),
-        cmocka_unit_test(unequal_and_broken_pairs_are_errors),
-        cmocka_unit_test(pairs_left_out_are_counted_by_reason),
-        cmocka_unit_test(records_hold_what_the_tokenizer_gives),
-        cmocka_unit_test(a_failed_build_leaves_nothing_behind),
-        cmocka_unit_test(raw_text_comes_one_side_or_both),
-        cmocka_unit_test(an_epoch_gives_every_pair_exactly_once),
-        cmocka_unit_test(batches_are_well_filled),
-        cmocka_unit_test(seeking_goes_on_with_the_same_order),
-        cmocka_unit_test(seeds_and_epochs_have_orders_of_their_own),
+        cmocka_unit_test(lines_of_plain_and_gzip_files_are_the_same), cmocka_unit_test(lines_may_be_longer_than_what_is_read_at_once),
+        cmocka_unit_test(broken_files_are_named_with_the_line),       cmocka_unit_test(cut_gzip_files_are_an_error_not_a_short_corpus),
+        cmocka_unit_test(pairs_come_from_parallel_files_and_jsonl),   cmocka_unit_test(unequal_and_broken_pairs_are_errors),
+        cmocka_unit_test(pairs_left_out_are_counted_by_reason),       cmocka_unit_test(records_hold_what_the_tokenizer_gives),
+        cmocka_unit_test(a_failed_build_leaves_nothing_behind),       cmocka_unit_test(raw_text_comes_one_side_or_both),
+        cmocka_unit_test(an_epoch_gives_every_pair_exactly_once),     cmocka_unit_test(batches_are_well_filled),
+        cmocka_unit_test(seeking_goes_on_with_the_same_order),        cmocka_unit_test(seeds_and_epochs_have_orders_of_their_own),
         cmocka_unit_test(positions_outside_the_corpus_are_refused),
     };
     return cmocka_run_group_tests(tests, train_tokenizer, remove_directory);

@@ -248,8 +248,14 @@ static td_transcript *example(void)
 }
 
 typedef void (*printer)(const td_transcript *, FILE *);
-static void print_plain_times(const td_transcript *transcript, FILE *stream) { transcript_print_times(transcript, "f\t", stream); }
-static void print_json(const td_transcript *transcript, FILE *stream) { transcript_print_json(transcript, "f.wav", NULL, stream); }
+static void print_plain_times(const td_transcript *transcript, FILE *stream)
+{
+    transcript_print_times(transcript, "f\t", stream);
+}
+static void print_json(const td_transcript *transcript, FILE *stream)
+{
+    transcript_print_json(transcript, "f.wav", NULL, stream);
+}
 static void print_problem(const td_transcript *transcript, FILE *stream)
 {
     (void)transcript;
@@ -289,12 +295,8 @@ static void formats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pauses),
-        cmocka_unit_test(speech_without_a_pause),
-        cmocka_unit_test(nothing_and_all),
-        cmocka_unit_test(bounded_memory),
-        cmocka_unit_test(whisper_windows),
-        cmocka_unit_test(formats),
+        cmocka_unit_test(pauses),         cmocka_unit_test(speech_without_a_pause), cmocka_unit_test(nothing_and_all),
+        cmocka_unit_test(bounded_memory), cmocka_unit_test(whisper_windows),        cmocka_unit_test(formats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

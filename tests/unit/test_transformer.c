@@ -12,24 +12,33 @@
 #include "io/json.h"
 #include "models/architecture.h"
 
-#define SIZES "\"vocab_size\": 40, \"d_model\": 32, \"encoder_layers\": 2, \"decoder_layers\": 2, \"encoder_attention_heads\": 2, " \
-              "\"decoder_attention_heads\": 4, \"encoder_ffn_dim\": 48, \"decoder_ffn_dim\": 40, \"max_position_embeddings\": 64, " \
-              "\"pad_token_id\": 1, \"eos_token_id\": 2, \"bos_token_id\": 0, \"decoder_start_token_id\": 2"
-#define RECURRENT "{\"model_type\": \"tandem-rnn\", \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, \"encoder_layers\": 2, " \
-                  "\"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, \"decoder_start_token_id\": 2, "
+#define SIZES                                                                                                                              \
+    "\"vocab_size\": 40, \"d_model\": 32, \"encoder_layers\": 2, \"decoder_layers\": 2, \"encoder_attention_heads\": 2, "                  \
+    "\"decoder_attention_heads\": 4, \"encoder_ffn_dim\": 48, \"decoder_ffn_dim\": 40, \"max_position_embeddings\": 64, "                  \
+    "\"pad_token_id\": 1, \"eos_token_id\": 2, \"bos_token_id\": 0, \"decoder_start_token_id\": 2"
+#define RECURRENT                                                                                                                          \
+    "{\"model_type\": \"tandem-rnn\", \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, \"encoder_layers\": 2, "            \
+    "\"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, \"decoder_start_token_id\": 2, "
 
-#define FEATURES(type) "{\"model_type\": \"" type "\", \"feature_size\": 5, \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, " \
-                       "\"encoder_layers\": 2, \"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, " \
-                       "\"decoder_start_token_id\": 2, "
-#define T5 "{\"model_type\": \"t5\", \"vocab_size\": 40, \"d_model\": 32, \"d_kv\": 12, \"d_ff\": 40, \"num_layers\": 2, \"num_heads\": 4, " \
-           "\"relative_attention_num_buckets\": 8, \"relative_attention_max_distance\": 11, \"decoder_start_token_id\": 0"
+#define FEATURES(type)                                                                                                                     \
+    "{\"model_type\": \"" type "\", \"feature_size\": 5, \"vocab_size\": 40, \"embedding_size\": 12, \"hidden_size\": 20, "                \
+    "\"encoder_layers\": 2, \"decoder_layers\": 2, \"pad_token_id\": 1, \"eos_token_id\": 2, "                                             \
+    "\"decoder_start_token_id\": 2, "
+#define T5                                                                                                                                 \
+    "{\"model_type\": \"t5\", \"vocab_size\": 40, \"d_model\": 32, \"d_kv\": 12, \"d_ff\": 40, \"num_layers\": 2, \"num_heads\": 4, "      \
+    "\"relative_attention_num_buckets\": 8, \"relative_attention_max_distance\": 11, \"decoder_start_token_id\": 0"
 
 /* One model of each row of the table; where a row has kinds that differ in what they keep between steps, one of each kind. */
 static const char *const configurations[] = {
-    "{\"model_type\": \"marian\", " SIZES "}",  "{\"model_type\": \"bart\", " SIZES "}",    "{\"model_type\": \"mbart\", " SIZES "}",
-    "{\"model_type\": \"pegasus\", " SIZES "}", "{\"model_type\": \"m2m_100\", " SIZES "}",
-    T5 "}", T5 ", \"feed_forward_proj\": \"gated-gelu\", \"tie_word_embeddings\": false}",
-    RECURRENT "\"cell\": \"lstm\"}",           RECURRENT "\"cell\": \"gru\"}",
+    "{\"model_type\": \"marian\", " SIZES "}",
+    "{\"model_type\": \"bart\", " SIZES "}",
+    "{\"model_type\": \"mbart\", " SIZES "}",
+    "{\"model_type\": \"pegasus\", " SIZES "}",
+    "{\"model_type\": \"m2m_100\", " SIZES "}",
+    T5 "}",
+    T5 ", \"feed_forward_proj\": \"gated-gelu\", \"tie_word_embeddings\": false}",
+    RECURRENT "\"cell\": \"lstm\"}",
+    RECURRENT "\"cell\": \"gru\"}",
     FEATURES("tandem-rnn-speech") "\"cell\": \"lstm\", \"encoder_bidirectional\": true, \"attention\": \"additive\", \"ctc\": true}",
     FEATURES("tandem-rnn-image") "\"cell\": \"lstm\", \"attention\": \"additive\"}",
     FEATURES("tandem-rnn-image") "\"cell\": \"gru\"}",
@@ -39,7 +48,14 @@ static const char *const configurations[] = {
     "{\"model_type\": \"speech_to_text\", \"input_feat_per_channel\": 5, \"num_conv_layers\": 2, \"conv_kernel_sizes\": [5, 3], "
     "\"conv_channels\": 6, \"max_source_positions\": 12, \"max_target_positions\": 64, \"tandem\": {\"ctc\": true}, " SIZES "}",
 };
-enum { CONFIGURATIONS = sizeof configurations / sizeof *configurations, SENTENCES = 21, LONGEST = 23, WORDS = 40, WIDEST = 64, FEATURE_WIDTH = 5 };
+enum {
+    CONFIGURATIONS = sizeof configurations / sizeof *configurations,
+    SENTENCES = 21,
+    LONGEST = 23,
+    WORDS = 40,
+    WIDEST = 64,
+    FEATURE_WIDTH = 5
+};
 
 typedef struct fixture {
     td_network network;
@@ -57,7 +73,10 @@ typedef struct fixture {
     size_t width;
 } fixture;
 
-static const td_architecture *architecture(const fixture *it) { return it->network.architecture; }
+static const td_architecture *architecture(const fixture *it)
+{
+    return it->network.architecture;
+}
 
 /* A batch of chosen parts of the sentences: from[i] .. to[i] of `ids`. */
 typedef struct part {
@@ -102,7 +121,7 @@ static td_tensor *add_sources(fixture *it, const size_t *sentences, size_t count
     td_memory memory;
     for (size_t i = 0; i < count; i++)
         parts[i] = (part){sentences[i], 0, it->source_length[sentences[i]]};
-    td_batch batch = lay(parts, count, (const int32_t (*)[LONGEST])it->source, it->fed_source, it->source_offsets);
+    td_batch batch = lay(parts, count, (const int32_t(*)[LONGEST])it->source, it->fed_source, it->source_offsets);
     if (it->network.feature_width)
         batch = feature_batch(it, batch);
     architecture(it)->encode(&it->network, &it->graph, &batch, &memory);
@@ -115,7 +134,7 @@ static td_tensor *add_sources(fixture *it, const size_t *sentences, size_t count
 static td_tensor *read_parts(fixture *it, const part *parts, size_t count)
 {
     td_tensor *hidden = NULL;
-    td_batch batch = lay(parts, count, (const int32_t (*)[LONGEST])it->target, it->fed_target, it->target_offsets);
+    td_batch batch = lay(parts, count, (const int32_t(*)[LONGEST])it->target, it->fed_target, it->target_offsets);
     const td_real *attention;
     architecture(it)->decode(&it->network, &it->graph, it->state, &batch, &hidden, &attention);
     check(it);
@@ -310,7 +329,8 @@ static void company(fixture *it)
         for (size_t i = 0; i < count; i++)
             for (size_t at = 0; at < it->memory_length[sentences[i]]; at++, row += states->stride)
                 if (memcmp(row, it->memory[sentences[i]][at], states->columns * sizeof *row))
-                    fail_msg("%s: the encoder gives sentence %zu other numbers among %zu", architecture(it)->model_type, sentences[i], count);
+                    fail_msg("%s: the encoder gives sentence %zu other numbers among %zu", architecture(it)->model_type, sentences[i],
+                             count);
         compare(it, read_parts(it, parts, count), parts, count, 0);
         reorder(it, NULL, 0);
     }
@@ -499,14 +519,10 @@ static void ids_and_positions_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_equal_whole),
-        cmocka_unit_test(portions_equal_whole),
-        cmocka_unit_test(company_changes_nothing),
-        cmocka_unit_test(step_company_changes_nothing),
-        cmocka_unit_test(recorded_equals_whole),
-        cmocka_unit_test(warm_steps_allocate_nothing),
-        cmocka_unit_test(settings_are_checked),
-        cmocka_unit_test(ids_and_positions_are_checked),
+        cmocka_unit_test(steps_equal_whole),       cmocka_unit_test(portions_equal_whole),
+        cmocka_unit_test(company_changes_nothing), cmocka_unit_test(step_company_changes_nothing),
+        cmocka_unit_test(recorded_equals_whole),   cmocka_unit_test(warm_steps_allocate_nothing),
+        cmocka_unit_test(settings_are_checked),    cmocka_unit_test(ids_and_positions_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,10 +21,15 @@
 #define FOLDER TD_TEST_DATA "/golden/pictures/"
 
 /* One of each way through the decoders. */
-static const char *const files[] = {"baseline.jpg",   "progressive.jpg",         "restarts.jpg",  "grey.jpg",   "ycck.jpg",
-                                    "exif-6.jpg",     "palette-alpha.png",       "grey-1.png",    "grey-16.png", "grey-4-interlaced.png",
-                                    "turned.png",     "rgba-16-interlaced.png",  "one-pixel.png", "lossy.webp", "lossless.webp",
-                                    "lossy-alpha.webp", "turned.webp",           NULL};
+static const char *const files[] = {"baseline.jpg",      "progressive.jpg",
+                                    "restarts.jpg",      "grey.jpg",
+                                    "ycck.jpg",          "exif-6.jpg",
+                                    "palette-alpha.png", "grey-1.png",
+                                    "grey-16.png",       "grey-4-interlaced.png",
+                                    "turned.png",        "rgba-16-interlaced.png",
+                                    "one-pixel.png",     "lossy.webp",
+                                    "lossless.webp",     "lossy-alpha.webp",
+                                    "turned.webp",       NULL};
 
 static td_buffer load(const char *name)
 {
@@ -91,7 +96,8 @@ static void test_garbage(void **state)
     assert_int_equal(decode("", 0, &error), TD_ERROR_FORMAT);
     assert_int_equal(decode("GIF89a-and-more", 15, &error), TD_ERROR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "JPEG, PNG, WebP; its first bytes are 47 49 46 38"));
-    const char *const magics[] = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "RIFF\x80\x01\0\0WEBPVP8 ", "RIFF\x80\x01\0\0WEBPVP8L", "RIFF\x80\x01\0\0WEBPVP8X"};
+    const char *const magics[] = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "RIFF\x80\x01\0\0WEBPVP8 ", "RIFF\x80\x01\0\0WEBPVP8L",
+                                  "RIFF\x80\x01\0\0WEBPVP8X"};
     const size_t lengths[] = {3, 8, 16, 16, 16};
     char noise[400];
     uint32_t number = 1;
@@ -273,8 +279,8 @@ static void test_failing_allocations(void **state)
     const char *const names[] = {"exif-6.jpg", "grey-16-interlaced.png", "turned.webp"};
     td_frontend frontend;
     td_error error;
-    assert_int_equal(configure("{\"image_processor_type\": \"MobileNetV2ImageProcessor\", \"size\": 30, \"crop_size\": 24}", &frontend, &error),
-                     TD_OK);
+    assert_int_equal(
+        configure("{\"image_processor_type\": \"MobileNetV2ImageProcessor\", \"size\": 30, \"crop_size\": 24}", &frontend, &error), TD_OK);
     for (size_t i = 0; i < 3; i++) {
         char path[512];
         td_status status = TD_ERROR_MEMORY;
@@ -320,12 +326,13 @@ static void test_overlay(void **state)
     const char *text = td_buffer_text(&svg);
     assert_int_equal(occurrences(text, "<use "), 4);
     assert_int_equal(occurrences(text, "data:image/jpeg;base64,/9j/"), 1);
-    assert_int_equal(occurrences(text, "opacity=\"0.000\""), 2);  /* the brightest cell of two words */
-    assert_int_equal(occurrences(text, "opacity=\"0.425\""), 2);  /* half of that */
+    assert_int_equal(occurrences(text, "opacity=\"0.000\""), 2); /* the brightest cell of two words */
+    assert_int_equal(occurrences(text, "opacity=\"0.425\""), 2); /* half of that */
     assert_int_equal(occurrences(text, "opacity=\"0.850\""), 3 + 5 + 6);
     assert_int_equal(occurrences(text, "&lt;dog &amp; &quot;cat&quot;&gt;"), 1);
     assert_int_equal(occurrences(text, "caf\xc3\xa9 \xef\xbf\xbd"), 1);
-    assert_int_equal(occurrences(text, "/2Q==\"/>") + occurrences(text, "/9k=\"/>") + occurrences(text, "/Z\"/>"), 1); /* ff d9: to the end */
+    assert_int_equal(occurrences(text, "/2Q==\"/>") + occurrences(text, "/9k=\"/>") + occurrences(text, "/Z\"/>"),
+                     1); /* ff d9: to the end */
     td_buffer_free(&svg);
     weights[4] = -1;
     assert_int_equal(td_overlay_write(path, FOLDER "exif-6.jpg", words, weights, 3, 2, 3, NULL, NULL, &error), TD_ERROR_NUMERIC);
