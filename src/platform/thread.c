@@ -95,7 +95,9 @@ static void take_tasks(td_pool *pool, size_t thread)
     }
 }
 
-/* Whoever sleeps says so before looking once more, whoever brings work looks for sleepers after it: one sees the other. */
+/* Whoever sleeps says so before looking once more, whoever brings work looks for sleepers after it: one sees the other. That needs a
+ * store that is in place before the next load. Both sides exchange instead of storing: an emulator of ARM on x86 (QEMU 7.2) lets a load
+ * pass an ordered store, and sleepers were then missed. */
 static void sleep_until_work(td_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
@@ -109,7 +111,7 @@ static void sleep_until_work(td_pool *pool)
 static void sleep_until_finished(td_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
-    atomic_store(&pool->caller_sleeps, true);
+    atomic_exchange(&pool->caller_sleeps, true);
     while (!has_finished(pool))
         pthread_cond_wait(&pool->idle, &pool->mutex);
     atomic_store(&pool->caller_sleeps, false);
@@ -190,7 +192,7 @@ void td_pool_run(td_pool *pool, size_t count, void (*task)(void *, size_t, size_
     pool->context = context;
     pool->count = count;
     atomic_store(&pool->unfinished, count);
-    atomic_store(&pool->untaken, count);
+    atomic_exchange(&pool->untaken, count);
     if (atomic_load(&pool->sleepers) > 0)
         wake(pool, &pool->work);
     take_tasks(pool, 0);
