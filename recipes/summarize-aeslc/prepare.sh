@@ -1,12 +1,23 @@
 #!/bin/sh
 # prepare.sh AESLC DIRECTORY: pairs for a first stage of learning, made of the training e-mails alone (their subjects are not looked at):
-# phrases.source holds an e-mail a line, phrases.target the phrase of 1 to 5 words that says most about it. Needs jq.
+# phrases.source holds e-mails and, of long ones, also the 150 words from word 91, 181 and 271 on; phrases.target the phrase of 1 to 5 words
+# that says most about each. Needs jq.
 # What a phrase says: of each word how rare it is in other e-mails, more if it comes again in this one, less if it is in lower case; the sum is
 # worth less the later it stands, and more each time the phrase comes again. Words that a fifth of all e-mails have say nothing.
 set -eu
 aeslc=${1:?usage: prepare.sh AESLC DIRECTORY} directory=${2:?usage: prepare.sh AESLC DIRECTORY}
 mkdir -p "$directory"
-zcat "$aeslc/train.jsonl.gz" | jq -r '.source | gsub("\\s+"; " ")' > "$directory/phrases.source"
+zcat "$aeslc/train.jsonl.gz" | jq -r '.source | gsub("\\s+"; " ")' > "$directory/mails"
+awk '{
+    print
+    for (first = 91; first <= 271; first += 90)
+        if (NF >= first + 40) {
+            line = ""
+            for (i = first; i <= NF && i < first + 150; i++)
+                line = line (i > first ? " " : "") $i
+            print line
+        }
+}' "$directory/mails" > "$directory/phrases.source"
 LC_ALL=C awk '
 function bare(word) {
     gsub(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/, "", word)
@@ -25,7 +36,8 @@ NR == FNR { # how many e-mails each word is in
     next
 }
 {
-    delete times; delete said; delete text
+    delete times
+    delete said
     length_of = NF < 150 ? NF : 150
     for (i = 1; i <= length_of; i++) {
         words[i] = bare($i)
@@ -52,5 +64,5 @@ NR == FNR { # how many e-mails each word is in
         if (best == "" || said[phrase] > said[best] || (said[phrase] == said[best] && phrase < best))
             best = phrase
     print best
-}' "$directory/phrases.source" "$directory/phrases.source" > "$directory/phrases.target"
+}' "$directory/mails" "$directory/phrases.source" > "$directory/phrases.target"
 wc -l "$directory/phrases.source" "$directory/phrases.target"
