@@ -35,7 +35,7 @@ static size_t units_of(size_t k)
 static __mmask16 lanes(size_t columns, size_t v)
 {
     size_t left = columns > v * LANES ? columns - v * LANES : 0;
-    return left >= LANES ? 0xffff : (__mmask16)((1u << left) - 1);
+    return (__mmask16)(left >= LANES ? 0xffffu : (1u << left) - 1);
 }
 
 /* ---- tiles ---- */
