@@ -13,13 +13,12 @@ static const double LEAST_SECONDS = 0.15;
 #if defined(__x86_64__)
 /* Sums in CHAINS registers, STEPS times. In assembly, for a compiler keeps what it cannot take apart in memory. */
 #define CHAIN(instruction, width, sum) instruction " %%" width "mm15, %%" width "mm15, %%" width "mm" #sum "\n"
-#define ALL_CHAINS(instruction, width)                                                                                                     \
-    CHAIN(instruction, width, 0)                                                                                                           \
-    CHAIN(instruction, width, 1)                                                                                                           \
-    CHAIN(instruction, width, 2)                                                                                                           \
-    CHAIN(instruction, width, 3)                                                                                                           \
-    CHAIN(instruction, width, 4) CHAIN(instruction, width, 5) CHAIN(instruction, width, 6) CHAIN(instruction, width, 7)                    \
-        CHAIN(instruction, width, 8) CHAIN(instruction, width, 9) CHAIN(instruction, width, 10) CHAIN(instruction, width, 11)
+/* clang-format off */
+#define ALL_CHAINS(instruction, width) \
+    CHAIN(instruction, width, 0) CHAIN(instruction, width, 1) CHAIN(instruction, width, 2) CHAIN(instruction, width, 3) \
+    CHAIN(instruction, width, 4) CHAIN(instruction, width, 5) CHAIN(instruction, width, 6) CHAIN(instruction, width, 7) \
+    CHAIN(instruction, width, 8) CHAIN(instruction, width, 9) CHAIN(instruction, width, 10) CHAIN(instruction, width, 11)
+/* clang-format on */
 #define PEAK(name, chains)                                                                                                                 \
     static void name(void)                                                                                                                 \
     {                                                                                                                                      \

@@ -6,14 +6,28 @@
 
 #include <string.h>
 
-#define TD_ARCHITECTURES(X)                                                                                                                \
-    X(td_architecture_marian)                                                                                                              \
-    X(td_architecture_bart)                                                                                                                \
-    X(td_architecture_mbart) X(td_architecture_pegasus) X(td_architecture_m2m_100) X(td_architecture_t5) X(td_architecture_mt5)            \
-        X(td_architecture_whisper) X(td_architecture_moonshine) X(td_architecture_speech_to_text)                                          \
-            X(td_architecture_vision_encoder_decoder) X(td_architecture_encoder_decoder) X(td_architecture_blip)                           \
-                X(td_architecture_tandem_rnn) X(td_architecture_tandem_rnn_speech) X(td_architecture_tandem_rnn_image)                     \
-                    X(td_architecture_picture) X(td_architecture_general)
+/* A row a line. */
+/* clang-format off */
+#define TD_ARCHITECTURES(X) \
+    X(td_architecture_marian) \
+    X(td_architecture_bart) \
+    X(td_architecture_mbart) \
+    X(td_architecture_pegasus) \
+    X(td_architecture_m2m_100) \
+    X(td_architecture_t5) \
+    X(td_architecture_mt5) \
+    X(td_architecture_whisper) \
+    X(td_architecture_moonshine) \
+    X(td_architecture_speech_to_text) \
+    X(td_architecture_vision_encoder_decoder) \
+    X(td_architecture_encoder_decoder) \
+    X(td_architecture_blip) \
+    X(td_architecture_tandem_rnn) \
+    X(td_architecture_tandem_rnn_speech) \
+    X(td_architecture_tandem_rnn_image) \
+    X(td_architecture_picture) \
+    X(td_architecture_general)
+/* clang-format on */
 
 #define X(row) extern const td_architecture row;
 TD_ARCHITECTURES(X)
