@@ -213,7 +213,7 @@ td_tensor *td_attention(td_graph *graph, td_tensor *query, td_ragged query_ragge
         op->options.scale = (td_real)(1 / sqrt((double)(query->columns / options->heads)));
     if (graph->training && options->dropout > 0)
         op->mask = td_dropout_mask_of(options->dropout, td_random_key(graph->dropout_key, graph->dropout_calls++, 0));
-    size_t weights = 0, threads = graph->pool ? td_pool_threads(graph->pool) : 1;
+    size_t weights = 0, threads = td_graph_threads(graph);
     for (size_t i = 0; i < query_ragged.count; i++) {
         size_t keys = td_ragged_length(key_ragged, i), queries = td_ragged_length(query_ragged, i);
         size_t own = is_laid(op, keys) ? 0 : (op->kept || queries < QUERIES ? queries : QUERIES) * keys;

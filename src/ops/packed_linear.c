@@ -1,7 +1,5 @@
 #include "ops/packed_linear.h"
 
-#include "platform/thread.h"
-
 #ifdef TD_DOUBLE
 
 td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td_packed *packed)
@@ -60,7 +58,7 @@ size_t td_packed_parts(const td_graph *graph, const td_packed *weights, size_t r
     enum { LEAST_BYTES = 96 * 1024, ROWS_FOR_FREE = 4 }; /* so many rows take no longer than reading the weights does */
     size_t bytes = td_packed_bytes(weights) / td_packed_panels(weights) * panels;
     size_t work = rows > ROWS_FOR_FREE ? bytes / ROWS_FOR_FREE * rows : bytes;
-    size_t threads = graph->pool ? td_pool_threads(graph->pool) : 1;
+    size_t threads = td_graph_threads(graph);
     return work < LEAST_BYTES ? 1 : threads < panels ? threads : panels;
 }
 
@@ -85,10 +83,7 @@ void td_packed_products(td_graph *graph, const td_packed_job *jobs, size_t count
     }
     TD_PROFILE_PRODUCT(graph->recorder, precisions[weights->precision], jobs[0].input.rows, outputs, weights->inputs, 0);
     shared.parts = td_packed_parts(graph, weights, jobs[0].input.rows, shared.panels);
-    if (shared.parts == 1)
-        multiply_part(&shared, 0, 0);
-    else
-        td_pool_run(graph->pool, shared.parts, multiply_part, &shared);
+    td_graph_run(graph, shared.parts, multiply_part, &shared);
 }
 
 typedef struct quantise_parts {
