@@ -16,8 +16,10 @@ td_status td_recurrent_stack_declare(td_recurrent_stack *stack, td_parameters *p
         const char *suffix = i % directions ? "_reverse" : "";
         td_recurrent_layer *layer = &stack->layer[i];
         layer->w_ih = td_parameters_declare(parameters, width, inputs, TD_INIT_UNIFORM, spread, "%sweight_ih_l%zu%s", prefix, at, suffix);
+        td_parameters_product(parameters);
         layer->w_hh =
             td_parameters_declare(parameters, width, stack->hidden, TD_INIT_UNIFORM, spread, "%sweight_hh_l%zu%s", prefix, at, suffix);
+        td_parameters_product(parameters);
         if (stack->no_bias)
             continue;
         layer->b_ih = td_parameters_declare(parameters, width, 0, TD_INIT_UNIFORM, spread, "%sbias_ih_l%zu%s", prefix, at, suffix);

@@ -107,6 +107,7 @@ td_rnn_linear td_rnn_declare_linear(td_parameters *parameters, size_t outputs, s
 {
     td_rnn_linear linear;
     linear.weight = td_parameters_declare(parameters, outputs, inputs, TD_INIT_XAVIER, 1, "%s.weight", name);
+    td_parameters_product(parameters);
     linear.bias = td_parameters_declare(parameters, outputs, 0, TD_INIT_ZERO, 0, "%s.bias", name);
     return linear;
 }
@@ -118,14 +119,18 @@ static void declare_embeddings(td_network *network, td_rnn_network *model, size_
     if (tie == TIE_THREE_WAY) {
         model->source_embedding = model->target_embedding =
             td_parameters_declare(parameters, source_words, model->embedding, TD_INIT_NORMAL, spread, "shared.weight");
+        td_parameters_product(parameters);
         td_parameters_alias(parameters, "encoder.embedding.weight");
         td_parameters_alias(parameters, "decoder.embedding.weight");
     } else {
-        if (network->architecture->source == TD_TEXT)
+        if (network->architecture->source == TD_TEXT) {
             model->source_embedding =
                 td_parameters_declare(parameters, source_words, model->embedding, TD_INIT_NORMAL, spread, "encoder.embedding.weight");
+            td_parameters_product(parameters);
+        }
         model->target_embedding =
             td_parameters_declare(parameters, network->vocabulary, model->embedding, TD_INIT_NORMAL, spread, "decoder.embedding.weight");
+        td_parameters_product(parameters);
     }
 }
 
@@ -156,10 +161,13 @@ static void declare_attention(td_parameters *parameters, td_rnn_network *model)
     size_t width = model->attention_width, hidden = model->decoder.hidden, memory = model->memory;
     if (model->attention == TD_RNN_ADDITIVE) {
         model->query.weight = td_parameters_declare(parameters, width, hidden, TD_INIT_XAVIER, 1, "attention.query.weight");
+        td_parameters_product(parameters);
         model->key = td_rnn_declare_linear(parameters, width, memory, "attention.key");
     }
-    if (model->attention == TD_RNN_GENERAL)
+    if (model->attention == TD_RNN_GENERAL) {
         model->key.weight = td_parameters_declare(parameters, hidden, memory, TD_INIT_XAVIER, 1, "attention.key.weight");
+        td_parameters_product(parameters);
+    }
     if (model->attention == TD_RNN_CONCAT)
         model->concat = td_parameters_declare(parameters, width, hidden + memory, TD_INIT_XAVIER, 1, "attention.weight");
     if (model->attention == TD_RNN_ADDITIVE || model->attention == TD_RNN_CONCAT)
@@ -178,8 +186,10 @@ static void declare_output(td_network *network, td_rnn_network *model, int tie)
         model->readout = td_rnn_declare_linear(parameters, model->readout_width, hidden + model->memory + model->embedding, "readout");
     else if (model->attention != TD_RNN_NONE)
         model->readout = td_rnn_declare_linear(parameters, model->readout_width, hidden + model->memory, "readout");
-    if (network->copies)
-        model->gate = td_rnn_declare_linear(parameters, 1, model->readout.weight->columns, "copy.gate");
+    if (network->copies) { /* one output: not worth a panel */
+        model->gate.weight = td_parameters_declare(parameters, 1, model->readout.weight->columns, TD_INIT_XAVIER, 1, "copy.gate.weight");
+        model->gate.bias = td_parameters_declare(parameters, 1, 0, TD_INIT_ZERO, 0, "copy.gate.bias");
+    }
     if (model->attention != TD_RNN_NONE)
         width = model->readout_width;
     if (tie != TIE_NONE && width != model->embedding) {
@@ -188,8 +198,10 @@ static void declare_output(td_network *network, td_rnn_network *model, int tie)
     }
     double spread = 1 / sqrt((double)width);
     model->projection.weight = model->target_embedding;
-    if (tie == TIE_NONE)
+    if (tie == TIE_NONE) {
         model->projection.weight = td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_UNIFORM, spread, "output.weight");
+        td_parameters_product(parameters);
+    }
     model->projection.bias = td_parameters_declare(parameters, network->vocabulary, 0, TD_INIT_ZERO, 0, "output.bias");
 }
 

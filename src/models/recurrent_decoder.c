@@ -135,7 +135,7 @@ typedef struct step_loop {
     td_memory_segment *segments;      /* by rank */
     td_tensor *embedded, *sums;       /* packed: embeddings, and the first layer's sums over them */
     td_step_linear *feed;             /* the first layer's weights for what is fed */
-    td_step_linear **input, **hidden; /* per layer; input[0] unused */
+    td_step_linear **input, **hidden; /* per layer; input[0]: the first layer's whole weights where they are packed, in place of sums */
     td_step_linear *query, *readout_state, *readout_context;
     size_t parts;
     td_tensor **part; /* present h of each layer, c of each layer */
@@ -158,10 +158,12 @@ static bool allocate_loop(decoder_pass *pass, step_loop *loop)
     loop->outputs = td_graph_allocate(graph, steps, sizeof *loop->outputs);
     loop->weights = td_graph_allocate(graph, steps, sizeof *loop->weights);
     loop->ended = td_graph_allocate(graph, steps * (loop->parts + 2), sizeof *loop->ended);
+    if (loop->input)
+        loop->input[0] = NULL;
     return td_graph_ok(graph);
 }
 
-/* The embeddings' share of the first layer is one product for all positions. */
+/* The embeddings' share of the first layer is one product for all positions; packed weights are not cut, and go step by step. */
 static void begin_inputs(decoder_pass *pass, step_loop *loop)
 {
     td_graph *graph = pass->graph;
@@ -173,6 +175,10 @@ static void begin_inputs(decoder_pass *pass, step_loop *loop)
         ids[i] = pass->ids[loop->packing.rows[i]];
     loop->embedded = td_rnn_embed(pass->network, graph, model->target_embedding, ids, pass->total);
     td_recurrent_weights weights = td_recurrent_layer_weights(graph, &model->decoder.layer[0]);
+    if (model->feed && model->decoder.layer[0].w_ih->packed) {
+        loop->input[0] = td_step_linear_begin(graph, weights.w_ih, weights.b_ih, pass->total);
+        return;
+    }
     td_tensor *of_words = model->feed ? td_tensor_columns(graph, weights.w_ih, 0, model->embedding) : weights.w_ih;
     loop->sums = td_step_linear_apply(graph, td_step_linear_begin(graph, of_words, weights.b_ih, pass->total), loop->embedded, NULL);
     if (model->feed)
@@ -191,8 +197,8 @@ static void begin_weights(decoder_pass *pass, step_loop *loop)
             loop->input[i] = td_step_linear_begin(graph, weights.w_ih, weights.b_ih, total);
     }
     loop->query = query_projection(pass, total);
-    if (model->attention == TD_RNN_ADDITIVE)
-        return; /* its readout is one product over all positions */
+    if (model->attention == TD_RNN_ADDITIVE || model->readout.weight->packed)
+        return; /* the first: its readout is one product over all positions */
     td_tensor *readout = parameter(pass, model->readout.weight);
     loop->readout_state =
         td_step_linear_begin(graph, td_tensor_columns(graph, readout, 0, hidden), parameter(pass, model->readout.bias), total);
@@ -259,26 +265,46 @@ static td_tensor *first_rows(decoder_pass *pass, td_tensor *x, size_t rows)
     return !x || x->rows == rows ? x : td_tensor_rows(pass->graph, x, 0, rows);
 }
 
-static void run_step(decoder_pass *pass, step_loop *loop, size_t t)
+/* Of the first layer over what it reads: the present words and what is fed beside them. */
+static td_tensor *step_sums(decoder_pass *pass, step_loop *loop, size_t t, size_t rows, td_tensor *fed)
 {
     td_graph *graph = pass->graph;
+    size_t first = (size_t)loop->packing.starts[t];
+    if (loop->input[0]) {
+        td_tensor *parts[2] = {td_tensor_rows(graph, loop->embedded, first, rows), fed};
+        return td_step_linear_apply(graph, loop->input[0], td_concatenate(graph, parts, 2), NULL);
+    }
+    td_tensor *sums = td_tensor_rows(graph, loop->sums, first, rows);
+    return loop->feed ? td_step_linear_apply(graph, loop->feed, fed, sums) : sums;
+}
+
+/* tanh(W [h; context]) (Luong 2015, equation 5) */
+static td_tensor *step_readout(decoder_pass *pass, step_loop *loop, td_tensor *top, td_tensor *context)
+{
+    td_graph *graph = pass->graph;
+    td_tensor *sum, *parts[2] = {top, context};
+    if (loop->readout_state) {
+        sum = td_step_linear_apply(graph, loop->readout_state, top, NULL);
+        sum = td_step_linear_apply(graph, loop->readout_context, context, sum);
+    } else {
+        sum = td_rnn_apply(graph, pass->model->readout, td_concatenate(graph, parts, 2));
+    }
+    return td_activate(graph, sum, TD_TANH, pass->network->rates.dropout);
+}
+
+static void run_step(decoder_pass *pass, step_loop *loop, size_t t)
+{
     size_t rows = td_packing_active(&loop->packing, t), layers = pass->model->decoder.layers;
     bool additive = pass->model->attention == TD_RNN_ADDITIVE;
     for (size_t i = 0; i < loop->parts; i++)
         loop->part[i] = first_rows(pass, loop->part[i], rows);
     loop->fed = first_rows(pass, loop->fed, rows);
     loop->coverage = first_rows(pass, loop->coverage, rows);
-    td_tensor *sums = td_tensor_rows(graph, loop->sums, (size_t)loop->packing.starts[t], rows);
     td_tensor *fed = additive ? step_attention(pass, loop, t, loop->part[layers - 1]) : loop->fed;
-    if (loop->feed)
-        sums = td_step_linear_apply(graph, loop->feed, fed, sums);
-    td_tensor *top = step_cells(pass, loop, sums);
+    td_tensor *top = step_cells(pass, loop, step_sums(pass, loop, t, rows, fed));
     loop->tops[t] = top;
     if (!additive) {
-        td_tensor *context = step_attention(pass, loop, t, top);
-        td_tensor *sum = td_step_linear_apply(graph, loop->readout_state, top, NULL);
-        sum = td_step_linear_apply(graph, loop->readout_context, context, sum);
-        loop->outputs[t] = td_activate(graph, sum, TD_TANH, pass->network->rates.dropout);
+        loop->outputs[t] = step_readout(pass, loop, top, step_attention(pass, loop, t, top));
         loop->fed = loop->fed ? loop->outputs[t] : NULL;
     }
     keep_ended(pass, loop, t);

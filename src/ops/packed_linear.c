@@ -8,6 +8,12 @@ td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td
     return (td_packed_input){0};
 }
 
+void td_packed_linear_into(td_graph *graph, const td_tensor *x, const td_packed *weights, const td_real *bias, td_real *y, size_t ldy)
+{
+    (void)x, (void)weights, (void)bias, (void)y, (void)ldy;
+    td_graph_fail(graph, TD_ERROR_INTERNAL, "weights are packed in single precision only");
+}
+
 td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases, size_t count,
                             td_activation activation)
 {
@@ -128,6 +134,16 @@ td_packed_input td_packed_input_of(td_graph *graph, const td_tensor *x, const td
     quantise_parts parts = {graph->packed_kernels, x, depth, td_graph_parts(graph, x->rows * x->columns), shifted, scales};
     td_graph_run(graph, parts.parts, quantise_part, &parts);
     return (td_packed_input){.rows = x->rows, .stride = depth, .shifted = shifted, .scales = scales};
+}
+
+void td_packed_linear_into(td_graph *graph, const td_tensor *x, const td_packed *weights, const td_real *bias, td_real *y, size_t ldy)
+{
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_packed_job job = {.weights = weights, .last = td_packed_panels(weights), .bias = bias, .y = y, .ldy = ldy};
+    job.input = td_packed_input_of(graph, x, weights);
+    if (td_graph_ok(graph))
+        td_packed_products(graph, &job, 1);
+    td_arena_release_to(graph->arena, mark);
 }
 
 td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases, size_t count,

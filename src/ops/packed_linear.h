@@ -14,6 +14,8 @@ size_t td_packed_parts(const td_graph *graph, const td_packed *weights, size_t r
 void td_packed_product(const td_graph *graph, td_recorder *recorder, const td_packed_job *job);
 /* Whole products of one input, measured; the graph's threads share their panels. */
 void td_packed_products(td_graph *graph, const td_packed_job *jobs, size_t count);
+/* y = x w^T + bias for memory that is there already: y's rows are ldy apart; bias [outputs] or NULL */
+void td_packed_linear_into(td_graph *graph, const td_tensor *x, const td_packed *weights, const td_real *bias, td_real *y, size_t ldy);
 /* activation(x w^T + bias) for weights side by side, all packed in one precision [T, sum of outputs]; biases [count] or NULL */
 td_tensor *td_packed_linear(td_graph *graph, td_tensor *x, const td_packed *const *weights, const td_real *const *biases, size_t count,
                             td_activation activation);

@@ -3,6 +3,7 @@
 #include "ops/recurrent.h"
 
 #include "kernels/gates.h"
+#include "ops/packed_linear.h"
 #include "ops/product.h"
 
 #include <string.h>
@@ -81,6 +82,25 @@ static void step_product(td_graph *graph, const layer_pass *pass, bool transpose
     td_arena_release_to(graph->arena, mark);
 }
 
+static const td_packed *packed_of(const td_tensor *weight)
+{
+    return weight->parameter ? weight->parameter->packed : NULL;
+}
+
+/* The same with packed weights, which write their sums and do not add: a GRU's with their bias, as they stand beside the input's. */
+static void packed_step_product(td_graph *graph, const layer_pass *pass, size_t rows, const td_real *states, td_real *sums)
+{
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    const td_tensor *bias = pass->hidden ? pass->weights.b_hh : NULL;
+    td_tensor *x = td_tensor_of(graph, (td_real *)(uintptr_t)states, rows, pass->options.hidden);
+    td_real *to = pass->hidden ? sums : allocate_rows(graph, rows, pass->width);
+    if (x && to)
+        td_packed_linear_into(graph, x, packed_of(pass->weights.w_hh), bias ? bias->data : NULL, to, pass->width);
+    if (td_graph_ok(graph) && to != sums)
+        graph->kernels->add(sums, to, rows * pass->width);
+    td_arena_release_to(graph->arena, mark);
+}
+
 static void forward_step(td_graph *graph, layer_pass *pass, size_t t)
 {
     size_t hidden = pass->options.hidden, width = pass->width, n = td_packing_active(&pass->packing, t);
@@ -89,7 +109,9 @@ static void forward_step(td_graph *graph, layer_pass *pass, size_t t)
     const td_real *c_previous = !pass->c ? NULL : t ? pass->c + before * hidden : pass->c0;
     td_real *gates = pass->gates + first * width, *h = pass->h + first * hidden;
     td_real *sums = pass->hidden ? pass->hidden + first * width : gates;
-    if (t || pass->start_h)
+    if ((t || pass->start_h) && packed_of(pass->weights.w_hh))
+        packed_step_product(graph, pass, n, h_previous, sums);
+    else if (t || pass->start_h)
         step_product(graph, pass, true, n, width, hidden, h_previous, true, sums);
     for (size_t r = 0; r < n; r++) {
         size_t at = r * hidden;
@@ -231,6 +253,10 @@ static bool check(td_graph *graph, const td_tensor *x, td_ragged ragged, const t
     size_t hidden = options->hidden, width = td_cell_gates(options->kind) * hidden;
     if (!td_graph_ok(graph) || !x || !weights->w_ih || !weights->w_hh)
         return false;
+    if (!packed_of(weights->w_ih) != !packed_of(weights->w_hh) || (packed_of(weights->w_hh) && graph->recording)) {
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "a recurrent layer's weights are packed both, and only where nothing is trained");
+        return false;
+    }
     bool fits = x->rows == td_ragged_total(ragged) && has_shape(weights->w_ih, width, x->columns) &&
                 has_shape(weights->w_hh, width, hidden) && (!weights->b_ih || has_shape(weights->b_ih, 1, width)) &&
                 (!weights->b_hh || has_shape(weights->b_hh, 1, width)) && (!h0 || has_shape(h0, ragged.count, hidden)) &&
@@ -263,20 +289,42 @@ static bool allocate_pass(td_graph *graph, layer_pass *pass, bool trains)
     return td_graph_ok(graph);
 }
 
-static void forward(td_graph *graph, layer_pass *pass, td_ragged ragged)
+/* The inputs' share of the gates at all steps, both biases in it where they are simply added. */
+static void packed_inputs(td_graph *graph, layer_pass *pass)
 {
-    const td_packing *packing = &pass->packing;
+    td_real *bias = allocate_rows(graph, 1, pass->width);
+    td_tensor *x = td_tensor_of(graph, pass->x, pass->packing.total, pass->input->columns);
+    if (!bias || !x || !pass->packing.total)
+        return;
+    fill_bias(graph->kernels, bias, 1, pass->width, pass->weights.b_ih, pass->hidden ? NULL : pass->weights.b_hh);
+    td_packed_linear_into(graph, x, packed_of(pass->weights.w_ih), bias, pass->gates, pass->width);
+}
+
+static void input_sums(td_graph *graph, layer_pass *pass)
+{
     const td_recurrent_weights *weights = &pass->weights;
-    size_t total = packing->total, hidden = pass->options.hidden, inputs = pass->input->columns;
-    gather(pass->x, pass->input->data, pass->input->stride, packing->rows, total, inputs);
+    size_t total = pass->packing.total, inputs = pass->input->columns;
     fill_bias(graph->kernels, pass->gates, total, pass->width, weights->b_ih, pass->hidden ? NULL : weights->b_hh);
-    if (pass->hidden)
-        fill_bias(graph->kernels, pass->hidden, total, pass->width, weights->b_hh, NULL);
     if (total)
         td_product(graph, false, true, total, pass->width, inputs, pass->x, inputs, weights->w_ih->data, weights->w_ih->stride, true,
                    pass->gates, pass->width);
+}
+
+static void forward(td_graph *graph, layer_pass *pass, td_ragged ragged)
+{
+    const td_packing *packing = &pass->packing;
+    const td_tensor *w_hh = pass->weights.w_hh;
+    size_t total = packing->total, hidden = pass->options.hidden;
+    gather(pass->x, pass->input->data, pass->input->stride, packing->rows, total, pass->input->columns);
+    if (pass->hidden)
+        fill_bias(graph->kernels, pass->hidden, total, pass->width, pass->weights.b_hh, NULL);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
-    pass->w_hh = td_right_operand(graph, true, weights->w_hh->data, hidden, pass->width, weights->w_hh->stride);
+    if (packed_of(w_hh))
+        packed_inputs(graph, pass);
+    else {
+        input_sums(graph, pass);
+        pass->w_hh = td_right_operand(graph, true, w_hh->data, hidden, pass->width, w_hh->stride);
+    }
     for (size_t t = 0; t < packing->steps; t++)
         forward_step(graph, pass, t);
     td_arena_release_to(graph->arena, mark);

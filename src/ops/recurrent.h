@@ -13,7 +13,7 @@ static inline size_t td_cell_gates(td_cell_kind kind)
     return kind == TD_CELL_LSTM ? 4 : kind == TD_CELL_GRU ? 3 : 1;
 }
 
-/* w_ih [G * H, I], w_hh [G * H, H], b_ih and b_hh [1, G * H] or NULL */
+/* w_ih [G * H, I], w_hh [G * H, H], both packed or neither; b_ih and b_hh [1, G * H] or NULL */
 typedef struct td_recurrent_weights {
     td_tensor *w_ih, *w_hh, *b_ih, *b_hh;
 } td_recurrent_weights;
@@ -54,7 +54,7 @@ td_tensor *td_stack_rows(td_graph *graph, td_tensor *const *parts, size_t count)
 /* One weight used at every step. Products go forward step by step, and so do gradients with respect to what is multiplied; the
  * gradient of the weight itself is one product over all steps, done when the tape is back at td_step_linear_begin. */
 typedef struct td_step_linear td_step_linear;
-/* weight [O, I] (may be a view of columns), bias [1, O] or NULL; rows: of all steps together. */
+/* weight [O, I] (may be a view of columns, unless it is packed), bias [1, O] or NULL; rows: of all steps together. */
 td_step_linear *td_step_linear_begin(td_graph *graph, td_tensor *weight, td_tensor *bias, size_t rows);
 /* x [N, I] -> x weight^T + bias [N, O]; added to `add` [N, O] if that is given. */
 td_tensor *td_step_linear_apply(td_graph *graph, td_step_linear *linear, td_tensor *x, td_tensor *add);

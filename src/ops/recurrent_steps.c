@@ -1,5 +1,6 @@
 /* Products inside a loop over positions: each step's forward and input gradient are done in the step, the weight's gradient once
  * for all steps. Also the row views and the stacking that such a loop needs. */
+#include "ops/packed_linear.h"
 #include "ops/product.h"
 #include "ops/recurrent.h"
 
@@ -65,6 +66,7 @@ td_tensor *td_stack_rows(td_graph *graph, td_tensor *const *parts, size_t count)
 
 struct td_step_linear {
     td_tensor *weight, *bias;
+    const td_packed *packed;      /* of a model that is only run: takes the place of the forms below */
     td_operand forward, backward; /* the weight in the form of the steps' products; the second from the first step back */
     size_t rows, used;            /* of the two below */
     td_real *x, *dy;              /* [rows, I], [rows, O]: from backward of the steps */
@@ -106,6 +108,9 @@ td_step_linear *td_step_linear_begin(td_graph *graph, td_tensor *weight, td_tens
     if (!linear)
         return NULL;
     *linear = (td_step_linear){.weight = weight, .bias = bias, .rows = rows};
+    linear->packed = weight->parameter ? weight->parameter->packed : NULL;
+    if (linear->packed)
+        return linear;
     linear->forward = td_right_operand(graph, true, weight->data, weight->columns, weight->rows, weight->stride);
     if (graph->recording && weight_trains(linear)) {
         linear->x = td_graph_allocate(graph, rows * weight->columns, sizeof(td_real));
@@ -172,6 +177,15 @@ static void start_rows(td_graph *graph, td_tensor *y, const td_tensor *add, cons
     }
 }
 
+static td_tensor *apply_packed(td_graph *graph, const td_step_linear *linear, td_tensor *x, const td_tensor *add)
+{
+    const td_real *bias = linear->bias ? linear->bias->data : NULL;
+    td_tensor *y = td_packed_linear(graph, x, &linear->packed, &bias, 1, TD_IDENTITY);
+    for (size_t i = 0; y && add && i < y->rows; i++)
+        graph->kernels->add(y->data + i * y->stride, add->data + i * add->stride, y->columns);
+    return y;
+}
+
 td_tensor *td_step_linear_apply(td_graph *graph, td_step_linear *linear, td_tensor *x, td_tensor *add)
 {
     TD_PROFILE(graph->recorder, "linear");
@@ -181,6 +195,8 @@ td_tensor *td_step_linear_apply(td_graph *graph, td_step_linear *linear, td_tens
     if (x->columns != weight->columns || (add && (add->rows != x->rows || add->columns != weight->rows)))
         return td_graph_fail(graph, TD_ERROR_ARGUMENT, "rows of %zu do not fit a weight of %zu x %zu", x->columns, weight->rows,
                              weight->columns);
+    if (linear->packed)
+        return apply_packed(graph, linear, x, add);
     bool trains = weight_trains(linear) || td_needs_gradient(x) || td_needs_gradient(add);
     td_tensor *y = td_tensor_new(graph, x->rows, weight->rows, trains);
     linear_step *step = td_graph_allocate(graph, 1, sizeof *step);

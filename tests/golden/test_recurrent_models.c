@@ -1,5 +1,5 @@
 /* Recurrent encoder-decoders, every kind: hidden states and gradients as PyTorch computes them from the same weights, and the same
- * states whether a target is read whole or position by position. */
+ * states whether a target is read whole or position by position, with packed weights in every precision, too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/json.h"
 #include "models/architecture.h"
@@ -127,6 +128,41 @@ static void check_gradients(const fixture *it, const char *name, const json_t *e
     assert_true(seen >= 7);
 }
 
+/* Without a tape, two positions first, then one at a time; rows leave when their target ends, and memory is copied. Tolerance 0: the
+ * same bits. */
+static void decode_by_steps(fixture *it, const char *name, const td_real *whole, double tolerance)
+{
+    td_error error;
+    int32_t live[SENTENCES] = {0, 1, 2};
+    for (size_t position = 0, rows = SENTENCES; rows > 0;) {
+        int32_t ids[2 * SENTENCES], offsets[SENTENCES + 1] = {0}, parents[SENTENCES];
+        size_t width = position ? 1 : 2, left = 0;
+        for (size_t r = 0; r < rows; r++) {
+            for (size_t i = 0; i < width; i++)
+                ids[r * width + i] = target_ids[(size_t)target_offsets[live[r]] + position + i];
+            offsets[r + 1] = offsets[r] + (int32_t)width;
+        }
+        td_arena_reset(&it->arena);
+        td_graph_begin(&it->graph, &it->arena, false);
+        const td_tensor *hidden = decode(it, rows, ids, offsets, NULL);
+        size_t columns = hidden->columns;
+        for (size_t i = 0; i < rows * width * columns; i++) {
+            size_t at = (size_t)target_offsets[live[i / columns / width]] + position + i / columns % width;
+            assert_near(name, i, (double)hidden->data[i], (double)whole[at * columns + i % columns], tolerance);
+        }
+        position += width;
+        for (size_t r = 0; r < rows; r++) {
+            if (target_offsets[live[r]] + (int32_t)position < target_offsets[live[r] + 1]) {
+                parents[left] = (int32_t)r;
+                live[left++] = live[r];
+            }
+        }
+        assert_int_equal(it->network.architecture->reorder(it->state, parents, left, &error), TD_OK);
+        assert_int_equal(it->network.architecture->state_rows(it->state), left);
+        rows = left;
+    }
+}
+
 static void run_case(const char *name, const json_t *entry)
 {
     fixture it;
@@ -146,42 +182,14 @@ static void run_case(const char *name, const json_t *entry)
     assert_true(!json_array_size(attention) == !weights);
     for (size_t i = 0; i < json_array_size(attention); i++)
         assert_near(name, i, (double)weights[i], json_number_value(json_array_get(attention, i)), 1e-6);
-    size_t columns = hidden->columns;
     assert_int_equal(td_backward(&it.graph, NULL, 0, NULL), TD_OK);
     check_gradients(&it, name, json_object_get(entry, "gradients"));
 
-    /* Again without a tape, two positions first, then one at a time; rows leave when their target ends, and memory is copied. */
     td_error error;
     assert_int_equal(it.network.architecture->reorder(it.state, NULL, 0, &error), TD_OK);
     td_arena_reset(&it.arena);
     begin(&it, false);
-    int32_t live[SENTENCES] = {0, 1, 2};
-    for (size_t position = 0, rows = SENTENCES; rows > 0;) {
-        int32_t ids[2 * SENTENCES], offsets[SENTENCES + 1] = {0}, parents[SENTENCES];
-        size_t width = position ? 1 : 2, left = 0;
-        for (size_t r = 0; r < rows; r++) {
-            for (size_t i = 0; i < width; i++)
-                ids[r * width + i] = target_ids[(size_t)target_offsets[live[r]] + position + i];
-            offsets[r + 1] = offsets[r] + (int32_t)width;
-        }
-        td_arena_reset(&it.arena);
-        td_graph_begin(&it.graph, &it.arena, false);
-        hidden = decode(&it, rows, ids, offsets, NULL);
-        for (size_t i = 0; i < rows * width * columns; i++) {
-            size_t at = (size_t)target_offsets[live[i / columns / width]] + position + i / columns % width;
-            assert_near(name, i, (double)hidden->data[i], (double)whole[at * columns + i % columns], 2e-6);
-        }
-        position += width;
-        for (size_t r = 0; r < rows; r++) {
-            if (target_offsets[live[r]] + (int32_t)position < target_offsets[live[r] + 1]) {
-                parents[left] = (int32_t)r;
-                live[left++] = live[r];
-            }
-        }
-        assert_int_equal(it.network.architecture->reorder(it.state, parents, left, &error), TD_OK);
-        assert_int_equal(it.network.architecture->state_rows(it.state), left);
-        rows = left;
-    }
+    decode_by_steps(&it, name, whole, 2e-6);
     free(whole);
     close_case(&it);
 }
@@ -197,6 +205,77 @@ static void models_are_pytorchs(void **state)
     json_t *entry;
     json_object_foreach(root, name, entry) run_case(name, entry);
     assert_true(json_object_size(root) >= 20);
+    json_decref(root);
+}
+
+/* The case's weights through a file into a network that is only run. */
+static void open_packed(fixture *it, const json_t *config, td_precision precision)
+{
+    char path[] = "/tmp/tandem-recurrent-XXXXXX";
+    int descriptor = mkstemp(path);
+    fixture plain;
+    td_safetensors *file = NULL;
+    td_error error = {0};
+    assert_true(descriptor >= 0);
+    open_case(&plain, config);
+    td_status status = td_parameters_save(&plain.network.parameters, NULL, path, &error);
+    close_case(&plain);
+    memset(it, 0, sizeof *it);
+    if (status == TD_OK)
+        status = td_safetensors_open(path, &file, &error);
+    if (status == TD_OK)
+        status = td_network_configure(config, "config.json", &it->network, &error);
+    if (status == TD_OK)
+        status = td_parameters_load_packed(&it->network.parameters, file, precision, &error);
+    td_safetensors_close(file);
+    close(descriptor);
+    unlink(path);
+    if (status != TD_OK)
+        fail_msg("%s", error.message);
+    td_arena_init(&it->arena);
+    assert_int_equal(it->network.architecture->state_new(&it->network, &it->state, &error), TD_OK);
+}
+
+static void check_packed(const char *name, const json_t *entry, td_precision precision, double tolerance)
+{
+    fixture it;
+    const json_t *expected = json_object_get(entry, "hidden");
+    open_packed(&it, json_object_get(entry, "config"), precision);
+    begin(&it, false);
+    const td_tensor *hidden = decode(&it, SENTENCES, target_ids, target_offsets, NULL);
+    size_t count = hidden->rows * hidden->columns;
+    assert_int_equal(count, json_array_size(expected));
+    td_real *whole = malloc(count * sizeof *whole);
+    double square = 0, differs = 0;
+    for (size_t i = 0; i < count; i++) {
+        double value = json_number_value(json_array_get(expected, i)), off = (double)hidden->data[i] - value;
+        whole[i] = hidden->data[i];
+        square += value * value;
+        differs += off * off;
+    }
+    if (!(sqrt(differs / square) <= tolerance))
+        fail_msg("%s, precision %d: off by %g of the hidden states' size", name, (int)precision, sqrt(differs / square));
+    td_error error;
+    assert_int_equal(it.network.architecture->reorder(it.state, NULL, 0, &error), TD_OK);
+    td_arena_reset(&it.arena);
+    begin(&it, false);
+    decode_by_steps(&it, name, whole, 0);
+    free(whole);
+    close_case(&it);
+}
+
+/* Packed weights: PyTorch's values as far as the precision goes, and the same bits whole, by steps and in dwindling company. */
+static void packed_weights_are_pytorchs(void **state)
+{
+    (void)state;
+    static const double tolerances[TD_PRECISIONS] = {[TD_FLOAT32] = 1e-6, [TD_BFLOAT16] = 0.02, [TD_INT8] = 0.05};
+    json_t *root = NULL;
+    td_error error;
+    assert_int_equal(td_json_load_file(TD_TEST_DATA "/golden/recurrent_models.json", &root, &error), TD_OK);
+    const char *name;
+    json_t *entry;
+    json_object_foreach(root, name, entry) for (int precision = 0; precision < TD_PRECISIONS; precision++)
+        check_packed(name, entry, (td_precision)precision, tolerances[precision]);
     json_decref(root);
 }
 
@@ -275,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models_are_pytorchs),
+        cmocka_unit_test(packed_weights_are_pytorchs),
         cmocka_unit_test(unsupported_values_name_the_key),
         cmocka_unit_test(company_does_not_matter),
     };
