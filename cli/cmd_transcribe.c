@@ -115,6 +115,7 @@ static size_t read_temperatures(const char *list, double *temperatures)
 static int transcribe(const cli_command *command, const generate_values *values, td_model *model, char **names, int count)
 {
     transcribe_run run = {.job = files_job_of(command, values, model, count), .options = library_options(values)};
+    run.job.options.task = NULL; /* among the options of transcription */
     run.job.call = call;
     if (values->temperatures) {
         run.options.temperature_count = read_temperatures(values->temperatures, run.temperatures);
@@ -130,12 +131,11 @@ static bool wants_outputs(const generate_values *values)
     return values->json || values->output != TD_INPUT_TEXT || values->nbest > 1;
 }
 
-/* Options of long form alone. */
-static bool wants_whisper(const generate_values *values)
+/* Options of long form alone; language and task go with single outputs, too. */
+static bool wants_long_form(const generate_values *values)
 {
-    return values->language || values->task || values->fallback || values->condition || values->prompt || values->temperatures ||
-           values->word_timestamps || values->compression_ratio != TD_UNSET_REAL || values->log_probability != TD_UNSET_REAL ||
-           values->no_speech != TD_UNSET_REAL;
+    return values->fallback || values->condition || values->prompt || values->temperatures || values->word_timestamps ||
+           values->compression_ratio != TD_UNSET_REAL || values->log_probability != TD_UNSET_REAL || values->no_speech != TD_UNSET_REAL;
 }
 
 static int check(const cli_command *command, const generate_values *values, int positional)
@@ -149,7 +149,7 @@ static int check(const cli_command *command, const generate_values *values, int 
         return cli_complain(command, CLI_USAGE,
                             "--json, --output and --nbest show single outputs; leave them out for --format and "
                             "--timestamps");
-    if (wants_outputs(values) && wants_whisper(values))
+    if (wants_outputs(values) && wants_long_form(values))
         return cli_complain(command, CLI_USAGE, "--json, --output and --nbest show single outputs; set what they need by --generation");
     double temperatures[TEMPERATURES];
     if (values->temperatures && read_temperatures(values->temperatures, temperatures) == 0)
@@ -171,6 +171,8 @@ int cmd_transcribe(const cli_command *command, int argc, char **argv)
         code = check(command, &values, positional);
     if (code < 0)
         code = generate_open_model(command, &values, &model);
+    if (wants_outputs(&values))
+        values.from = values.language;
     if (code < 0)
         code = (wants_outputs(&values) ? files_answer : transcribe)(command, &values, model, argv + 1, positional);
     code = generate_close_model(command, &values, model, code);

@@ -11,11 +11,15 @@
     }
 #define FROM_OPTION                                                                                                                        \
     {                                                                                                                                      \
-        "from", 0, CLI_TEXT, AT(from), "LANG", "source language, for models of many languages", 0, 0                                       \
+        "from", 0, CLI_TEXT, AT(from), "LANG", "source language, for models of many languages; Whisper: the one spoken", 0, 0              \
     }
 #define TO_OPTION                                                                                                                          \
     {                                                                                                                                      \
         "to", 0, CLI_TEXT, AT(to), "LANG", "target language, as the model writes it; needed when a model has several", 0, 0                \
+    }
+#define TASK_OPTION                                                                                                                        \
+    {                                                                                                                                      \
+        "task", 0, CLI_CHOICE, AT(task), "default|transcribe|translate", "Whisper: write what is said, or its English translation", 0, 0   \
     }
 #define THREADS_OPTION                                                                                                                     \
     {                                                                                                                                      \
@@ -101,6 +105,7 @@ const cli_option generate_options[] = {
     SEARCH_OPTIONS,
     FROM_OPTION,
     TO_OPTION,
+    TASK_OPTION,
     PREFIX_OPTION,
     PRECISION_OPTION,
     PROFILE_OPTION,
@@ -156,7 +161,7 @@ const cli_option transcribe_options[] = {
     {"pause", 0, CLI_REAL, AT(pause), "S", "models for utterances: seconds of quiet that end a segment (default: 0.5)", 0.05, 60},
     {"language", 0, CLI_TEXT, AT(language), "LANG",
      "Whisper: the language spoken, as en or de; auto: detected at the beginning (default: as the model says)", 0, 0},
-    {"task", 0, CLI_CHOICE, AT(task), "default|transcribe|translate", "Whisper: write what is said, or its English translation", 0, 0},
+    TASK_OPTION,
     {"fallback", 0, CLI_FLAG, AT(fallback), NULL,
      "Whisper: decode what came out badly (log-probability below -1, compression above 2.4) at rising temperatures; skip silence", 0, 0},
     {"temperatures", 0, CLI_TEXT, AT(temperatures), "T,T,...",
@@ -218,6 +223,7 @@ generate_values generate_values_default(void)
 
 td_generate_options generate_library_options(const generate_values *values)
 {
+    static const char *const tasks[] = {NULL, "transcribe", "translate"};
     td_generate_options options = TD_GENERATE_OPTIONS_INIT;
     options.input = (td_input_kind)values->input;
     options.beam = values->beam;
@@ -234,6 +240,7 @@ td_generate_options generate_library_options(const generate_values *values)
     options.top_p = values->top_p;
     options.source_language = values->from;
     options.target_language = values->to;
+    options.task = tasks[values->task];
     options.prefix = values->prefix;
     options.settings = values->settings.items;
     options.setting_count = values->settings.count;

@@ -116,9 +116,10 @@ typedef struct td_generate_options {
     uint64_t seed;               /* sampling: the same seed gives the same outputs; input i draws from stream (seed, i) */
     double length_penalty;       /* a hypothesis ranks by its log-probability / length ^ length_penalty */
     double repetition_penalty;   /* 1: none (Keskar 2019) */
-    double temperature;          /* sampling: logits are divided by it; > 0 */
+    double temperature;          /* sampling: logits are divided by it; > 0. An error, as top_k and top_p, where nothing is sampled */
     double top_p;                /* sampling: only among the most probable tokens that make up p (Holtzman 2020) */
-    const char *source_language; /* models of many languages: as the model writes it; NULL: its default */
+    const char *source_language; /* models of many languages: as the model writes it; NULL: its default. Whisper: the one spoken, as
+                                    td_transcribe_options.language */
     const char *target_language; /* must be given when the model writes several and names no default */
     const char *prefix;          /* every output begins with this text; NULL: none */
     const char *const *settings; /* further fields of generation_config.json, "name=JSON value"; they win over the above */
@@ -130,11 +131,14 @@ typedef struct td_generate_options {
     bool (*on_text)(void *context, const char *text, size_t length);
     void *on_text_context;
     td_split_kind split;
+    const char *task; /* Whisper: "transcribe" or "translate" (to English): outputs begin with the tokens that say so; NULL: with none,
+                         unless the source language is given */
 } td_generate_options;
 #define TD_GENERATE_OPTIONS_INIT                                                                                                           \
     {                                                                                                                                      \
         sizeof(td_generate_options), TD_INPUT_TEXT, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, 0,               \
-            TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL, TD_SPLIT_NONE \
+            TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL,               \
+            TD_SPLIT_NONE, NULL                                                                                                            \
     }
 
 /* ---- Generating ---- */

@@ -2,12 +2,14 @@
  * batch ends. */
 #include "api/queue.h"
 #include "api/split.h"
+#include "api/task.h"
 
 #include <string.h>
 
 /* Results in the making of one thread, by index. */
 typedef struct td_worker {
     td_queue *queue;
+    td_search *search;
     td_recorder *recorder;
     struct td_open_result {
         size_t index;
@@ -53,7 +55,10 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
         td_result *result = NULL;
         td_error reason = {TD_OK, ""};
         TD_TRY(td_result_new(queue->request->model, 1, &result, error));
-        if (td_request_source(queue->request, queue->sources[index], result, 0, &reason) != TD_OK) {
+        td_status read = td_request_source(queue->request, queue->sources[index], result, 0, &reason);
+        if (read == TD_OK)
+            read = td_task_begin(queue->request, worker->search, &result->inputs[0], &reason);
+        if (read != TD_OK) {
             td_result_free(result);
             td_queue_deliver(queue, index, NULL, &reason);
             continue;
@@ -89,7 +94,7 @@ static td_status source_finished(void *context, size_t index, const td_output *o
 
 static td_status work(td_queue *queue, td_search *search, td_error *error)
 {
-    td_worker worker = {.queue = queue, .recorder = td_search_recorder(search)};
+    td_worker worker = {.queue = queue, .search = search, .recorder = td_search_recorder(search)};
     td_generate_callbacks callbacks = {&worker, next_source, source_finished, NULL};
     td_status status = td_generate(search, &queue->request->generation, &callbacks, error);
     for (size_t i = 0; i < worker.count; i++)
@@ -173,7 +178,7 @@ td_status td_generate_batch(td_model *model, const char *const *texts, size_t co
     if (!model || (count && !texts) || !callback)
         return td_fail(error, TD_ERROR_ARGUMENT, "td_generate_batch: model, texts and the callback must not be NULL");
     td_request request;
-    TD_TRY(td_request_prepare(model, options, &request, error));
+    TD_TRY(td_request_prepare(model, options, false, &request, error));
     td_queue queue = {.request = &request, .sources = texts, .count = count, .callback = callback, .context = context, .work = work};
     td_split split = {0};
     td_status status = td_split_texts(&request, texts, count, &split, error);

@@ -1,6 +1,7 @@
 /* Generating for inputs at hand, on the calling thread. */
 #include "api/session.h"
 #include "api/split.h"
+#include "api/task.h"
 
 #include "kernels/gemm.h"
 
@@ -125,12 +126,14 @@ static td_status generate(td_session *session, const td_inputs *inputs, const td
                           td_error *error)
 {
     td_request request;
-    TD_TRY(td_request_prepare(session->model, options, &request, error));
+    TD_TRY(td_request_prepare(session->model, options, false, &request, error));
     td_gemm_thread_setup();
     td_generate_call call = {.request = &request};
     td_status status = td_result_new(session->model, inputs->count, &call.result, error);
     if (status == TD_OK)
         status = encode_inputs(&request, inputs, call.result, error);
+    for (size_t i = 0; status == TD_OK && i < inputs->count; i++)
+        status = td_task_begin(&request, session->search, &call.result->inputs[i], error);
     if (status == TD_OK)
         status = run(session, &call, error);
     td_request_free(&request);
@@ -194,7 +197,7 @@ td_status td_generate_texts(td_session *session, const char *const *texts, size_
     td_inputs inputs = {.texts = texts, .count = count};
     td_split split = {0};
     td_request request;
-    TD_TRY(td_request_prepare(session->model, options, &request, error));
+    TD_TRY(td_request_prepare(session->model, options, false, &request, error));
     td_status status = td_split_texts(&request, texts, count, &split, error);
     td_request_free(&request);
     if (status == TD_OK)

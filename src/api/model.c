@@ -114,6 +114,25 @@ static td_status list_languages(td_model *model, td_error *error)
     return TD_OK;
 }
 
+/* What a model for one pair of languages (OPUS-MT) says of them; a directory need not. */
+static td_status read_pair(td_model *model, td_error *error)
+{
+    json_t *root = NULL;
+    char *path = td_path_join(model->directory, "tokenizer_config.json");
+    td_error ignored;
+    if (!path)
+        return td_fail_memory(error, strlen(model->directory));
+    if (td_file_exists(path) && td_json_load_file(path, &root, &ignored) == TD_OK) {
+        const char *source = json_string_value(json_object_get(root, "source_lang"));
+        const char *target = json_string_value(json_object_get(root, "target_lang"));
+        model->source_language = source ? td_copy_string(source) : NULL;
+        model->target_language = target ? td_copy_string(target) : NULL;
+    }
+    json_decref(root);
+    td_release(path);
+    return TD_OK;
+}
+
 /* Without a front end a model is still good for inspection and conversion; inputs are refused with the reason. */
 static td_status load_frontend(td_model *model)
 {
@@ -149,6 +168,7 @@ static td_status load(td_model *model, int precision, td_error *error)
     status = load_frontend(model);
     if (status == TD_ERROR_MEMORY)
         return td_fail(error, status, "%s", model->frontend_error.message);
+    TD_TRY(read_pair(model, error));
     return list_languages(model, error);
 }
 
@@ -192,6 +212,8 @@ void td_model_release(td_model *model)
     td_network_free(&model->network);
     td_buffer_free(&model->language_names);
     td_release(model->languages);
+    td_release(model->source_language);
+    td_release(model->target_language);
     json_decref(model->config);
     td_release(model->directory);
     td_release(model);

@@ -38,9 +38,10 @@ struct td_model {
     td_precision precision; /* of the packed weights */
     const char **languages; /* target languages, borrowed by `language_names`; NULL-terminated */
     td_buffer language_names;
-    const char *default_language; /* in config, or NULL */
-    struct td_facts *facts;       /* filled by the public interface; owned by it */
-    pthread_mutex_t mutex;        /* guards pairs */
+    const char *default_language;            /* in config, or NULL */
+    char *source_language, *target_language; /* of a model for one pair, where tokenizer_config.json names them; owned */
+    struct td_facts *facts;                  /* filled by the public interface; owned by it */
+    pthread_mutex_t mutex;                   /* guards pairs */
     td_language_pair *pairs;
 };
 

@@ -1,5 +1,7 @@
 #include "api/request.h"
 
+#include "api/task.h"
+
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -70,6 +72,19 @@ static void merge_options(const td_generate_options *options, td_generation *gen
     generation->output_attentions = options->attention;
 }
 
+/* What shapes the draw is a mistake where nothing is drawn. */
+static td_status check_sampling(const td_request *request, td_error *error)
+{
+    const td_generate_options *options = &request->options;
+    const char *name = options->temperature != TD_UNSET_REAL ? "temperature"
+                       : options->top_k >= 0                 ? "top_k"
+                       : options->top_p != TD_UNSET_REAL     ? "top_p"
+                                                             : NULL;
+    if (!name || request->generation.do_sample)
+        return TD_OK;
+    return td_fail(error, TD_ERROR_ARGUMENT, "%s has no effect on a search; ask for sampling, too (--sample), or leave it out", name);
+}
+
 static td_status check_merged(const td_request *request, td_error *error)
 {
     const td_generation *generation = &request->generation;
@@ -81,15 +96,19 @@ static td_status check_merged(const td_request *request, td_error *error)
     return TD_OK;
 }
 
-static td_status fail_language(const td_model *model, const char *language, td_error *error)
+/* `problem`: "the model does not write", ...; language NULL: none was named. */
+static td_status fail_language(const td_model *model, const char *problem, const char *language, td_error *error)
 {
+    enum { MOST = 40 };
     td_buffer names = TD_BUFFER_INIT;
-    for (size_t i = 0; model->languages[i]; i++)
-        td_buffer_format(&names, "%s%s", i ? ", " : "", model->languages[i]);
-    td_status status =
-        language ? td_fail(error, TD_ERROR_ARGUMENT, "the model does not write \"%s\"; it writes %s", language, td_buffer_text(&names))
-                 : td_fail(error, TD_ERROR_ARGUMENT, "the model writes several languages; choose the target language: %s",
-                           td_buffer_text(&names));
+    size_t count = 0;
+    for (; model->languages[count]; count++)
+        if (count < MOST)
+            td_buffer_format(&names, "%s%s", count ? ", " : "", model->languages[count]);
+    if (count > MOST)
+        td_buffer_format(&names, ", ... (%zu; `tandem inspect` lists all)", count);
+    td_status status = language ? td_fail(error, TD_ERROR_ARGUMENT, "%s \"%s\"; it knows %s", problem, language, td_buffer_text(&names))
+                                : td_fail(error, TD_ERROR_ARGUMENT, "%s: %s", problem, td_buffer_text(&names));
     td_buffer_free(&names);
     return status;
 }
@@ -123,7 +142,7 @@ static td_status set_language(td_request *request, td_error *error)
         return TD_OK;
     int32_t id = td_tokenizer_language_id(request->model->tokenizer, target);
     if (id < 0)
-        return fail_language(request->model, target, error);
+        return fail_language(request->model, "the model does not write", target, error);
     *setting = id;
     return TD_OK;
 }
@@ -141,20 +160,74 @@ static const char *language_of_settings(td_request *request)
     return td_tokenizer_is_language(tokenizer, id) ? td_tokenizer_piece(tokenizer, id) : NULL;
 }
 
+/* A model whose encoder is told no source language reads the one it was trained on, or tells them apart by itself. */
+static td_status check_source(const td_request *request, td_error *error)
+{
+    const td_model *model = request->model;
+    const char *source = request->options.source_language, *known = model->source_language;
+    if (!source || !model->tokenizer)
+        return TD_OK;
+    if (td_tokenizer_language_use(model->tokenizer) != TD_LANGUAGE_IN_SOURCE) {
+        if (model->languages[0] && td_tokenizer_language_id(model->tokenizer, source) < 0)
+            return fail_language(model, "the model does not read", source, error);
+        return TD_OK;
+    }
+    if (known && strcmp(known, source) == 0)
+        return TD_OK;
+    if (known)
+        return td_fail(error, TD_ERROR_ARGUMENT, "the model does not read \"%s\"; it knows %s", source, known);
+    return td_fail(error, TD_ERROR_ARGUMENT, "the model takes no source language (\"%s\"): it reads what it was trained on", source);
+}
+
+/* A model without tokens for languages writes the one it was trained on. */
+static td_status check_target(const td_request *request, const char *target, td_error *error)
+{
+    const td_model *model = request->model;
+    if (!target || !model->tokenizer)
+        return TD_OK;
+    if (model->languages[0])
+        return td_tokenizer_language_id(model->tokenizer, target) >= 0 ? TD_OK
+                                                                       : fail_language(model, "the model does not write", target, error);
+    if (td_tokenizer_language_use(model->tokenizer) != TD_LANGUAGE_IN_SOURCE)
+        return TD_OK;
+    if (model->target_language)
+        return td_fail(error, TD_ERROR_ARGUMENT, "the model does not write \"%s\"; it knows %s", target, model->target_language);
+    return td_fail(error, TD_ERROR_ARGUMENT, "the model takes no target language (\"%s\"): it writes what it was trained on", target);
+}
+
+/* Of a model that writes one language, the target is no choice. */
+static bool is_only_target(const td_model *model, const char *target)
+{
+    return target && !model->languages[0] && model->target_language && strcmp(model->target_language, target) == 0;
+}
+
+/* The languages are known; ids, taken as they are, are told none. */
+static td_status check_languages(const td_request *request, td_error *error)
+{
+    const char *target = wanted_language(request);
+    if (!request->whisper)
+        TD_TRY(check_source(request, error));
+    return is_only_target(request->model, target) ? TD_OK : check_target(request, target, error);
+}
+
 static td_status choose_language(td_request *request, td_error *error)
 {
     td_model *model = request->model;
-    const char *target = wanted_language(request);
+    const char *target = wanted_language(request), *source = request->options.source_language;
+    TD_TRY(check_languages(request, error));
+    if (is_only_target(model, target))
+        target = NULL;
+    if (request->whisper)
+        source = NULL; /* the decoder is told */
     if (!target)
         target = language_of_settings(request);
     if (!target && model->languages[0]) {
         if (model->languages[1])
-            return fail_language(model, NULL, error);
+            return fail_language(model, "the model writes several languages; choose the target language", NULL, error);
         target = model->languages[0];
     }
-    if (target && model->languages[0] && model->tokenizer && td_tokenizer_language_id(model->tokenizer, target) < 0)
-        return fail_language(model, target, error);
-    return td_model_tokenizer(model, request->options.source_language, target, &request->tokenizer, error);
+    TD_TRY(check_target(request, target, error));
+    return td_model_tokenizer(model, source, target, &request->tokenizer, error);
 }
 
 /* An empty text is what goes around every other: up to the first end token it is in front. */
@@ -188,22 +261,26 @@ static td_status encode_prefix(td_request *request, td_error *error)
     return TD_OK;
 }
 
-static td_status prepare(td_request *request, const td_generate_options *options, td_error *error)
+static td_status prepare(td_request *request, const td_generate_options *options, bool may_sample, td_error *error)
 {
     TD_TRY(copy_options(options, &request->options, error));
     TD_TRY(check_options(&request->options, error));
     TD_TRY(td_generation_copy(&request->model->generation, &request->generation, error));
     merge_options(&request->options, &request->generation);
+    TD_TRY(td_task_open(request, error));
     TD_TRY(set_language(request, error));
     for (size_t i = 0; i < request->options.setting_count; i++)
         TD_TRY(td_generation_set(&request->generation, request->options.settings[i], error));
     TD_TRY(check_merged(request, error));
+    if (!may_sample)
+        TD_TRY(check_sampling(request, error));
     bool text = request->model->network.architecture->source == TD_TEXT;
     if (request->options.input != TD_INPUT_IDS) {
         TD_TRY(choose_language(request, error));
         if (text)
             TD_TRY(find_around(request, error));
     } else {
+        TD_TRY(check_languages(request, error));
         request->tokenizer = request->model->tokenizer;
     }
     if (request->options.prefix && !request->tokenizer)
@@ -211,10 +288,10 @@ static td_status prepare(td_request *request, const td_generate_options *options
     return encode_prefix(request, error);
 }
 
-td_status td_request_prepare(td_model *model, const td_generate_options *options, td_request *ret_request, td_error *error)
+td_status td_request_prepare(td_model *model, const td_generate_options *options, bool may_sample, td_request *ret_request, td_error *error)
 {
     td_request request = {.model = model};
-    td_status status = prepare(&request, options, error);
+    td_status status = prepare(&request, options, may_sample, error);
     if (status != TD_OK) {
         td_request_free(&request);
         return status;
@@ -226,6 +303,7 @@ td_status td_request_prepare(td_model *model, const td_generate_options *options
 void td_request_free(td_request *request)
 {
     td_generation_free(&request->generation);
+    td_task_close(request);
     td_ids_free(&request->around);
 }
 

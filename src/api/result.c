@@ -36,6 +36,7 @@ void td_result_free(td_result *result)
         td_release(input->outputs);
         td_release(input->source_ids);
         td_features_free(&input->features);
+        td_ids_free(&input->prompt);
         td_local_pieces_free(&input->local);
     }
     td_release(result->inputs);
@@ -107,7 +108,13 @@ td_source td_result_source(const td_result *result, size_t index)
 {
     const td_result_input *input = &result->inputs[index];
     if (input->features.data)
-        return (td_source){.features = input->features.data, .length = input->features.rows, .width = input->features.width};
+        return (td_source){.features = input->features.data,
+                           .length = input->features.rows,
+                           .width = input->features.width,
+                           .encoded = input->encoded,
+                           .prefix = input->prompt.data,
+                           .prefix_count = input->prompt.length,
+                           .starts = input->prompt.length > 0};
     return (td_source){.ids = input->source_ids, .length = input->source_count};
 }
 

@@ -27,6 +27,8 @@ typedef struct td_result_input {
     int32_t *source_ids; /* [source_count] or NULL */
     size_t source_count, truncated;
     td_features features;  /* of sound and pictures; given up once read */
+    bool encoded;          /* the features are rows of the encoder's memory */
+    td_ids prompt;         /* what the decoder is told first, from the start token on; empty: what the options say */
     size_t memory_length;  /* rows the encoder made of the source: columns of attention */
     td_local_pieces local; /* of a copying model: source pieces outside the vocabulary */
     td_result_output *outputs;

@@ -10,6 +10,9 @@ enum { GROUP = 16 }; /* pairs scored together */
 /* Encodes a pair: the target becomes the result's only output, its log-probabilities to be filled. */
 static td_status begin_pair(const td_request *request, const char *source, const char *target, td_result *result, td_error *error)
 {
+    if (request->whisper)
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "a language and a task are for generating; a target that is scored begins with its own tokens");
     TD_TRY(td_request_source(request, source, result, 0, error));
     td_result_input *input = &result->inputs[0];
     input->outputs = td_allocate_array(1, sizeof *input->outputs);
@@ -62,7 +65,7 @@ td_status td_score_text(td_session *session, const char *source, const char *tar
     if (!session || !source || !target || !ret_result)
         return td_fail(error, TD_ERROR_ARGUMENT, "td_score_text: session, texts and ret_result must not be NULL");
     td_request request;
-    TD_TRY(td_request_prepare(session->model, options, &request, error));
+    TD_TRY(td_request_prepare(session->model, options, false, &request, error));
     td_gemm_thread_setup();
     td_result *result = NULL;
     td_status status = td_result_new(session->model, 1, &result, error);
@@ -136,7 +139,7 @@ td_status td_score_batch(td_model *model, const char *const *sources, const char
     if (!model || (count && (!sources || !targets)))
         return td_fail(error, TD_ERROR_ARGUMENT, "td_score_batch: model, sources and targets must not be NULL");
     td_request request;
-    TD_TRY(td_request_prepare(model, options, &request, error));
+    TD_TRY(td_request_prepare(model, options, false, &request, error));
     td_queue queue = {.request = &request,
                       .sources = sources,
                       .targets = targets,

@@ -53,6 +53,16 @@ static td_status check_options(const td_model *model, const td_transcribe_option
                    model->network.architecture->model_type);
 }
 
+/* What single outputs are told by the options of generation has its own place here. */
+static td_status check_generate(const td_generate_options *generate, td_error *error)
+{
+    bool has_task = generate && generate->struct_size > offsetof(td_generate_options, task) && generate->task;
+    if (generate && (generate->source_language || has_task))
+        return td_fail(error, TD_ERROR_ARGUMENT,
+                       "options: language and task of a transcription are its own options, not those of generate");
+    return TD_OK;
+}
+
 static td_status prepare(td_model *model, const td_transcribe_options *options, td_transcribe_options *ret_options, td_request *ret_request,
                          td_error *error)
 {
@@ -60,7 +70,8 @@ static td_status prepare(td_model *model, const td_transcribe_options *options, 
     if (model->network.architecture->source != TD_AUDIO)
         return td_fail(error, TD_ERROR_ARGUMENT, "the model does not take sound");
     TD_TRY(check_options(model, ret_options, error));
-    TD_TRY(td_request_prepare(model, ret_options->generate, ret_request, error));
+    TD_TRY(check_generate(ret_options->generate, error));
+    TD_TRY(td_request_prepare(model, ret_options->generate, ret_options->temperature_count > 0, ret_request, error));
     td_status status = td_request_frontend(ret_request, error);
     if (status != TD_OK)
         td_request_free(ret_request);

@@ -73,7 +73,7 @@ static td_status open_window(windows_run *run, size_t index, td_error *error)
         const float *logits;
         const td_model *model = run->call->request->model;
         TD_TRY(td_window_encode(model, run->call->search, &run->arena, window, error));
-        TD_TRY(td_window_probe(model, run->call->search, &run->arena, window, &run->whisper.start, 1, &logits, error));
+        TD_TRY(td_window_probe(model, run->call->search, &run->arena, &window->memory, &run->whisper.start, 1, &logits, error));
         language = td_whisper_detect(&run->whisper, logits);
     }
     TD_TRY(td_whisper_prompt(&run->whisper, options, language, window->timestamps, &window->prompt, error));
@@ -192,7 +192,7 @@ static td_status is_silent(windows_run *run, const td_window *window, bool *ret_
 {
     const float *logits;
     const td_model *model = run->call->request->model;
-    TD_TRY(td_window_probe(model, run->call->search, &run->arena, window, window->fed.data, window->start_at + 1, &logits, error));
+    TD_TRY(td_window_probe(model, run->call->search, &run->arena, &window->memory, window->fed.data, window->start_at + 1, &logits, error));
     *ret_silent = td_window_probability(logits, model->network.vocabulary, run->whisper.no_timestamps - 1) > run->whisper.no_speech;
     return TD_OK;
 }

@@ -47,6 +47,20 @@ static td_status keep_rows(const td_tensor *rows, td_features *ret_features, td_
     return TD_OK;
 }
 
+td_status td_window_read(const td_model *model, td_search *search, td_arena *arena, const td_features *features, td_features *ret_memory,
+                         td_error *error)
+{
+    td_graph graph;
+    td_memory memory = {0};
+    int32_t offsets[2] = {0, (int32_t)features->rows};
+    td_batch source = {.ragged = {1, offsets}, .features = features->data, .width = features->width};
+    begin_graph(search, arena, &graph);
+    td_status status = model->network.architecture->encode(&model->network, &graph, &source, &memory);
+    if (status != TD_OK || !td_graph_ok(&graph) || !memory.states)
+        return graph_failure(&graph, status, error);
+    return keep_rows(memory.states, ret_memory, error);
+}
+
 td_status td_window_encode(const td_model *model, td_search *search, td_arena *arena, td_window *window, td_error *error)
 {
     if (window->memory.rows && window->encoded == window->seek)
@@ -54,28 +68,21 @@ td_status td_window_encode(const td_model *model, td_search *search, td_arena *a
     td_features features = {0};
     td_features_free(&window->memory);
     TD_TRY(td_whisper_sound_window(window->sound, window->seek, &features, error));
-    td_graph graph;
-    td_memory memory = {0};
-    int32_t offsets[2] = {0, (int32_t)features.rows};
-    td_batch source = {.ragged = {1, offsets}, .features = features.data, .width = features.width};
-    begin_graph(search, arena, &graph);
-    td_status status = model->network.architecture->encode(&model->network, &graph, &source, &memory);
+    td_status status = td_window_read(model, search, arena, &features, &window->memory, error);
     td_features_free(&features);
-    if (status != TD_OK || !td_graph_ok(&graph) || !memory.states)
-        return graph_failure(&graph, status, error);
-    window->encoded = window->seek;
-    return keep_rows(memory.states, &window->memory, error);
+    if (status == TD_OK)
+        window->encoded = window->seek;
+    return status;
 }
 
-/* Has the decoder read `ids` over the window's memory; `watched` may be NULL. */
-static td_status read_ids(const td_network *network, td_graph *graph, const td_window *window, const int32_t *ids, size_t count,
+/* Has the decoder read `ids` over a window's memory; `watched` may be NULL. */
+static td_status read_ids(const td_network *network, td_graph *graph, const td_features *rows, const int32_t *ids, size_t count,
                           td_watched_heads *watched, td_tensor **ret_hidden, td_error *error)
 {
     const td_architecture *architecture = network->architecture;
     td_decoder_state *state = NULL;
-    int32_t source_offsets[2] = {0, (int32_t)window->memory.rows}, target_offsets[2] = {0, (int32_t)count};
-    td_memory memory = {.ragged = {1, source_offsets},
-                        .states = td_tensor_of(graph, window->memory.data, window->memory.rows, window->memory.width)};
+    int32_t source_offsets[2] = {0, (int32_t)rows->rows}, target_offsets[2] = {0, (int32_t)count};
+    td_memory memory = {.ragged = {1, source_offsets}, .states = td_tensor_of(graph, rows->data, rows->rows, rows->width)};
     td_batch target = {.ragged = {1, target_offsets}, .ids = ids};
     TD_TRY(architecture->state_new(network, &state, error));
     if (watched)
@@ -87,13 +94,13 @@ static td_status read_ids(const td_network *network, td_graph *graph, const td_w
     return status == TD_OK && td_graph_ok(graph) ? TD_OK : graph_failure(graph, status, error);
 }
 
-td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_window *window, const int32_t *ids,
+td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_features *memory, const int32_t *ids,
                           size_t count, const float **ret_logits, td_error *error)
 {
     td_graph graph;
     td_tensor *hidden = NULL;
     begin_graph(search, arena, &graph);
-    TD_TRY(read_ids(&model->network, &graph, window, ids, count, NULL, &hidden, error));
+    TD_TRY(read_ids(&model->network, &graph, memory, ids, count, NULL, &hidden, error));
     td_tensor *logits = td_project(&model->network, &graph, hidden);
     if (!logits)
         return graph_failure(&graph, TD_OK, error);
@@ -143,7 +150,7 @@ td_status td_window_align(const td_model *model, td_search *search, td_arena *ar
         return graph_failure(&graph, TD_OK, error);
     memcpy(ids, window->fed.data, prompt * sizeof *ids);
     memcpy(ids + prompt, window->written.data, (written - 1) * sizeof *ids);
-    TD_TRY(read_ids(&model->network, &graph, window, ids, read, &watched, &hidden, error));
+    TD_TRY(read_ids(&model->network, &graph, &window->memory, ids, read, &watched, &hidden, error));
     frames = frames < window->memory.rows ? frames : window->memory.rows;
     return place_tokens(&watched, window, heads, frames ? frames : 1, precision, error);
 }

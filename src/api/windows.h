@@ -35,10 +35,13 @@ typedef struct td_alignment_heads {
 } td_alignment_heads;
 
 void td_window_close(td_window *window);
+/* What the encoder makes of a window's features. */
+td_status td_window_read(const td_model *model, td_search *search, td_arena *arena, const td_features *features, td_features *ret_memory,
+                         td_error *error);
 /* Has `memory` hold what the encoder makes of the window at `seek`. */
 td_status td_window_encode(const td_model *model, td_search *search, td_arena *arena, td_window *window, td_error *error);
-/* The logits after `ids`; they live in the arena. */
-td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_window *window, const int32_t *ids,
+/* The logits after `ids` of a decoder that looks at `memory`; they live in the arena. */
+td_status td_window_probe(const td_model *model, td_search *search, td_arena *arena, const td_features *memory, const int32_t *ids,
                           size_t count, const float **ret_logits, td_error *error);
 /* Fills `times`: what the heads looked at while they read `fed` and `written`. frames: of the encoder's that hold sound. */
 td_status td_window_align(const td_model *model, td_search *search, td_arena *arena, td_window *window, const td_alignment_heads *heads,

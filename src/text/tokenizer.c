@@ -3,6 +3,7 @@
 #include "io/json.h"
 #include "platform/file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -503,10 +504,9 @@ int32_t td_tokenizer_language_id(const td_tokenizer *tokenizer, const char *lang
         const char *before, *after;
     } forms[] = {{">>", "<<"}, {"<|", "|>"}, {"__", "__"}, {"<lang:", ">"}, {"", ""}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        td_buffer token = TD_BUFFER_INIT;
-        td_buffer_format(&token, "%s%s%s", forms[i].before, language, forms[i].after);
-        int32_t id = td_tokenizer_id(tokenizer, td_buffer_text(&token));
-        td_buffer_free(&token);
+        char token[64]; /* without allocation: a failure would be taken for an unknown language */
+        int length = snprintf(token, sizeof token, "%s%s%s", forms[i].before, language, forms[i].after);
+        int32_t id = length > 0 && (size_t)length < sizeof token ? td_tokenizer_id(tokenizer, token) : -1;
         /* A bare word must be declared special: "de" may well be a piece of text. */
         if (id >= 0 && (*forms[i].before || td_tokenizer_is_special(tokenizer, id) || strncmp(language, ">>", 2) == 0))
             return id;

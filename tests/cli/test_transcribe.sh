@@ -60,12 +60,44 @@ check 'subtitles of two files' 'tandem transcribe: --format srt writes the subti
 run --language xx "$sound" >out 2>err
 check 'an unknown language: exit code' 1 $?
 check 'an unknown language: those there are' 1 "$(grep -c 'does not know the language "xx"; it knows auto, ' err)"
-run --output ids "$sound" >out 2>err
-check '--language with --output' 2 $?
+outputs() { # prompt tokens that single outputs begin with
+    "$@" --beam 1 --output pieces --generation max_new_tokens=3 | cut -d ' ' -f 1-3
+}
+check '--language with --output' '<|en|> <|transcribe|> <|notimestamps|>' "$(outputs "$tandem" transcribe -m "$model" --language en "$sound")"
+check '--task with --output' '<|de|> <|translate|> <|notimestamps|>' \
+    "$(outputs "$tandem" transcribe -m "$model" --task translate --language de "$sound")"
+detected=$(run --language auto --format json "$sound" | sed 's/.*"language":"\([a-z]*\)".*/\1/')
+check 'generate --task: language detected' "<|$detected|> <|translate|> <|notimestamps|>
+<|$detected|> <|translate|> <|notimestamps|>" "$(outputs "$tandem" generate -m "$model" --task translate --threads 2 - <<<"$sound
+$sound")"
+check 'generate --task: the text of transcribe' \
+    "$("$tandem" transcribe -m "$model" --beam 1 --language de --task translate --timestamps "$sound" | sed 's/^[^]]*] //')" \
+    "$(echo "$sound" | "$tandem" generate -m "$model" --beam 1 --from de --task translate --generation return_timestamps=true)"
+"$tandem" transcribe -m "$model" --json --task translate --language en "$sound" >json
+check '--json --task' 1 "$(grep -c '"outputs":\[{"text":.*"pieces":\["<|en|>","<|translate|>","<|notimestamps|>"' json)"
+check 'generate --from: an unknown language' \
+    'tandem generate: the model does not know the language "xx"; it knows auto, de, en, fr, ja 2' \
+    "$("$tandem" generate -m "$model" --from xx 2>&1 <<<"$sound") $?"
+check 'generate --to: none of Whisper' 2 "$("$tandem" generate -m "$model" --to de >out 2>&1 <<<"$sound"; echo $?)"
+check '--task: of Whisper only' 'tandem translate: task is for Whisper checkpoints; this model is of type marian 2' \
+    "$("$tandem" translate -m "$source/pretrained/multi30k" --task translate 2>&1 <<<a) $?"
+check '--top-k without --sample' \
+    'tandem transcribe: top_k has no effect on a search; ask for sampling, too (--sample), or leave it out 2' \
+    "$(run --top-k 3 "$sound" 2>&1) $?"
+check '--top-k with temperatures' 0 "$(run --top-k 3 --temperatures 0,1 "$sound" >out 2>&1; echo $?)"
 check '--output ids' '' "$("$tandem" transcribe -m "$model" --beam 1 --output ids "$sound" | tr -d '0-9 \n')"
 programs=$(dirname "$tandem")
 "$programs"/example_transcribe "$model" "$sound" >out
 check 'the example: exit code' 0 $?
 check 'the example: a segment a line' '' "$(grep -aEv '^ *[0-9.]+ +[0-9.]+  ' out)"
 check 'the bundled model, without being named' 'seven three zero five' "$("$tandem" transcribe "$source/pretrained/digits/example.wav")"
+# the recurrent recogniser in int8: stored, read back, and by --precision
+"$tandem" convert "$source/pretrained/digits" digits8 --precision int8
+check 'int8: what is stored' I8 "$("$tandem" inspect digits8 | sed -n 's/^precision *\([A-Z0-9]*\) .*/\1/p')"
+outputs() { "$tandem" transcribe --json "$@" "$source/pretrained/digits/example.wav"; }
+check 'int8: stored and made while opening' "$(outputs -m "$source/pretrained/digits" --precision int8)" "$(outputs -m digits8)"
+check 'int8: rounded' 1 $(("$(outputs -m digits8 | cmp -s - <(outputs -m "$source/pretrained/digits"); echo $?)" > 0))
+for precision in int8 bfloat16; do
+    check "$precision: the text" 'seven three zero five' "$("$tandem" transcribe --precision $precision "$source/pretrained/digits/example.wav")"
+done
 exit $((failures > 0))

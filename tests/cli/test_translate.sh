@@ -118,7 +118,22 @@ fails() { # what, exit code, message, command...
 }
 fails 'language wanted' 2 'tandem translate: the model writes several languages; choose the target language: de, nl' \
     "$tandem" translate -m model
-fails 'language unknown' 2 'tandem translate: the model does not write "fr"; it writes de, nl' "$tandem" translate -m model --to fr
+fails 'language unknown' 2 'tandem translate: the model does not write "fr"; it knows de, nl' "$tandem" translate -m model --to fr
+fails 'source language unheard' 2 'tandem translate: the model takes no source language ("fr"): it reads what it was trained on' \
+    translate --from fr
+cp -r model pair && sed 's/^{/{"source_lang": "en", "target_lang": "de",/' model/tokenizer_config.json >pair/tokenizer_config.json
+check 'source language known' "$(cat de.out)" "$("$tandem" translate -m pair --to de --from en de.in)"
+fails 'source language unknown' 2 'tandem translate: the model does not read "fr"; it knows en' "$tandem" translate -m pair --to de --from fr
+fails 'target language unheard' 2 'tandem generate: the model takes no target language ("fr"): it writes what it was trained on' \
+    "$tandem" generate -m "$source/pretrained/digits" --to fr
+fails 'source language of ids' 2 'tandem translate: the model does not read "fr"; it knows en' \
+    "$tandem" translate -m pair --to de --from fr --input ids
+for option in temperature top-k top-p; do
+    fails "$option without sampling" 2 \
+        "tandem translate: ${option//-/_} has no effect on a search; ask for sampling, too (--sample), or leave it out" translate --$option 1
+done
+check 'top-k with sampling' 0 "$(translate --sample --top-k 3 --temperature 2 --top-p 0.9 de.in >out; echo $?)"
+check 'top-k with sampling in settings' "$(cat out)" "$(translate --generation do_sample=true --generation num_beams=1 --top-k 3 --temperature 2 --top-p 0.9 de.in)"
 fails 'nbest above beam' 2 'tandem translate: --nbest 5 is more than the --beam 4' translate --nbest 5 --beam 4
 fails 'stream and beam' 2 'tandem translate: --stream prints words as they are chosen, which a beam does not settle; it needs --beam 1 or --sample' \
     translate --stream --beam 4
