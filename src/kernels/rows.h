@@ -70,9 +70,9 @@ typedef struct td_kernels {
                       td_real *p, td_real *scratch, size_t nq, size_t nk, size_t d, td_real scale, int causal, const td_real *bias,
                       ptrdiff_t bias_step, td_dropout_mask mask, uint32_t first);
     /* All heads of one query [heads * d] over nk rows, each keys and then values [2 * heads * d], that lie anywhere: out [heads * d],
-     * p [heads, nk] receives the probabilities. */
-    void (*attend_rows)(const td_real *q, const td_real *const *rows, size_t nk, size_t heads, size_t d, td_real scale, td_real *out,
-                        td_real *p);
+     * p [heads, nk] receives the probabilities. bias (NULL: none): bias[h * bias_step + j] is added to head h's score of row j. */
+    void (*attend_rows)(const td_real *q, const td_real *const *rows, size_t nk, size_t heads, size_t d, td_real scale, const td_real *bias,
+                        size_t bias_step, td_real *out, td_real *p);
     /* Keys and values [nk, d] of one head, d a multiple of TD_KEY_PANEL, laid out for attend_laid: [td_laid_keys(nk) * 2 * d] */
     void (*lay_keys)(const td_real *k, size_t ldk, const td_real *v, size_t ldv, size_t nk, size_t d, td_real *laid);
     /* One head of any queries over all of the laid keys: out [nq, ldo], p [nq, td_laid_keys(nk)] receives the probabilities. A row's

@@ -620,8 +620,8 @@ INLINE void mix_values(const td_real *p, const td_real *const *rows, size_t nk, 
             store(out + v * WIDTH, sums[v]);
 }
 
-static void attend_rows(const td_real *q, const td_real *const *rows, size_t nk, size_t heads, size_t d, td_real scale, td_real *out,
-                        td_real *p)
+static void attend_rows(const td_real *q, const td_real *const *rows, size_t nk, size_t heads, size_t d, td_real scale, const td_real *bias,
+                        size_t bias_step, td_real *out, td_real *p)
 {
     for (size_t head = 0; head < heads; head++, q += d, out += d, p += nk) {
         size_t offset = head * d, j = 0, i = 0;
@@ -629,6 +629,8 @@ static void attend_rows(const td_real *q, const td_real *const *rows, size_t nk,
             score_four(q, rows + j, offset, d, scale, p + j);
         for (; j < nk; j++)
             p[j] = scale * dot(q, rows[j] + offset, d);
+        if (bias)
+            add(p, bias + head * bias_step, nk);
         softmax(p, nk);
         offset += heads * d;
         for (; i + 4 * WIDTH <= d; i += 4 * WIDTH)

@@ -1,6 +1,7 @@
 #include "models/bert.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #ifndef TD_MODELS_BERT_H
 #define TD_MODELS_BERT_H
 
-#include "models/transformer_layers.h"
+#include "models/text_decoder.h"
 
 typedef struct td_bert_kind {
     const char *model_type; /* as nested configurations name it */

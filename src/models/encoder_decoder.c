@@ -2,6 +2,7 @@
 #include "models/bert.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 
 #include <string.h>
 
@@ -79,11 +80,7 @@ static void release(td_network *network)
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const encoder_decoder *model = network->family;
-    int32_t *positions = td_graph_ok(graph) ? td_count_positions(graph, source->ragged, NULL, model->encoder_offset) : NULL;
-    if (!positions)
-        return graph->error.status;
-    td_tensor *x = td_text_embed(&model->encoder, network, graph, 1, source->ids, td_ragged_total(source->ragged), positions);
-    x = td_stack_encode(&model->encoder, network, graph, source->ragged, x);
+    td_tensor *x = td_text_encode(&model->encoder, network, graph, 1, model->encoder_offset, source);
     if (model->bridge_weight)
         x = td_linear_apply(graph, x, model->bridge_weight, model->bridge_bias);
     *ret_memory = (td_memory){source->ragged, x, NULL, source->ids};

@@ -1,11 +1,10 @@
 #include "models/key_value_cache.h"
 
-#include <math.h>
 #include <string.h>
 
 void td_cache_init(td_key_value_cache *cache, size_t layers, size_t width)
 {
-    *cache = (td_key_value_cache){.layers = layers, .memory_layers = layers, .width = width};
+    *cache = (td_key_value_cache){.layers = layers, .width = width};
 }
 
 void td_cache_free(td_key_value_cache *cache)
@@ -113,25 +112,25 @@ static bool place_sequences(td_memory_group *group, td_ragged ragged)
     return true;
 }
 
-static bool size_group(td_memory_group *group, size_t layers, size_t width, td_ragged ragged)
+static bool size_group(td_memory_group *group, const td_key_value_cache *cache, td_ragged ragged)
 {
-    size_t count;
-    if (!place_sequences(group, ragged) || td_multiply_overflows((size_t)group->places[ragged.count], layers * 2 * width, &count))
+    size_t count, row = 2 * (cache->layers * cache->width + cache->extra_width); /* of all layers */
+    if (!place_sequences(group, ragged) || td_multiply_overflows((size_t)group->places[ragged.count], row, &count))
         return false;
     if (count > group->capacity) {
         if (!grow_array(&group->kv, count + count / 4, sizeof *group->kv))
             return false;
         group->capacity = count + count / 4;
     }
-    group->layers = layers;
-    group->width = width;
+    group->layers = cache->layers;
+    group->width = cache->width;
     return true;
 }
 
 td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged)
 {
     td_memory_group *group = take_group(cache);
-    if (!group || !size_group(group, cache->memory_layers, cache->width, ragged) || !grow_rows(cache, cache->rows + ragged.count, 1)) {
+    if (!group || !size_group(group, cache, ragged) || !grow_rows(cache, cache->rows + ragged.count, 1)) {
         td_graph_fail(graph, TD_ERROR_MEMORY, "out of memory for the keys and values of %zu sources", ragged.count);
         return NULL;
     }
@@ -141,9 +140,10 @@ td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph,
     return group;
 }
 
-static td_real *sequence_data(const td_memory_group *group, size_t layer, size_t sequence)
+/* width: of that layer, which may be the extra one */
+static td_real *sequence_data(const td_memory_group *group, size_t layer, size_t width, size_t sequence)
 {
-    return group->kv + (layer * (size_t)group->places[group->count] + (size_t)group->places[sequence]) * 2 * group->width;
+    return group->kv + layer * (size_t)group->places[group->count] * 2 * group->width + (size_t)group->places[sequence] * 2 * width;
 }
 
 typedef struct laid_memory {
@@ -166,11 +166,11 @@ static void lay_head(void *context, size_t head, size_t thread)
 void td_cache_set_memory(td_memory_group *group, td_graph *graph, size_t layer, size_t heads, const td_tensor *kv)
 {
     TD_PROFILE(graph->recorder, "keys laid out");
-    size_t width = group->width, head_width = width / heads;
+    size_t width = kv ? kv->columns / 2 : 0, head_width = width / heads;
     for (size_t i = 0; kv && i < group->count; i++) {
         size_t length = (size_t)(group->offsets[i + 1] - group->offsets[i]);
         const td_real *rows = kv->data + (size_t)group->offsets[i] * kv->stride;
-        td_real *data = sequence_data(group, layer, i);
+        td_real *data = sequence_data(group, layer, width, i);
         if (!td_worth_laying(length, head_width)) {
             memcpy(data, rows, length * 2 * width * sizeof *data);
             continue;
@@ -205,205 +205,15 @@ bool td_cache_extend(td_key_value_cache *cache, td_graph *graph, td_ragged token
     return true;
 }
 
-static td_real *slot_data(td_key_value_cache *cache, int32_t slot, size_t layer)
-{
-    return cache->kv + ((size_t)slot * cache->layers + layer) * 2 * cache->width;
-}
-
-td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens, td_tensor *kvq)
-{
-    TD_PROFILE(graph->recorder, "attention");
-    if (!kvq)
-        return NULL;
-    size_t width = cache->width, head_width = width / heads, longest = 0, most = heads; /* most: rows of weights at once */
-    td_tensor *mixed = td_tensor_new(graph, kvq->rows, width, false);
-    for (size_t row = 0; row < cache->rows; row++) {
-        longest = (size_t)cache->row[row].length > longest ? (size_t)cache->row[row].length : longest;
-        most = td_ragged_length(tokens, row) > most ? td_ragged_length(tokens, row) : most;
-    }
-    td_arena_mark mark = td_arena_get_mark(graph->arena);
-    size_t padded = (longest + 15) & ~(size_t)15;
-    td_real *gathered = td_graph_allocate(graph, longest * 2 * width, sizeof *gathered);
-    td_real *scratch = td_graph_allocate(graph, (head_width + 1) * padded, sizeof *scratch);
-    td_real *weights = td_graph_allocate(graph, longest * most + 16, sizeof *weights);
-    const td_real **places = td_graph_allocate(graph, longest, sizeof *places);
-    td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
-    for (size_t row = 0; mixed && gathered && scratch && places && row < cache->rows; row++) {
-        const int32_t *slots = cache->slots + row * cache->length_capacity;
-        size_t first = (size_t)tokens.offsets[row], count = td_ragged_length(tokens, row), length = (size_t)cache->row[row].length;
-        for (size_t i = 0; i < count; i++)
-            memcpy(slot_data(cache, slots[length - count + i], layer), kvq->data + (first + i) * kvq->stride, 2 * width * sizeof *gathered);
-        if (count == 1 && !cache->bias.values) {
-            for (size_t i = 0; i < length; i++)
-                places[i] = slot_data(cache, slots[i], layer);
-            graph->kernels->attend_rows(kvq->data + first * kvq->stride + 2 * width, places, length, heads, head_width, scale,
-                                        mixed->data + first * width, weights);
-            continue;
-        }
-        for (size_t i = 0; i < length; i++)
-            memcpy(gathered + i * 2 * width, slot_data(cache, slots[i], layer), 2 * width * sizeof *gathered);
-        for (size_t head = 0; head < heads; head++)
-            graph->kernels->attention(
-                kvq->data + first * kvq->stride + 2 * width + head * head_width, kvq->stride, gathered + head * head_width, 2 * width,
-                gathered + width + head * head_width, 2 * width, mixed->data + first * width + head * head_width, width, weights, scratch,
-                count, length, head_width, scale, true,
-                td_attention_bias_at(&cache->bias, cache->bias.values ? cache->bias.values->data : NULL, head, length - count),
-                cache->bias.row_step, (td_dropout_mask){0}, 0);
-    }
-    td_arena_release_to(graph->arena, mark);
-    return td_graph_ok(graph) ? mixed : NULL;
-}
-
 size_t td_cache_memory_length(const td_key_value_cache *cache, size_t row)
 {
     const int32_t *offsets = cache->groups[cache->row[row].group].offsets + cache->row[row].sequence;
     return (size_t)(offsets[1] - offsets[0]);
 }
 
-/* Rows of the cache that look at one memory, and their part of a cross-attention. */
-typedef struct cross_span {
-    const td_kernels *kernels;
-    size_t layer, heads, head_width;
-    td_real scale;
-    size_t queries, length, stride; /* stride: of weights, one query's to the next's */
-    const td_real *query, *memory;
-    size_t query_stride;
-    td_real *mixed;   /* [queries, heads * head_width] */
-    td_real *weights; /* [heads, queries, stride] */
-} cross_span;
-
-/* Few keys where they lie, for one query. */
-static void attend_single(const cross_span *span, const td_real **places)
+const td_real *td_cache_memory(const td_key_value_cache *cache, size_t row, size_t layer, size_t width)
 {
-    for (size_t i = 0; i < span->length; i++)
-        places[i] = span->memory + i * 2 * span->heads * span->head_width;
-    span->kernels->attend_rows(span->query, places, span->length, span->heads, span->head_width, span->scale, span->mixed, span->weights);
-}
-
-static void attend_several(const cross_span *span, td_real *scratch)
-{
-    size_t width = span->heads * span->head_width;
-    for (size_t head = 0; head < span->heads; head++) {
-        size_t column = head * span->head_width;
-        span->kernels->attention(span->query + column, span->query_stride, span->memory + column, 2 * width, span->memory + width + column,
-                                 2 * width, span->mixed + column, width, span->weights + head * span->queries * span->stride, scratch,
-                                 span->queries, span->length, span->head_width, span->scale, false, NULL, 0, (td_dropout_mask){0}, 0);
-    }
-}
-
-static void attend_laid(void *context, size_t head, size_t thread)
-{
-    (void)thread;
-    const cross_span *span = context;
-    size_t column = head * span->head_width;
-    span->kernels->attend_laid(span->query + column, span->query_stride, span->queries,
-                               span->memory + head * span->stride * 2 * span->head_width, span->length, span->head_width, span->scale,
-                               span->mixed + column, span->heads * span->head_width, span->weights + head * span->queries * span->stride);
-}
-
-static void attend_heads(td_graph *graph, cross_span *span)
-{
-    bool shared = td_graph_parts(graph, span->heads * span->queries * span->length * span->head_width / 16) > 1;
-    for (size_t head = 0; !shared && head < span->heads; head++)
-        attend_laid(span, head, 0);
-    if (shared)
-        td_graph_run(graph, span->heads, attend_laid, span);
-}
-
-/* The next rows of the same memory: beams read its keys and values once for all of them, where those are laid out. */
-static size_t rows_together(const td_key_value_cache *cache, size_t row, bool laid)
-{
-    size_t end = row + 1;
-    while (laid && end < cache->rows && cache->row[end].group == cache->row[row].group &&
-           cache->row[end].sequence == cache->row[row].sequence)
-        end++;
-    return end - row;
-}
-
-static void average_heads(td_real *average, const cross_span *span)
-{
-    memset(average, 0, span->queries * span->length * sizeof *average);
-    for (size_t head = 0; head < span->heads; head++)
-        for (size_t q = 0; q < span->queries; q++)
-            for (size_t i = 0; i < span->length; i++)
-                average[q * span->length + i] += span->weights[(head * span->queries + q) * span->stride + i] / (td_real)span->heads;
-}
-
-static void keep_watched(const td_watched_heads *watched, const cross_span *span)
-{
-    for (size_t i = 0; watched && i < watched->count; i++)
-        for (size_t q = 0; (size_t)watched->layer[i] == span->layer && q < span->queries; q++)
-            memcpy(watched->weights + (i * span->queries + q) * span->length,
-                   span->weights + ((size_t)watched->head[i] * span->queries + q) * span->stride, span->length * sizeof *span->weights);
-}
-
-/* What scratch memory the longest memory, the most weights, and all averages take. */
-typedef struct cross_sizes {
-    size_t longest, most, total;
-} cross_sizes;
-
-static cross_sizes measure_cross(const td_key_value_cache *cache, td_ragged tokens, size_t head_width)
-{
-    cross_sizes sizes = {0};
-    for (size_t row = 0; row < cache->rows;) {
-        size_t length = td_cache_memory_length(cache, row), count = rows_together(cache, row, td_worth_laying(length, head_width));
-        size_t queries = (size_t)(tokens.offsets[row + count] - tokens.offsets[row]), pairs = td_laid_keys(length) * queries;
-        sizes.longest = length > sizes.longest ? length : sizes.longest;
-        sizes.most = pairs > sizes.most ? pairs : sizes.most;
-        sizes.total += length * queries;
-        row += count;
-    }
-    return sizes;
-}
-
-td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
-                                    td_tensor *query, td_attention_report report)
-{
-    TD_PROFILE(graph->recorder, "attention");
-    if (!query)
-        return NULL;
-    size_t width = cache->width, head_width = width / heads;
-    cross_sizes sizes = measure_cross(cache, tokens, head_width);
-    td_tensor *mixed = td_tensor_new(graph, query->rows, width, false);
-    td_real *averages = report.average ? td_graph_allocate(graph, sizes.total, sizeof *averages) : NULL, *average = averages;
-    td_arena_mark mark = td_arena_get_mark(graph->arena);
-    td_real *scratch = td_graph_allocate(graph, (head_width + 1) * td_laid_keys(sizes.longest), sizeof *scratch);
-    td_real *weights = td_graph_allocate(graph, heads * sizes.most + 16, sizeof *weights);
-    const td_real **places = td_graph_allocate(graph, sizes.longest, sizeof *places);
-    td_real scale = cache->scale != 0 ? cache->scale : (td_real)(1 / sqrt((double)head_width));
-    for (size_t row = 0, count; mixed && scratch && weights && places && row < cache->rows; row += count) {
-        const td_memory_group *group = &cache->groups[cache->row[row].group];
-        size_t length = td_cache_memory_length(cache, row), first = (size_t)tokens.offsets[row];
-        bool laid = td_worth_laying(length, head_width);
-        count = rows_together(cache, row, laid);
-        cross_span span = {.kernels = graph->kernels,
-                           .layer = layer,
-                           .heads = heads,
-                           .head_width = head_width,
-                           .scale = scale,
-                           .length = length,
-                           .weights = weights,
-                           .queries = (size_t)tokens.offsets[row + count] - first,
-                           .stride = laid ? td_laid_keys(length) : length,
-                           .memory = sequence_data(group, layer, (size_t)cache->row[row].sequence),
-                           .query = query->data + first * query->stride,
-                           .query_stride = query->stride,
-                           .mixed = mixed->data + first * width};
-        if (laid)
-            attend_heads(graph, &span);
-        else if (span.queries == 1)
-            attend_single(&span, places);
-        else
-            attend_several(&span, scratch);
-        keep_watched(report.watched, &span);
-        if (average)
-            average_heads(average, &span);
-        average += average ? span.queries * length : 0;
-    }
-    td_arena_release_to(graph->arena, mark);
-    if (report.average)
-        *report.average = averages;
-    return td_graph_ok(graph) ? mixed : NULL;
+    return sequence_data(&cache->groups[cache->row[row].group], layer, width, (size_t)cache->row[row].sequence);
 }
 
 static void count_references(td_key_value_cache *cache, size_t rows)

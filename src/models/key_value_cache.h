@@ -13,14 +13,8 @@ typedef struct td_memory_group {
     int32_t *offsets; /* [count + 1] */
     int32_t *places;  /* [count + 1]: of sequences in a layer's part of kv, in rows; long ones are laid out, which takes some more */
     size_t count, offsets_capacity;
-    td_real *kv; /* [layers, places[count], 2 * width] */
+    td_real *kv; /* [layers, places[count], 2 * width], then the extra layer */
 } td_memory_group;
-
-/* What is wanted of a cross-attention besides its result. */
-typedef struct td_attention_report {
-    const td_real **average;   /* NULL: not wanted; else weights averaged over heads, as td_architecture.decode has them */
-    td_watched_heads *watched; /* NULL: none */
-} td_attention_report;
 
 typedef struct td_cache_row {
     int32_t group, sequence; /* which memory */
@@ -29,9 +23,7 @@ typedef struct td_cache_row {
 
 typedef struct td_key_value_cache {
     size_t layers, width;
-    size_t memory_layers;   /* that read the memory: `layers` unless raised before the first memory */
-    td_real scale;          /* of scores; 0: 1 / sqrt(width of a head) */
-    td_attention_bias bias; /* of self-attention, for the present call of decode; must reach over the longest row */
+    size_t extra_width; /* of one more layer, number `layers`, that reads the memory alone; 0: there is none. Set before the first memory */
     size_t rows, row_capacity;
     td_cache_row *row, *spare_row;
     int32_t *past;                /* [rows] length before the present call of decode */
@@ -50,16 +42,17 @@ void td_cache_free(td_key_value_cache *cache);
 td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged);
 /* Rows of the memory that a row of the cache attends to. */
 size_t td_cache_memory_length(const td_key_value_cache *cache, size_t row);
-/* kv [total, 2 * width]. Keys of sequences that are long enough are laid out for many queries, head by head. */
+/* Keys and values of that memory in a layer of `width` columns: [length, 2 * width], or laid out. */
+const td_real *td_cache_memory(const td_key_value_cache *cache, size_t row, size_t layer, size_t width);
+/* Of a token: [2 * width] */
+static inline td_real *td_cache_slot(const td_key_value_cache *cache, int32_t slot, size_t layer)
+{
+    return cache->kv + ((size_t)slot * cache->layers + layer) * 2 * cache->width;
+}
+/* kv [total, 2 * width of the layer]. Keys of sequences that are long enough are laid out for many queries, head by head. */
 void td_cache_set_memory(td_memory_group *group, td_graph *graph, size_t layer, size_t heads, const td_tensor *kv);
 /* Takes slots for the tokens about to be read and advances the rows; `past` then holds where they were. */
 bool td_cache_extend(td_key_value_cache *cache, td_graph *graph, td_ragged tokens);
-/* kvq [T, 3 * width]: stores keys and values, then attends causally over each row's past and present -> [T, width] */
-td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
-                                   td_tensor *kvq);
-/* query [T, width] -> [T, width] */
-td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, size_t layer, size_t heads, td_ragged tokens,
-                                    td_tensor *query, td_attention_report report);
 td_status td_cache_reorder(td_key_value_cache *cache, const int32_t *parents, size_t rows, td_error *error);
 
 #endif

@@ -3,6 +3,7 @@
 #include "models/speech_encoder.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 
 #include <string.h>
 

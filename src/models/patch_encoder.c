@@ -1,6 +1,7 @@
 #include "models/patch_encoder.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 
 #include <stdio.h>
 #include <string.h>

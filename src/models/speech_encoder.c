@@ -1,5 +1,7 @@
 #include "models/speech_encoder.h"
 
+#include "models/configuration.h"
+
 td_status td_speech_sizes(const json_t *config, const char *file, td_network *network, const char *activation, size_t *ret_source_positions,
                           td_error *error)
 {

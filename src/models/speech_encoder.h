@@ -2,7 +2,7 @@
 #ifndef TD_MODELS_SPEECH_ENCODER_H
 #define TD_MODELS_SPEECH_ENCODER_H
 
-#include "models/transformer_layers.h"
+#include "models/text_decoder.h"
 
 typedef struct td_conv_layer {
     td_convolution_options options;

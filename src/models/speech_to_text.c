@@ -4,6 +4,7 @@
 #include "models/speech_encoder.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 
 #include <math.h>
 #include <stdio.h>

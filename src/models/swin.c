@@ -1,6 +1,7 @@
 #include "models/swin.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 #include "models/patch_encoder.h"
 
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /* Encoder-decoder Transformers of the BART line: Marian, BART, mBART, Pegasus, M2M-100. They differ in where the norms are, how
  * positions are made and which tables are tied; a row of traits says so, the layers are the same. */
 #include "io/json.h"
+#include "models/configuration.h"
 #include "models/copying.h"
 #include "models/picture_encoder.h"
-#include "models/transformer_layers.h"
-#include "ops/recurrent.h"
+#include "models/text_decoder.h"
 
 #include <math.h>
 #include <string.h>
@@ -29,12 +29,6 @@ typedef struct transformer_traits {
     bool picture; /* the source is cells of a picture: a projection in place of the embedding, and layers may be none */
 } transformer_traits;
 
-/* Copying reads the source with a head of its own on top of the decoder; its attention is the distribution over source positions. */
-typedef struct copy_layer {
-    td_parameter *query_weight, *query_bias, *key_weight, *key_bias;
-    td_parameter *gate_weight, *gate_bias; /* [1, 2 D]: of the decoder's state and what the head read */
-} copy_layer;
-
 typedef struct transformer {
     td_text_decoder decoder;
     td_transformer_stack encoder;
@@ -43,7 +37,6 @@ typedef struct transformer {
     td_parameter *cells_weight, *cells_bias; /* of a picture */
     td_cnn *cnn;                             /* what makes its cells, or NULL; owned */
     size_t cell_width;
-    copy_layer copy; /* of a network that copies */
 } transformer;
 
 /* ---- configuration ---- */
@@ -104,17 +97,6 @@ static void declare_embeddings(td_network *network, transformer *model, size_t s
         model->decoder.logits_bias = td_parameters_declare(parameters, 1, words, TD_INIT_ZERO, 0, "final_logits_bias");
         td_parameters_optional(parameters);
     }
-}
-
-static void declare_copying(td_parameters *parameters, transformer *model)
-{
-    copy_layer *copy = &model->copy;
-    copy->query_weight = td_parameters_declare(parameters, model->width, model->width, TD_INIT_XAVIER, 1, "tandem.copy.query.weight");
-    copy->query_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "tandem.copy.query.bias");
-    copy->key_weight = td_parameters_declare(parameters, model->width, model->width, TD_INIT_XAVIER, 1, "tandem.copy.key.weight");
-    copy->key_bias = td_parameters_declare(parameters, model->width, 0, TD_INIT_ZERO, 0, "tandem.copy.key.bias");
-    copy->gate_weight = td_parameters_declare(parameters, 1, 2 * model->width, TD_INIT_XAVIER, 1, "tandem.copy.gate.weight");
-    copy->gate_bias = td_parameters_declare(parameters, 1, 0, TD_INIT_ZERO, 0, "tandem.copy.gate.bias");
 }
 
 static td_status read_sizes(const json_t *config, const char *file, td_network *network, transformer *model, td_error *error)
@@ -213,7 +195,7 @@ static td_status configure(const transformer_traits *traits, const json_t *confi
     TD_TRY(declare_stack(network, model, &model->encoder, "encoder", error));
     TD_TRY(declare_stack(network, model, &model->decoder.stack, "decoder", error));
     if (network->copies)
-        declare_copying(&network->parameters, model);
+        td_copy_head_declare(&network->parameters, model->width, &model->decoder.copy);
     return TD_OK;
 }
 
@@ -246,131 +228,26 @@ static td_tensor *project_cells(const td_network *network, td_graph *graph, cons
     return x ? td_linear_apply(graph, td_dropout(graph, x, network->rates.dropout), model->cells_weight, model->cells_bias) : NULL;
 }
 
+static td_tensor *encode_picture(const td_network *network, td_graph *graph, const td_batch *source, td_ragged *ret_ragged)
+{
+    const transformer *model = network->family;
+    td_tensor *x = project_cells(network, graph, source, ret_ragged);
+    int32_t *positions = td_graph_ok(graph) ? td_count_positions(graph, *ret_ragged, NULL, model->decoder.position_offset) : NULL;
+    if (!positions)
+        return NULL;
+    x = td_stack_place(&model->encoder, network, graph, x, positions);
+    return td_stack_encode(&model->encoder, network, graph, *ret_ragged, x);
+}
+
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const transformer *model = network->family;
     td_ragged rows = source->ragged;
-    td_tensor *x = model->traits->picture ? project_cells(network, graph, source, &rows) : NULL;
-    int32_t *positions = td_graph_ok(graph) ? td_count_positions(graph, rows, NULL, model->decoder.position_offset) : NULL;
-    if (!positions)
-        return graph->error.status;
-    if (model->traits->picture)
-        x = td_stack_place(&model->encoder, network, graph, x, positions);
-    else
-        x = td_text_embed(&model->encoder, network, graph, model->decoder.embedding_scale, source->ids, td_ragged_total(rows), positions);
-    x = td_stack_encode(&model->encoder, network, graph, rows, x);
+    td_tensor *x = model->traits->picture ? encode_picture(network, graph, source, &rows)
+                                          : td_text_encode(&model->encoder, network, graph, model->decoder.embedding_scale,
+                                                           model->decoder.position_offset, source);
     *ret_memory = (td_memory){rows, x, NULL, source->ids};
     return graph->error.status;
-}
-
-/* ---- copying ---- */
-
-/* A step of a network that copies. */
-typedef struct copy_pass {
-    const transformer *model;
-    td_graph *graph;
-    td_ragged ragged; /* targets */
-    td_decoder_state *state;
-    const td_real *attention;
-} copy_pass;
-
-static td_status state_new(const td_network *network, td_decoder_state **ret_state, td_error *error)
-{
-    TD_TRY(td_text_decoder_state_new(network, ret_state, error));
-    (*ret_state)->cache.memory_layers += network->copies;
-    return TD_OK;
-}
-
-static td_tensor *copy_keys(const transformer *model, td_graph *graph, td_tensor *states)
-{
-    return td_linear_apply(graph, states, model->copy.key_weight, model->copy.key_bias);
-}
-
-static td_status begin(const td_network *network, td_graph *graph, const td_memory *memory, td_decoder_state *state)
-{
-    const transformer *model = network->family;
-    TD_TRY(td_text_decoder_begin(network, graph, memory, state));
-    if (network->copies && !graph->recording) {
-        td_tensor *parts[2] = {copy_keys(model, graph, memory->states), memory->states};
-        td_cache_set_memory(state->added, graph, model->decoder.stack.layers, 1, td_concatenate(graph, parts, 2));
-    }
-    return graph->error.status;
-}
-
-/* Rows of each its memory's length, end to end -> [T, longest], zeros after. */
-static td_tensor *spread_weights(copy_pass *pass, const td_real *joined)
-{
-    size_t longest = 0;
-    for (size_t row = 0; row < pass->ragged.count; row++) {
-        size_t length = td_cache_memory_length(&pass->state->cache, row);
-        longest = length > longest ? length : longest;
-    }
-    td_tensor *weights = td_tensor_zeroed(pass->graph, td_ragged_total(pass->ragged), longest, false);
-    for (size_t row = 0; weights && joined && row < pass->ragged.count; row++) {
-        size_t length = td_cache_memory_length(&pass->state->cache, row);
-        for (int32_t i = pass->ragged.offsets[row]; i < pass->ragged.offsets[row + 1]; i++, joined += length)
-            memcpy(weights->data + (size_t)i * weights->stride, joined, length * sizeof *joined);
-    }
-    return weights;
-}
-
-/* query [T, D] over the memory of this step -> what was read [T, D] */
-static td_tensor *recorded_copy_attention(copy_pass *pass, td_tensor *query, td_tensor **ret_weights)
-{
-    td_memory *memory = &pass->state->memory;
-    td_tensor *keys = copy_keys(pass->model, pass->graph, memory->states), *values = memory->states;
-    td_memory_segment *segments = td_graph_allocate(pass->graph, td_ragged_total(pass->ragged), sizeof *segments);
-    if (!segments || !keys || !values)
-        return NULL;
-    td_recurrent_attention_options options = {.key_stride = keys->stride, .value_stride = values->stride, .value_width = values->columns};
-    for (size_t row = 0; row < pass->ragged.count; row++) {
-        size_t first = (size_t)memory->ragged.offsets[row], length = td_ragged_length(memory->ragged, row);
-        options.longest = length > options.longest ? length : options.longest;
-        for (int32_t i = pass->ragged.offsets[row]; i < pass->ragged.offsets[row + 1]; i++)
-            segments[i] = (td_memory_segment){keys->data + first * keys->stride, values->data + first * values->stride, length};
-    }
-    query = td_scale(pass->graph, query, (td_real)(1 / sqrt((double)pass->model->width)));
-    return td_recurrent_attention(pass->graph, query, segments, &options, keys, values, NULL, NULL, NULL, ret_weights);
-}
-
-static td_copying copy_attention(copy_pass *pass, td_tensor *x)
-{
-    const copy_layer *copy = &pass->model->copy;
-    td_copying copying = {0};
-    td_tensor *query = td_linear_apply(pass->graph, x, copy->query_weight, copy->query_bias), *read;
-    if (pass->graph->recording) {
-        read = recorded_copy_attention(pass, query, &copying.weights);
-    } else {
-        read = td_cache_cross_attention(&pass->state->cache, pass->graph, pass->model->decoder.stack.layers, 1, pass->ragged, query,
-                                        (td_attention_report){&pass->attention, NULL});
-        copying.weights = spread_weights(pass, pass->attention);
-    }
-    td_tensor *parts[2] = {x, read};
-    copying.gate = td_linear_apply(pass->graph, td_concatenate(pass->graph, parts, 2), copy->gate_weight, copy->gate_bias);
-    return copying;
-}
-
-static td_status decode(const td_network *network, td_graph *graph, td_decoder_state *state, const td_batch *targets,
-                        td_tensor **ret_hidden, const td_real **ret_attention)
-{
-    td_tensor *hidden = NULL;
-    const td_real *attention = NULL;
-    TD_TRY(td_text_decoder_decode(network, graph, state, targets, &hidden, &attention));
-    state->copying = (td_copying){0};
-    if (network->copies) {
-        copy_pass pass = {network->family, graph, targets->ragged, state, attention};
-        state->copying = copy_attention(&pass, hidden);
-        attention = pass.attention;
-    }
-    *ret_hidden = hidden;
-    if (ret_attention)
-        *ret_attention = attention;
-    return graph->error.status;
-}
-
-static td_copying copying(const td_decoder_state *state)
-{
-    return state->copying;
 }
 
 /* ---- the rows of the table ---- */
@@ -391,15 +268,8 @@ static td_copying copying(const td_decoder_state *state)
         .configure = configure_##symbol,                                                                                                   \
         .fill_constants = fill_constants,                                                                                                  \
         .release = release,                                                                                                                \
-        .projection = td_text_decoder_projection,                                                                                          \
         .encode = encode,                                                                                                                  \
-        .state_new = state_new,                                                                                                            \
-        .state_free = td_attention_state_free,                                                                                             \
-        .begin = begin,                                                                                                                    \
-        .decode = decode,                                                                                                                  \
-        .reorder = td_attention_reorder,                                                                                                   \
-        .state_rows = td_attention_state_rows,                                                                                             \
-        .copying = copying,                                                                                                                \
+        TD_TEXT_DECODER_FUNCTIONS,                                                                                                         \
         .frozen = frozen_part,                                                                                                             \
     };
 

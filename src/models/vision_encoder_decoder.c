@@ -6,6 +6,7 @@
 #include "models/swin.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 
 #include <math.h>
 #include <string.h>

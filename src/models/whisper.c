@@ -3,6 +3,7 @@
 #include "models/speech_encoder.h"
 
 #include "io/json.h"
+#include "models/configuration.h"
 
 typedef struct whisper {
     td_speech_network speech; /* first: the shared functions look for it there */

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "models/key_value_cache.h"
+#include "models/cached_attention.h"
 #include "platform/thread.h"
 
 #include <math.h>
@@ -129,8 +129,9 @@ static void attend_to_memory(td_pool *pool, const float *kv, const float *query,
     assert_int_equal(td_cache_reorder(&cache, rows, count, NULL), TD_OK);
     for (size_t i = 0; i <= count; i++)
         tokens[i] = (int32_t)i;
+    td_attention_options options = {.heads = HEADS};
     td_tensor *mixed =
-        td_cache_cross_attention(&cache, &step.graph, 0, HEADS, (td_ragged){count, tokens},
+        td_cache_cross_attention(&cache, &step.graph, 0, &options, (td_ragged){count, tokens},
                                  td_tensor_of(&step.graph, (float *)(uintptr_t)query, count, WIDTH), (td_attention_report){&average, NULL});
     assert_non_null(mixed);
     memcpy(ret_result->mixed, mixed->data, count * WIDTH * sizeof *mixed->data);

@@ -531,6 +531,45 @@ static void attention_forward_and_backward(void **state)
         run_attention_case(kernels, &attention_cases[i]);
 }
 
+/* All heads of one query over rows that lie anywhere, with and without a bias of the scores. */
+static void run_rows_case(const td_kernels *kernels, size_t nk, size_t heads, size_t d, bool biased)
+{
+    size_t width = heads * d, bias_step = nk + 3;
+    float scale = 1 / sqrtf((float)d), *q = random_array(width, -2, 2), *bias = random_array(heads * bias_step, -2, 2);
+    float *kv = random_array(nk * 2 * width, -1, 1), *p = array(heads * nk), *out = array(width);
+    const float **rows = calloc(nk + 1, sizeof *rows);
+    for (size_t j = 0; j < nk; j++)
+        rows[j] = kv + (j * 7 + 3) % nk * 2 * width; /* nk is no multiple of 7 */
+    kernels->attend_rows(q, rows, nk, heads, d, scale, biased ? bias : NULL, bias_step, out, p);
+    double *weights = doubles(heads * nk), *mixed = doubles(width);
+    for (size_t head = 0; head < heads; head++) {
+        double *own = weights + head * nk, sum = 0;
+        for (size_t j = 0; j < nk; j++) {
+            for (size_t i = 0; i < d; i++)
+                own[j] += (double)q[head * d + i] * rows[j][head * d + i] * scale;
+            sum += own[j] = exp(own[j] + (biased ? bias[head * bias_step + j] : 0));
+        }
+        for (size_t j = 0; j < nk; j++) {
+            own[j] /= sum;
+            for (size_t i = 0; i < d; i++)
+                mixed[head * d + i] += own[j] * rows[j][width + head * d + i];
+        }
+    }
+    assert_row(p, weights, heads * nk, 8e-6, 1e-9);
+    assert_row(out, mixed, width, 3e-6, 3e-6);
+    free(rows);
+    forget();
+}
+
+static void attention_over_scattered_rows(void **state)
+{
+    (void)state;
+    static const size_t cases[][3] = {{1, 1, 1}, {2, 3, 16}, {3, 2, 12}, {5, 4, 64}, {40, 2, 33}, {129, 1, 48}};
+    FOR_EACH_ISA(kernels)
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++)
+        run_rows_case(kernels, cases[i / 2][0], cases[i / 2][1], cases[i / 2][2], i % 2);
+}
+
 /* Keys laid out: as the reference has it, whatever the numbers of queries and keys, and a query's bits whatever is beside it. */
 static void run_laid_case(const td_kernels *kernels, const attention_case *c)
 {
@@ -866,6 +905,7 @@ int main(void)
         cmocka_unit_test(dropout_drops_at_its_rate_and_keys_disagree),
         cmocka_unit_test(layer_normalisation),
         cmocka_unit_test(attention_forward_and_backward),
+        cmocka_unit_test(attention_over_scattered_rows),
         cmocka_unit_test(attention_with_keys_laid_out),
         cmocka_unit_test(cross_entropy_and_its_gradient),
         cmocka_unit_test(adam_step),

@@ -10,7 +10,7 @@
 
 #include "base/memory.h"
 #include "io/json.h"
-#include "models/architecture.h"
+#include "models/copying.h"
 
 #define SIZES                                                                                                                              \
     "\"vocab_size\": 40, \"d_model\": 32, \"encoder_layers\": 2, \"decoder_layers\": 2, \"encoder_attention_heads\": 2, "                  \
@@ -28,6 +28,8 @@
     "{\"model_type\": \"t5\", \"vocab_size\": 40, \"d_model\": 32, \"d_kv\": 12, \"d_ff\": 40, \"num_layers\": 2, \"num_heads\": 4, "      \
     "\"relative_attention_num_buckets\": 8, \"relative_attention_max_distance\": 11, \"decoder_start_token_id\": 0"
 
+#define COPIES "\"tandem\": {\"copy\": true, \"unk_token_id\": 3}"
+
 /* One model of each row of the table; where a row has kinds that differ in what they keep between steps, one of each kind. */
 static const char *const configurations[] = {
     "{\"model_type\": \"marian\", " SIZES "}",
@@ -37,6 +39,8 @@ static const char *const configurations[] = {
     "{\"model_type\": \"m2m_100\", " SIZES "}",
     T5 "}",
     T5 ", \"feed_forward_proj\": \"gated-gelu\", \"tie_word_embeddings\": false}",
+    "{\"model_type\": \"marian\", " COPIES ", " SIZES "}",
+    T5 ", " COPIES "}",
     RECURRENT "\"cell\": \"lstm\"}",
     RECURRENT "\"cell\": \"gru\"}",
     FEATURES("tandem-rnn-speech") "\"cell\": \"lstm\", \"encoder_bidirectional\": true, \"attention\": \"additive\", \"ctc\": true}",
@@ -131,7 +135,23 @@ static td_tensor *add_sources(fixture *it, const size_t *sentences, size_t count
     return memory.states;
 }
 
-static td_tensor *read_parts(fixture *it, const part *parts, size_t count)
+/* Of a network that copies: what it copies by, the gate and then the weights, in columns behind the hidden state's. */
+static td_tensor *beside_copying(fixture *it, const td_tensor *hidden)
+{
+    td_copying copying = td_network_copying(&it->network, it->state);
+    td_tensor *all = td_tensor_zeroed(&it->graph, hidden->rows, hidden->columns + 1 + LONGEST, false);
+    assert_non_null(all);
+    assert_true(copying.gate->rows == hidden->rows && copying.weights->rows == hidden->rows && copying.weights->columns <= LONGEST);
+    for (size_t i = 0; i < hidden->rows; i++) {
+        td_real *row = all->data + i * all->stride;
+        memcpy(row, hidden->data + i * hidden->stride, hidden->columns * sizeof *row);
+        row[hidden->columns] = copying.gate->data[i * copying.gate->stride];
+        memcpy(row + hidden->columns + 1, copying.weights->data + i * copying.weights->stride, copying.weights->columns * sizeof *row);
+    }
+    return all;
+}
+
+static td_tensor *read_hidden(fixture *it, const part *parts, size_t count)
 {
     td_tensor *hidden = NULL;
     td_batch batch = lay(parts, count, (const int32_t(*)[LONGEST])it->target, it->fed_target, it->target_offsets);
@@ -139,6 +159,12 @@ static td_tensor *read_parts(fixture *it, const part *parts, size_t count)
     architecture(it)->decode(&it->network, &it->graph, it->state, &batch, &hidden, &attention);
     check(it);
     return hidden;
+}
+
+static td_tensor *read_parts(fixture *it, const part *parts, size_t count)
+{
+    td_tensor *hidden = read_hidden(it, parts, count);
+    return it->network.copies ? beside_copying(it, hidden) : hidden;
 }
 
 static void reorder(fixture *it, const int32_t *parents, size_t rows)
@@ -422,7 +448,7 @@ static void translate(fixture *it)
         for (size_t row = 0; row < SENTENCES; row++)
             parts[row] = (part){1, at, at + 1};
         begin_graph(it, false);
-        td_tensor *hidden = read_parts(it, parts, SENTENCES);
+        td_tensor *hidden = read_hidden(it, parts, SENTENCES);
         td_project(&it->network, &it->graph, hidden);
         check(it);
         reorder(it, parents, SENTENCES);
@@ -468,6 +494,8 @@ static void settings_are_checked(void **state)
         {"{\"model_type\": \"bart\", " SIZES ", \"encoder_layers\": 0}", "\"encoder_layers\""},
         {"{\"model_type\": \"m2m_100\", " SIZES ", \"pad_token_id\": 2000000000}", "\"pad_token_id\""},
         {T5 ", \"feed_forward_proj\": \"gated-mish\"}", "\"feed_forward_proj\": \"gated-mish\""},
+        {T5 ", \"dense_act_fn\": \"gated-relu\"}", "\"dense_act_fn\": \"gated-relu\""},
+        {T5 ", \"d_kv\": 3, \"d_model\": 8, \"num_heads\": 1}", "\"d_model\""},
         {T5 ", \"is_encoder_decoder\": false}", "\"is_encoder_decoder\": false"},
         {T5 ", \"relative_attention_num_buckets\": 7}", "\"relative_attention_num_buckets\""},
         {T5 ", \"relative_attention_max_distance\": 4}", "\"relative_attention_max_distance\""},
