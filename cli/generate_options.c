@@ -77,6 +77,16 @@
         {"temperature", 0, CLI_REAL, AT(temperature), "T", "with --sample: below 1 sharpens, above 1 flattens", 1e-4, 1e4},                \
         {"top-k", 0, CLI_INTEGER, AT(top_k), "N", "with --sample: only the N most probable tokens; 0: all", 0, 1e9},                       \
         {"top-p", 0, CLI_REAL, AT(top_p), "P", "with --sample: only the most probable tokens that make up P", 1e-6, 1},                    \
+        {"mbr",                                                                                                                            \
+         0,                                                                                                                                \
+         CLI_CHOICE,                                                                                                                       \
+         AT(minimum_risk),                                                                                                                 \
+         "off|bleu|chrf|rouge|wer|cer",                                                                                                    \
+         "minimum Bayes risk: of the beam's hypotheses, or the samples, take the one most like the others by this metric",                 \
+         0,                                                                                                                                \
+         0},                                                                                                                               \
+        {"candidates", 0, CLI_INTEGER, AT(candidates), "N", "with --mbr: how many to choose from (default: the beam, or 32 samples)", 1,   \
+         1024},                                                                                                                            \
     {                                                                                                                                      \
         "seed", 0, CLI_INTEGER, AT(seed), "N", "with --sample: the same seed gives the same output (default: 0)", 0, 9e15                  \
     }
@@ -208,6 +218,7 @@ generate_values generate_values_default(void)
 {
     return (generate_values){.beam = TD_UNSET,
                              .nbest = TD_UNSET,
+                             .candidates = TD_UNSET,
                              .min_length = TD_UNSET,
                              .max_length = TD_UNSET,
                              .no_repeat_ngram = TD_UNSET,
@@ -224,7 +235,10 @@ generate_values generate_values_default(void)
 td_generate_options generate_library_options(const generate_values *values)
 {
     static const char *const tasks[] = {NULL, "transcribe", "translate"};
+    static const char *const risks[] = {NULL, "bleu", "chrf", "rouge", "wer", "cer"};
     td_generate_options options = TD_GENERATE_OPTIONS_INIT;
+    options.minimum_risk = risks[values->minimum_risk];
+    options.candidates = values->candidates;
     options.input = (td_input_kind)values->input;
     options.beam = values->beam;
     options.nbest = values->nbest;

@@ -9,13 +9,13 @@
 
 typedef struct generate_values {
     const char *model, *from, *to, *prefix, *attention, *source, *target, *list, *keys;
-    int64_t beam, nbest, min_length, max_length, no_repeat_ngram, top_k, seed, threads, batch_tokens;
+    int64_t beam, nbest, candidates, min_length, max_length, no_repeat_ngram, top_k, seed, threads, batch_tokens;
     double length_penalty, repetition_penalty, temperature, top_p;
     bool sample, json, stream;
-    int input, output; /* td_input_kind */
-    int split;         /* 0: as the verb has it, 1: sentences, 2: none */
-    int progress;      /* for cli_progress_begin */
-    int precision;     /* index into the choices */
+    int input, output;           /* td_input_kind */
+    int split;                   /* 0: as the verb has it, 1: sentences, 2: none */
+    int progress;                /* for cli_progress_begin */
+    int precision, minimum_risk; /* index into the choices */
     cli_list settings;
     const char *language, *profile;
     td_profile *profiled; /* made by generate_open_model when --profile is given */

@@ -133,12 +133,17 @@ typedef struct td_generate_options {
     td_split_kind split;
     const char *task; /* Whisper: "transcribe" or "translate" (to English): outputs begin with the tokens that say so; NULL: with none,
                          unless the source language is given */
+    /* Minimum Bayes risk decoding (Kumar and Byrne 2004): the outputs are those of the candidates that agree best with all candidates, as
+     * this metric sees it: "bleu", "chrf", "rouge", "wer" or "cer" (equal outputs agree; scores stay log-probabilities). NULL: the most
+     * probable ones. */
+    const char *minimum_risk;
+    int64_t candidates; /* for minimum_risk: how many; TD_UNSET: the beam, or 32 when sampling */
 } td_generate_options;
 #define TD_GENERATE_OPTIONS_INIT                                                                                                           \
     {                                                                                                                                      \
         sizeof(td_generate_options), TD_INPUT_TEXT, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, TD_UNSET, 0,               \
             TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, TD_UNSET_REAL, NULL, NULL, NULL, NULL, 0, false, false, NULL, NULL,               \
-            TD_SPLIT_NONE, NULL                                                                                                            \
+            TD_SPLIT_NONE, NULL, NULL, TD_UNSET                                                                                            \
     }
 
 /* ---- Generating ---- */

@@ -1,5 +1,6 @@
 /* Generating for many inputs on several threads: each has a search of its own and takes a sentence whenever one of its
  * batch ends. */
+#include "api/minimum_risk.h"
 #include "api/queue.h"
 #include "api/split.h"
 #include "api/task.h"
@@ -84,6 +85,8 @@ static td_status source_finished(void *context, size_t index, const td_output *o
         return td_fail(error, TD_ERROR_INTERNAL, "a result came for input %zu, which was not asked for", index);
     TD_PROFILE(worker->recorder, "output and tokenizer");
     td_status status = td_result_fill(result, 0, output, error);
+    if (status == TD_OK)
+        status = td_minimum_risk_choose(queue->request, result, 0, error);
     if (status != TD_OK) {
         td_result_free(result);
         return status;

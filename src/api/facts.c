@@ -272,8 +272,11 @@ td_status td_facts_collect(const td_model *model, td_facts **ret_facts, td_error
     add_sizes(facts, model->config);
     add_source(facts, model);
     add(facts, "vocabulary", true, "config.json: vocab_size", "%zu", model->network.vocabulary);
-    if (model->network.max_positions && model->network.architecture->source == TD_TEXT)
-        add(facts, "max_source", true, "config.json: max_position_embeddings", "%zu", model->network.max_positions);
+    if (model->max_source)
+        add(facts, "max_source", true,
+            model->max_source == model->network.max_positions ? "config.json: max_position_embeddings"
+                                                              : "config.json: tandem.max_source_length, what it was trained on",
+            "%zu", model->max_source);
     add(facts, "parameters", true, "counted: trained weights", "%zu", td_parameters_trained_count(&model->network.parameters));
     add(facts, "precision", false, "model.safetensors: type of most elements", "%s", model->stored.precision);
     add(facts, "file_bytes", true, "model.safetensors: all tensors", "%zu", model->stored.bytes);

@@ -1,4 +1,5 @@
 /* Generating for inputs at hand, on the calling thread. */
+#include "api/minimum_risk.h"
 #include "api/session.h"
 #include "api/split.h"
 #include "api/task.h"
@@ -36,7 +37,8 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
 static td_status source_finished(void *context, size_t index, const td_output *output, td_error *error)
 {
     td_generate_call *call = context;
-    return td_result_fill(call->result, index, output, error);
+    TD_TRY(td_result_fill(call->result, index, output, error));
+    return td_minimum_risk_choose(call->request, call->result, index, error);
 }
 
 static bool ends_with_replacement(const td_buffer *text)

@@ -149,12 +149,29 @@ static td_status load_frontend(td_model *model)
                    model->network.feature_width);
 }
 
+/* As many tokens as there are positions, or, of a model that was trained on cut texts, as many as they were cut to. */
+static td_status limit_source(td_model *model, const char *config_path, td_error *error)
+{
+    if (model->network.architecture->source != TD_TEXT)
+        return TD_OK;
+    int64_t cut;
+    TD_TRY(td_json_get_integer(json_object_get(model->config, "tandem"), config_path, "max_source_length", 0, &cut, error));
+    if (cut < 0)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: tandem.max_source_length is %lld; it must be 1 or more", config_path, (long long)cut);
+    model->max_source = model->network.max_positions;
+    if (cut && (!model->max_source || (size_t)cut < model->max_source))
+        model->max_source = (size_t)cut;
+    return TD_OK;
+}
+
 static td_status load(td_model *model, int precision, td_error *error)
 {
     char *config_path = NULL;
     td_status status = load_json(model->directory, "config.json", &model->config, &config_path, error);
     if (status == TD_OK)
         status = td_network_configure(model->config, config_path, &model->network, error);
+    if (status == TD_OK)
+        status = limit_source(model, config_path, error);
     if (status == TD_OK)
         status = load_weights(model, precision, error);
     if (status == TD_OK)

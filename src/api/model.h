@@ -36,6 +36,7 @@ struct td_model {
     td_error frontend_error;  /* why there is none */
     td_stored_weights stored;
     td_precision precision; /* of the packed weights */
+    size_t max_source;      /* tokens of a text, end token included, that the model is given at most; 0: any number */
     const char **languages; /* target languages, borrowed by `language_names`; NULL-terminated */
     td_buffer language_names;
     const char *default_language;            /* in config, or NULL */

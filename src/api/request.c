@@ -1,5 +1,6 @@
 #include "api/request.h"
 
+#include "api/minimum_risk.h"
 #include "api/task.h"
 
 #include "base/utf8.h"
@@ -7,6 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SAMPLED_CANDIDATES 32 /* of minimum risk decoding, unless said otherwise */
 
 static td_status copy_options(const td_generate_options *options, td_generate_options *ret_copy, td_error *error)
 {
@@ -32,6 +35,13 @@ static td_status check_options(const td_generate_options *options, td_error *err
         return td_fail(error, TD_ERROR_ARGUMENT, "options: temperature is %g; it must be above 0", options->temperature);
     if (options->top_p != TD_UNSET_REAL && !(options->top_p > 0 && options->top_p <= 1))
         return td_fail(error, TD_ERROR_ARGUMENT, "options: top_p is %g; it must be above 0 and at most 1", options->top_p);
+    if (options->candidates < TD_UNSET || options->candidates == 0)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: candidates is %lld; it must be 1 or more", (long long)options->candidates);
+    if (options->candidates > 0 && !options->minimum_risk)
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: candidates are for minimum_risk, which names no metric");
+    if (options->minimum_risk && !td_minimum_risk_known(options->minimum_risk))
+        return td_fail(error, TD_ERROR_ARGUMENT, "options: minimum_risk is \"%s\"; it is one of bleu, chrf, rouge, wer, cer",
+                       options->minimum_risk);
     return TD_OK;
 }
 
@@ -69,6 +79,10 @@ static void merge_options(const td_generate_options *options, td_generation *gen
             generation->num_beams = 1;
     }
     generation->num_return_sequences = options->nbest > 0 ? (size_t)options->nbest : 1;
+    if (options->minimum_risk)
+        generation->num_return_sequences = options->candidates > 0 ? (size_t)options->candidates
+                                           : generation->do_sample ? SAMPLED_CANDIDATES
+                                                                   : generation->num_beams;
     generation->output_attentions = options->attention;
 }
 
@@ -91,6 +105,12 @@ static td_status check_merged(const td_request *request, td_error *error)
     if (!generation->do_sample && generation->num_return_sequences > generation->num_beams)
         return td_fail(error, TD_ERROR_ARGUMENT, "%zu outputs were asked for, but the beam keeps only %zu hypotheses",
                        generation->num_return_sequences, generation->num_beams);
+    if (request->options.minimum_risk && request->options.nbest > (int64_t)generation->num_return_sequences)
+        return td_fail(error, TD_ERROR_ARGUMENT, "%lld outputs were asked for, but there are only %zu candidates",
+                       (long long)request->options.nbest, generation->num_return_sequences);
+    if (request->options.minimum_risk && !request->model->tokenizer)
+        return td_fail(error, request->model->tokenizer_error.status, "minimum risk decoding compares texts, but %s",
+                       request->model->tokenizer_error.message);
     if (request->options.on_text && (generation->num_beams > 1 || generation->num_return_sequences > 1))
         return td_fail(error, TD_ERROR_ARGUMENT, "text can be had as it is chosen only with beam 1 and one output");
     return TD_OK;
@@ -398,7 +418,7 @@ td_status td_request_encode(const td_request *request, td_text_side side, const 
 /* Cuts tokens before those that end every source, as transformers' truncation does. */
 static size_t truncate_source(const td_request *request, td_ids *ids)
 {
-    size_t limit = request->model->network.max_positions, after = request->around.length - request->before;
+    size_t limit = request->model->max_source, after = request->around.length - request->before;
     if (limit == 0 || ids->length <= limit || after >= limit)
         return 0;
     size_t cut = ids->length - limit;
@@ -427,7 +447,7 @@ td_status td_request_source(const td_request *request, const char *input, td_res
     td_ids ids = TD_IDS_INIT;
     td_result_input *slot = &result->inputs[index];
     td_status status = td_request_encode(request, TD_SOURCE, input, &slot->local, &ids, error);
-    size_t length = ids.length, limit = request->model->network.max_positions;
+    size_t length = ids.length, limit = request->model->max_source;
     if (status == TD_OK && length == 0)
         status = td_fail(error, TD_ERROR_ARGUMENT, "there is no token to read");
     if (status == TD_OK && limit && length > limit && request->options.no_truncate)

@@ -16,23 +16,33 @@ td_status td_result_new(const td_model *model, size_t count, td_result **ret_res
     return TD_OK;
 }
 
+static void free_output(td_result_output *output)
+{
+    td_release(output->text);
+    td_release(output->ids);
+    td_release(output->logprobs);
+    td_release(output->attention);
+    for (size_t i = 0; i < output->segment_count; i++) {
+        td_release(output->segments[i].source);
+        td_release(output->segments[i].text);
+    }
+    td_release(output->segments);
+}
+
+void td_result_keep(td_result *result, size_t index, size_t count)
+{
+    td_result_input *input = &result->inputs[index];
+    while (input->output_count > count)
+        free_output(&input->outputs[--input->output_count]);
+}
+
 void td_result_free(td_result *result)
 {
     if (!result)
         return;
     for (size_t i = 0; i < result->count; i++) {
         td_result_input *input = &result->inputs[i];
-        for (size_t k = 0; k < input->output_count; k++) {
-            td_release(input->outputs[k].text);
-            td_release(input->outputs[k].ids);
-            td_release(input->outputs[k].logprobs);
-            td_release(input->outputs[k].attention);
-            for (size_t j = 0; j < input->outputs[k].segment_count; j++) {
-                td_release(input->outputs[k].segments[j].source);
-                td_release(input->outputs[k].segments[j].text);
-            }
-            td_release(input->outputs[k].segments);
-        }
+        td_result_keep(result, i, 0);
         td_release(input->outputs);
         td_release(input->source_ids);
         td_features_free(&input->features);

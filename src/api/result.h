@@ -50,6 +50,8 @@ td_status td_result_copy(const td_result *result, td_result **ret_copy, td_error
 td_source td_result_source(const td_result *result, size_t input);
 /* Copies the outputs of a search into input `input`. */
 td_status td_result_fill(td_result *result, size_t input, const td_output *output, td_error *error);
+/* Leaves input `input` its first `count` outputs. */
+void td_result_keep(td_result *result, size_t input, size_t count);
 /* Appends the text of ids, special tokens and ids without a token left out. local: of the input, or NULL. */
 td_status td_model_spell(const td_model *model, const td_local_pieces *local, const int32_t *ids, size_t count, td_buffer *text,
                          td_error *error);

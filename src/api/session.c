@@ -53,7 +53,7 @@ size_t td_model_vocabulary_size(const td_model *model)
 
 size_t td_model_max_source(const td_model *model)
 {
-    return model->network.max_positions;
+    return model->max_source;
 }
 
 const char *td_model_language(const td_model *model, size_t index)

@@ -48,7 +48,7 @@ static td_status add_part(td_split *split, const char *text, size_t gap_begin, s
 
 static td_status is_long(const td_request *request, const char *text, size_t length, bool *ret_long, td_error *error)
 {
-    size_t limit = request->model->network.max_positions;
+    size_t limit = request->model->max_source;
     limit = limit && limit < WELL_READ ? limit : WELL_READ;
     *ret_long = false;
     if (length + request->around.length <= limit)

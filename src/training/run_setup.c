@@ -85,6 +85,17 @@ static td_status load_starting_point(td_training_run *run, td_error *error)
     return status;
 }
 
+/* "tandem": {"max_source_length": N}, as model_config.c writes it for a new model. */
+static td_status cut_as_trained(const td_recipe *recipe, json_t *config, td_error *error)
+{
+    json_t *own = json_object_get(config, "tandem");
+    if (!own && json_object_set_new(config, "tandem", json_object()) == 0)
+        own = json_object_get(config, "tandem");
+    return own && json_object_set_new(own, "max_source_length", json_integer(recipe->data.max_source_length)) == 0
+               ? TD_OK
+               : td_fail_memory(error, 0);
+}
+
 static td_status read_model_from(const td_training_run *run, json_t **ret_config, td_error *error)
 {
     char *path = td_path_join(run->recipe->model.from, "config.json");
@@ -97,7 +108,7 @@ static td_status read_model_from(const td_training_run *run, json_t **ret_config
     for (size_t i = 0; status == TD_OK && i < 2; i++)
         if (json_object_get(*ret_config, types[i]) && json_object_set_new(*ret_config, types[i], json_string("float32")) != 0)
             status = td_fail_memory(error, 0);
-    return status;
+    return status == TD_OK && run->recipe->data.truncate_source ? cut_as_trained(run->recipe, *ret_config, error) : status;
 }
 
 /* Texts that the model has no positions for cannot be learned from; a limit that nobody chose follows the model's. */

@@ -92,6 +92,23 @@ yes 'Rain!' | head -50 | tr '\n' ' ' | translate --split none --beam 1 >out 2>er
 check 'truncated: exit code' 0 $?
 case $(cat err) in "stdin:1: warning: cut to 40 tokens"*) ;; *) check 'truncated: warning' 'a warning' "$(cat err)" ;; esac
 
+# a model that was trained on cut texts
+cp -r model shortened
+sed 's/^{/{"tandem": {"max_source_length": 12},/' model/config.json >shortened/config.json
+check 'cut as in training' "$(yes 'Rain!' | head -50 | tr '\n' ' ' | "$tandem" translate -m shortened --to de --split none --beam 1 2>err) 1" \
+    "$("$tandem" translate -m shortened --to de --split none --beam 1 <<<"$(yes 'Rain!' | head -70 | tr '\n' ' ')" 2>/dev/null) $(grep -c 'warning: cut to 12 tokens' err)"
+check 'cut as in training: inspect' 12 "$("$tandem" inspect --json shortened | sed 's/.*"max_source": *\([0-9]*\).*/\1/')"
+sed 's/^{/{"tandem": {"max_source_length": -1},/' model/config.json >shortened/config.json
+echo 'Rain!' | "$tandem" translate -m shortened --to de 2>err >/dev/null
+check 'cut to nonsense' '1 tandem translate: shortened/config.json: tandem.max_source_length is -1; it must be 1 or more' "$? $(cat err)"
+
+# minimum Bayes risk
+check 'minimum risk: threads' "$(translate --beam 8 --mbr chrf de.in)" "$(translate --beam 8 --mbr chrf --threads 3 --batch-tokens 1 de.in)"
+check 'minimum risk: one candidate' "$(translate de.in)" "$(translate --mbr bleu --candidates 1 de.in)"
+check 'minimum risk: n-best' 12 "$(translate --mbr rouge --nbest 2 de.in | wc -l)"
+echo 'Rain!' | translate --candidates 4 2>err >/dev/null
+check 'candidates without a metric' 2 $?
+
 # long lines, sentence by sentence
 rain=$(echo 'Rain!' | translate) sleep=$(echo 'Two cats sleep.' | translate)
 for i in 1 2 3 4 5 6; do printf 'Rain!   Two cats sleep. '; done | sed 's/ $//' >paragraph
