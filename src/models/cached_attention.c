@@ -156,11 +156,8 @@ static void attend_laid(void *context, size_t head, size_t thread)
 
 static void attend_heads(td_graph *graph, cross_span *span)
 {
-    bool shared = td_graph_parts(graph, span->heads * span->queries * span->length * span->head_width / 16) > 1;
-    for (size_t head = 0; !shared && head < span->heads; head++)
-        attend_laid(span, head, 0);
-    if (shared)
-        td_graph_run(graph, span->heads, attend_laid, span);
+    size_t numbers = span->heads * span->queries * span->length * span->head_width / 16;
+    td_graph_run_if(graph, td_graph_parts(graph, numbers) > 1, span->heads, attend_laid, span);
 }
 
 /* The next rows of the same memory: beams read its keys and values once for all of them, where those are laid out. */

@@ -4,7 +4,6 @@
 #include "models/architecture.h"
 #include "ops/ops.h"
 #include "ops/packed_linear.h"
-#include "platform/thread.h"
 
 #include <math.h>
 
@@ -92,12 +91,8 @@ static void take_chunks(summed_chunks *chunks)
 {
     td_graph *graph = chunks->graph;
     size_t rows = chunks->logits->values->rows, panels = chunks->packed ? td_packed_panels(chunks->packed) : 0;
-    if (chunks->packed && td_packed_parts(graph, chunks->packed, rows, panels) > 1) {
-        td_pool_run(graph->pool, chunks->count, take_chunk, chunks);
-        return;
-    }
-    for (size_t chunk = 0; chunk < chunks->count; chunk++)
-        take_chunk(chunks, chunk, 0);
+    bool shared = chunks->packed && td_packed_parts(graph, chunks->packed, rows, panels) > 1;
+    td_graph_run_if(graph, shared, chunks->count, take_chunk, chunks);
 }
 
 bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_logits *ret_logits)

@@ -2,7 +2,6 @@
  * one, this file walks them. Where weights are not kept for the way back, a problem is cut into blocks of queries: memory then grows
  * with the number of keys, not with its square. */
 #include "ops/ops.h"
-#include "platform/thread.h"
 
 #include <math.h>
 #include <string.h>
@@ -87,7 +86,6 @@ static void attend_block(void *context, size_t task, size_t thread)
 
 static void attention_forward(td_graph *graph, attention_blocks *blocks)
 {
-    enum { LEAST_SHARED = 1 << 16 }; /* multiplications that are worth handing over */
     const attention_operation *op = blocks->op;
     for (size_t i = 0; i < op->query_ragged.count; i++) {
         size_t queries = td_ragged_length(op->query_ragged, i), keys = td_ragged_length(op->key_ragged, i);
@@ -95,11 +93,7 @@ static void attention_forward(td_graph *graph, attention_blocks *blocks)
         blocks->count = op->kept || queries == 0 ? 1 : (queries + QUERIES - 1) / QUERIES;
         blocks->queries = op->kept ? queries : QUERIES;
         size_t tasks = is_laid(op, keys) ? 0 : op->options.heads * blocks->count;
-        if (tasks > 0 && graph->pool && queries * keys * op->query->columns >= LEAST_SHARED)
-            td_pool_run(graph->pool, tasks, attend_block, blocks);
-        else
-            for (size_t task = 0; task < tasks; task++)
-                attend_block(blocks, task, 0);
+        td_graph_run_if(graph, td_graph_parts(graph, queries * keys * op->query->columns) > 1, tasks, attend_block, blocks);
         blocks->at += op->options.heads * queries * keys;
     }
 }

@@ -17,14 +17,19 @@ size_t td_graph_threads(const td_graph *graph)
     return graph->pool ? td_pool_threads(graph->pool) : 1;
 }
 
-void td_graph_run(td_graph *graph, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context)
+void td_graph_run_if(td_graph *graph, bool shared, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context)
 {
-    if (graph->pool && count > 1) {
+    if (shared && graph->pool) {
         td_pool_run(graph->pool, count, task, context);
         return;
     }
     for (size_t i = 0; i < count; i++)
         task(context, i, 0);
+}
+
+void td_graph_run(td_graph *graph, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context)
+{
+    td_graph_run_if(graph, true, count, task, context);
 }
 
 size_t td_graph_parts(const td_graph *graph, size_t numbers)

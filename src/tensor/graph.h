@@ -94,6 +94,8 @@ td_tensor *td_graph_fail(td_graph *graph, td_status status, const char *format, 
 size_t td_graph_threads(const td_graph *graph);
 /* Runs tasks 0 .. count - 1 on them. */
 void td_graph_run(td_graph *graph, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context);
+/* The same on the calling thread alone, in order, unless `shared`: where handing over takes longer than the work. */
+void td_graph_run_if(td_graph *graph, bool shared, size_t count, void (*task)(void *context, size_t index, size_t thread), void *context);
 /* Into how many parts so many numbers, of some operations each, are worth cutting. */
 size_t td_graph_parts(const td_graph *graph, size_t numbers);
 
