@@ -55,7 +55,7 @@ void *td_arena_allocate(td_arena *arena, size_t bytes)
     if (arena->limit && (size > arena->limit || arena->total > arena->limit - size))
         return NULL;
     if (!arena->blocks || size > arena->blocks->size - arena->used) {
-        size_t wanted = arena->blocks ? arena->blocks->size : SMALLEST_BLOCK;
+        size_t wanted = arena->blocks ? 2 * arena->blocks->size : SMALLEST_BLOCK; /* soon large enough for the system to take back */
         if (!push_block(arena, size > wanted ? size : wanted))
             return NULL;
     }
@@ -129,4 +129,15 @@ void td_arena_release_to(td_arena *arena, td_arena_mark mark)
     }
     arena->used = mark.used;
     arena->total = mark.total;
+}
+
+void td_arena_between(td_arena_mark from, td_arena_mark to, void (*take)(void *context, void *data, size_t bytes), void *context)
+{
+    for (td_arena_block *block = to.block; block; block = block->next) {
+        size_t end = block == to.block ? to.used : block->size, first = block == from.block ? from.used : 0;
+        if (end > first)
+            take(context, block->data + first, end - first);
+        if (block == from.block)
+            break;
+    }
 }

@@ -35,5 +35,7 @@ void td_arena_expect(td_arena *arena, size_t bytes);
 void td_arena_reset(td_arena *arena);
 td_arena_mark td_arena_get_mark(const td_arena *arena);
 void td_arena_release_to(td_arena *arena, td_arena_mark mark);
+/* Gives `take` the memory between two marks that are still valid, `from` the older: one piece for each block it lies in. */
+void td_arena_between(td_arena_mark from, td_arena_mark to, void (*take)(void *context, void *data, size_t bytes), void *context);
 
 #endif

@@ -51,7 +51,8 @@ td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size
                                       .shape = {rows, columns},
                                       .rows = columns ? rows : 1,
                                       .columns = columns ? columns : rows,
-                                      .constant = initialiser == TD_INIT_CONSTANT};
+                                      .constant = initialiser == TD_INIT_CONSTANT,
+                                      .index = parameters->count};
     entry->initialiser = initialiser;
     entry->spread = (td_real)spread;
     parameters->entries[parameters->count++] = entry;

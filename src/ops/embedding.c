@@ -13,8 +13,8 @@ typedef struct embedding_operation {
 static void embedding_backward(td_graph *graph, void *operation)
 {
     embedding_operation *op = operation;
-    td_real *dtable = td_gradient(graph, op->table);
-    if (!dtable || !op->y->gradient)
+    td_real *dtable = op->y->gradient ? td_gradient_of_few_rows(graph, op->table) : NULL;
+    if (!dtable)
         return;
     size_t columns = op->table->columns;
     for (size_t i = 0; i < op->y->rows; i++)

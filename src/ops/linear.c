@@ -81,9 +81,11 @@ td_tensor *td_linear_several(td_graph *graph, td_tensor *x, const td_parameter *
         return NULL;
     whole[0] = *weights[0];
     whole[0].rows *= count;
+    whole[0].joined = count - 1;
     if (biases) {
         whole[1] = *biases[0];
         whole[1].columns *= count;
+        whole[1].joined = count - 1;
     }
     return td_linear(graph, x, td_graph_parameter(graph, &whole[0]), biases ? td_graph_parameter(graph, &whole[1]) : NULL);
 }

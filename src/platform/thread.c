@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <string.h>
 
 /* How long a thread waits busily before it sleeps. Work for a pool comes in bursts with pauses of some microseconds, and waking a
  * thread takes longer than that; after the first few it lets others have the processor at each look. */
@@ -203,16 +204,21 @@ void td_pool_run(td_pool *pool, size_t count, void (*task)(void *, size_t, size_
 struct td_turns {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    size_t turn;
+    size_t places;
+    size_t turn[]; /* [places] */
 };
 
-td_status td_turns_new(td_turns **ret_turns, td_error *error)
+td_status td_turns_new(size_t places, td_turns **ret_turns, td_error *error)
 {
-    td_turns *turns = td_allocate_array(1, sizeof *turns);
+    size_t bytes;
+    bool fits = !td_multiply_overflows(places, sizeof(size_t), &bytes) && !td_add_overflows(bytes, sizeof(td_turns), &bytes);
+    td_turns *turns = fits ? td_allocate(bytes) : NULL;
     if (!turns)
-        return td_fail_memory(error, sizeof *turns);
+        return td_fail_memory(error, places * sizeof(size_t));
+    turns->places = places;
     pthread_mutex_init(&turns->mutex, NULL);
     pthread_cond_init(&turns->changed, NULL);
+    td_turns_reset(turns);
     *ret_turns = turns;
     return TD_OK;
 }
@@ -229,22 +235,22 @@ void td_turns_free(td_turns *turns)
 void td_turns_reset(td_turns *turns)
 {
     pthread_mutex_lock(&turns->mutex);
-    turns->turn = 0;
+    memset(turns->turn, 0, turns->places * sizeof *turns->turn);
     pthread_mutex_unlock(&turns->mutex);
 }
 
-void td_turns_wait(td_turns *turns, size_t turn)
+void td_turns_wait(td_turns *turns, size_t place, size_t turn)
 {
     pthread_mutex_lock(&turns->mutex);
-    while (turns->turn != turn)
+    while (turns->turn[place] != turn)
         pthread_cond_wait(&turns->changed, &turns->mutex);
     pthread_mutex_unlock(&turns->mutex);
 }
 
-void td_turns_done(td_turns *turns)
+void td_turns_done(td_turns *turns, size_t place)
 {
     pthread_mutex_lock(&turns->mutex);
-    turns->turn++;
+    turns->turn[place]++;
     pthread_cond_broadcast(&turns->changed);
     pthread_mutex_unlock(&turns->mutex);
 }

@@ -21,12 +21,13 @@ void td_pool_run(td_pool *pool, size_t count, void (*task)(void *context, size_t
 /* Runs `run` on `threads` threads at once, the calling one among them; a thread that cannot be started is done without. */
 td_status td_threads_run(size_t threads, void *(*run)(void *context), void *context, td_error *error);
 
-/* Lets tasks pass one at a time, in order of index: td_turns_wait(i) returns once turns 0 .. i - 1 are done. */
+/* Lets tasks pass one at a time, in order of index, at each of several places: td_turns_wait(place, i) returns once turns 0 .. i - 1 are
+ * done there. */
 typedef struct td_turns td_turns;
-td_status td_turns_new(td_turns **ret_turns, td_error *error);
+td_status td_turns_new(size_t places, td_turns **ret_turns, td_error *error);
 void td_turns_free(td_turns *turns);
 void td_turns_reset(td_turns *turns);
-void td_turns_wait(td_turns *turns, size_t turn);
-void td_turns_done(td_turns *turns);
+void td_turns_wait(td_turns *turns, size_t place, size_t turn);
+void td_turns_done(td_turns *turns, size_t place);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "kernels/packed.h"
 #include "platform/thread.h"
+#include "tensor/gradients.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -99,9 +100,12 @@ td_tensor *td_graph_parameter(td_graph *graph, const td_parameter *parameter)
     if (!tensor)
         return NULL;
     tensor->parameter = parameter;
-    tensor->requires_gradient = graph->recording && !parameter->constant && graph->gradients;
-    if (tensor->requires_gradient || (parameter->statistic && graph->gradients && graph->share > 0))
-        tensor->gradient = graph->gradients + parameter->offset;
+    tensor->requires_gradient = graph->recording && !parameter->constant && (graph->gradients || graph->sums);
+    bool statistic = parameter->statistic && graph->gradients && graph->share > 0;
+    if (tensor->requires_gradient && graph->sums)
+        td_weight_used(graph, parameter);
+    else if (tensor->requires_gradient || statistic)
+        tensor->gradient = graph->gradients + (parameter->offset - graph->gradients_begin);
     return tensor;
 }
 
@@ -117,65 +121,6 @@ td_tensor *td_tensor_columns(td_graph *graph, td_tensor *tensor, size_t first, s
     return view;
 }
 
-struct td_gradient_block {
-    struct td_gradient_block *next;
-    td_real *data;
-    size_t count, born;
-};
-
-/* The first idle block that fits and is not much too large, or a new one. */
-static td_real *take_block(td_graph *graph, size_t count, size_t born)
-{
-    struct td_gradient_block **link = &graph->idle, *block;
-    while (*link && ((*link)->count < count || (*link)->count / 2 > count))
-        link = &(*link)->next;
-    block = *link;
-    if (block) {
-        *link = block->next;
-    } else {
-        td_real *data = td_graph_allocate(graph, count, sizeof *data);
-        block = data ? td_graph_allocate(graph, 1, sizeof *block) : NULL;
-        if (!block)
-            return NULL;
-        *block = (struct td_gradient_block){.data = data, .count = count};
-    }
-    block->born = born;
-    block->next = graph->live;
-    graph->live = block;
-    return block->data;
-}
-
-/* Backward has passed node `index`: gradients of tensors made since it was noted are done with. */
-static void retire_blocks(td_graph *graph, size_t index)
-{
-    for (struct td_gradient_block **link = &graph->live; *link;) {
-        struct td_gradient_block *block = *link;
-        if (block->born < index) {
-            link = &block->next;
-            continue;
-        }
-        *link = block->next;
-        block->next = graph->idle;
-        graph->idle = block;
-    }
-}
-
-td_real *td_gradient(td_graph *graph, td_tensor *tensor)
-{
-    if (!td_needs_gradient(tensor))
-        return NULL;
-    if (tensor->gradient)
-        return tensor->gradient;
-    if (tensor->base) {
-        td_real *gradient = td_gradient(graph, tensor->base);
-        return tensor->gradient = gradient ? gradient + tensor->first_column : NULL;
-    }
-    td_real *gradient = take_block(graph, tensor->rows * tensor->columns, tensor->born);
-    if (gradient)
-        memset(gradient, 0, tensor->rows * tensor->columns * sizeof *gradient);
-    return tensor->gradient = gradient;
-}
-
 void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *operation)
 {
     if (!graph->recording)
@@ -183,8 +128,17 @@ void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *oper
     td_node *node = td_graph_allocate(graph, 1, sizeof *node);
     if (!node)
         return;
-    *node = (td_node){graph->tape, graph->nodes++, backward, operation, td_recorder_current(graph->recorder)};
+    td_arena_mark here = td_arena_get_mark(graph->arena);
+    *node = (td_node){graph->tape, graph->nodes++, backward, operation, td_recorder_current(graph->recorder), graph->fresh, here};
     graph->tape = node;
+    graph->fresh = here;
+}
+
+static void go_back(td_graph *graph, const td_node *node)
+{
+    TD_PROFILE(graph->recorder, node->name ? node->name : "other");
+    td_profiled_scope_.backward = true;
+    node->backward(graph, node->operation);
 }
 
 td_status td_backward(td_graph *graph, td_tensor *output, td_real seed, td_error *error)
@@ -192,12 +146,17 @@ td_status td_backward(td_graph *graph, td_tensor *output, td_real seed, td_error
     td_real *gradient = output ? td_gradient(graph, output) : NULL;
     for (size_t i = 0; gradient && i < output->rows * output->columns; i++)
         gradient[i] = seed;
-    for (td_node *node = graph->tape; node && td_graph_ok(graph); node = node->previous) {
-        TD_PROFILE(graph->recorder, node->name ? node->name : "other");
-        td_profiled_scope_.backward = true;
-        node->backward(graph, node->operation);
-        if (node->index > 0) /* what the first operation began with may be read afterwards */
-            retire_blocks(graph, node->index);
+    graph->going_back = true;
+    if (graph->sums) /* weights that only the loss reads */
+        td_gradients_retire(graph, graph->nodes);
+    for (td_node *node = graph->tape, *previous; node && td_graph_ok(graph); node = previous) {
+        previous = node->previous;
+        go_back(graph, node);
+        if (node->index == 0)
+            continue; /* what the first operation began with may be read afterwards */
+        td_gradients_retire(graph, node->index);
+        if (graph->sums)
+            td_gradients_reuse(graph, node->begin, node->end);
     }
     graph->tape = NULL;
     if (!td_graph_ok(graph) && error)

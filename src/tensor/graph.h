@@ -34,6 +34,8 @@ typedef struct td_parameter {
     size_t rows, columns;     /* shape as a matrix: first dimension, product of the others (a vector is one row) */
     td_real *data;            /* [rows, columns] */
     size_t offset;            /* into the flat parameter, gradient and optimiser buffers */
+    size_t index;             /* of all weights */
+    size_t joined;            /* so many that follow it are rows of this one too: several multiplied as one */
     bool constant;            /* not trained */
     bool statistic;           /* constant, but follows the batches: see td_parameters_statistic */
     struct td_packed *packed; /* weights repacked for products, or NULL; see kernels/packed.h */
@@ -57,9 +59,19 @@ typedef struct td_node {
     struct td_node *previous;
     size_t index; /* of the tape, from 0 */
     void (*backward)(td_graph *graph, void *operation);
-    void *operation;  /* in the arena */
-    const char *name; /* for the profile, or NULL */
+    void *operation;          /* in the arena */
+    const char *name;         /* for the profile, or NULL */
+    td_arena_mark begin, end; /* of the arena: between them lies what was made since the node before */
 } td_node;
+
+/* Where graphs that run at the same time add up the gradients of their weights. Each weight has its turns, in the order of the graphs,
+ * so that sums are the same, to the bit, on any number of threads. */
+typedef struct td_gradient_sums {
+    td_real *sums;
+    size_t weights;
+    const size_t *offsets;  /* [weights + 1] of each in sums; a constant takes nothing there */
+    struct td_turns *turns; /* a place for each weight */
+} td_gradient_sums;
 
 struct td_graph {
     td_arena *arena;
@@ -72,13 +84,20 @@ struct td_graph {
     struct td_gemm_cache *products;                   /* weight products in bfloat16 with float32 sums; NULL: all in float32 */
     uint64_t dropout_key;
     uint64_t dropout_calls;
-    td_real *gradients; /* flat, all parameters; needed when recording */
-    td_real share;      /* of the step's examples, those in this graph: weighs what it adds to statistics; 0: adds nothing */
+    td_real *gradients;           /* flat, all parameters; needed when recording without sums. With them: the statistics */
+    size_t gradients_begin;       /* the parameters' offset at which `gradients` begins */
+    const td_gradient_sums *sums; /* see td_graph_sum_begin */
+    size_t turn;
+    struct td_weight_use *uses; /* of each weight, with sums */
+    td_real share;              /* of the step's examples, those in this graph: weighs what it adds to statistics; 0: adds nothing */
     td_node *tape;
     size_t nodes;                          /* noted so far */
     struct td_gradient_block *live, *idle; /* memory of gradients that are needed, and that served and may serve again */
-    td_recorder *recorder;                 /* measures the operations; NULL: off */
-    td_error error;                        /* sticky */
+    struct td_gradient_block *spare;       /* headers of no block */
+    td_arena_mark fresh;                   /* what was made since the last node begins here */
+    bool going_back;
+    td_recorder *recorder; /* measures the operations; NULL: off */
+    td_error error;        /* sticky */
 };
 
 /* Prepares a graph over an arena (which the caller resets between steps). */
@@ -114,6 +133,14 @@ void *td_graph_allocate(td_graph *graph, size_t count, size_t size);
 /* The gradient of `tensor`, zeroed when first asked for; NULL when it needs none (or memory is out). When backward has passed all the
  * operations noted since the tensor was made, nobody asks for it any more, and its memory serves another. */
 td_real *td_gradient(td_graph *graph, td_tensor *tensor);
+/* The same for an operation that adds to few rows of a weight: where the graph has sums and reads the weight once, these are the sums. */
+td_real *td_gradient_of_few_rows(td_graph *graph, td_tensor *tensor);
+/* The gradients of weights go to `sums`, where this graph is number `turn`: call after td_graph_begin. Each weight's is added when
+ * backward is done with it, and backward then also uses the memory of results that it has passed: only weights and what is older than
+ * the first operation may be read after it. */
+void td_graph_sum_begin(td_graph *graph, const td_gradient_sums *sums, size_t turn);
+/* Adds what is left and lets the next graph pass; needed after a failure too. */
+void td_graph_sum_finish(td_graph *graph);
 /* Notes an operation for backward. `operation` lives in the arena. No effect unless recording. */
 void td_record(td_graph *graph, void (*backward)(td_graph *, void *), void *operation);
 /* Runs the tape from `output` (one element or more; its gradient is set to `seed` everywhere; NULL: gradients are set already). */

@@ -14,7 +14,7 @@ typedef struct step_worker {
     td_decoder_state *state;
     td_gemm_cache *products;
     td_recorder *recorder;
-    td_real *gradient; /* [step_size] of the shard in hand */
+    td_real *statistics; /* [step_size - trained_size] of the shard in hand */
     td_ids sampled, sampled_target;
     td_local_pieces local; /* of a copying model's pair in hand */
 } step_worker;
@@ -28,8 +28,9 @@ typedef struct step_shard {
 struct td_stepper {
     td_step_options options;
     td_pool *pool;
-    td_turns *turns;
-    uint16_t *rounded; /* [parameters.size] the weights in bfloat16, made anew each step; NULL in float32 */
+    td_gradient_sums sums; /* turns: one more place, for the statistics */
+    size_t *offsets;       /* [weights + 1] */
+    uint16_t *rounded;     /* [parameters.size] the weights in bfloat16, made anew each step; NULL in float32 */
     td_rounded_weights rounded_weights;
     step_worker *workers; /* [threads] */
     size_t threads;
@@ -52,8 +53,26 @@ static td_status worker_init(step_worker *worker, const td_step_options *options
     TD_TRY(options->network->architecture->state_new(options->network, &worker->state, error));
     if (options->bfloat16)
         TD_TRY(td_gemm_cache_create(&worker->products, error));
-    worker->gradient = td_allocate_array(options->network->parameters.step_size, sizeof *worker->gradient);
-    return worker->gradient ? TD_OK : td_fail_memory(error, options->network->parameters.step_size * sizeof(td_real));
+    size_t statistics = options->network->parameters.step_size - options->network->parameters.trained_size;
+    worker->statistics = td_allocate_array(statistics, sizeof *worker->statistics);
+    return worker->statistics ? TD_OK : td_fail_memory(error, statistics * sizeof(td_real));
+}
+
+/* Weights lie in order of declaration, the trained ones first. */
+static td_status sums_init(td_stepper *stepper, td_error *error)
+{
+    const td_parameters *parameters = &stepper->options.network->parameters;
+    stepper->offsets = td_allocate_array(parameters->count + 1, sizeof *stepper->offsets);
+    if (!stepper->offsets)
+        return td_fail_memory(error, (parameters->count + 1) * sizeof *stepper->offsets);
+    size_t end = parameters->trained_size;
+    stepper->offsets[parameters->count] = end;
+    for (size_t i = parameters->count; i-- > 0;) {
+        const td_parameter *weight = &parameters->entries[i]->parameter;
+        stepper->offsets[i] = end = weight->constant ? end : weight->offset;
+    }
+    stepper->sums = (td_gradient_sums){.weights = parameters->count, .offsets = stepper->offsets};
+    return td_turns_new(parameters->count + 1, &stepper->sums.turns, error);
 }
 
 static td_status rounded_init(td_stepper *stepper, td_error *error)
@@ -76,7 +95,7 @@ td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepp
     stepper->pool = pool;
     stepper->threads = td_pool_threads(pool);
     stepper->workers = td_allocate_array(stepper->threads, sizeof *stepper->workers);
-    td_status status = stepper->workers ? td_turns_new(&stepper->turns, error) : td_fail_memory(error, sizeof(step_worker));
+    td_status status = stepper->workers ? sums_init(stepper, error) : td_fail_memory(error, sizeof(step_worker));
     if (status == TD_OK && !fits)
         status = td_fail(error, TD_ERROR_ARGUMENT, "a copying model of %zu words has a tokenizer of %zu", options->network->vocabulary,
                          td_tokenizer_size(options->tokenizer));
@@ -103,7 +122,7 @@ void td_stepper_free(td_stepper *stepper)
         if (worker->state)
             stepper->options.network->architecture->state_free(worker->state);
         td_gemm_cache_free(worker->products);
-        td_release(worker->gradient);
+        td_release(worker->statistics);
         td_ids_free(&worker->sampled);
         td_ids_free(&worker->sampled_target);
         td_local_pieces_free(&worker->local);
@@ -112,7 +131,8 @@ void td_stepper_free(td_stepper *stepper)
     td_release(stepper->shards);
     td_release(stepper->ctc_losses);
     td_release(stepper->rounded);
-    td_turns_free(stepper->turns);
+    td_release(stepper->offsets);
+    td_turns_free(stepper->sums.turns);
     td_release(stepper);
 }
 
@@ -120,7 +140,7 @@ size_t td_stepper_peak_memory(const td_stepper *stepper)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < stepper->threads; i++)
-        bytes += stepper->workers[i].arena.peak + stepper->options.network->parameters.step_size * sizeof(td_real);
+        bytes += stepper->workers[i].arena.peak;
     return bytes;
 }
 
@@ -422,40 +442,57 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
         td_backward(graph, NULL, 0, NULL);
 }
 
+/* In order of index, as the sums of the weights. */
+static void add_statistics(td_stepper *stepper, const step_worker *worker, size_t index)
+{
+    const td_parameters *parameters = &stepper->options.network->parameters;
+    size_t first = parameters->trained_size, count = parameters->step_size - first, place = stepper->sums.weights;
+    if (!count)
+        return;
+    td_turns_wait(stepper->sums.turns, place, index);
+    if (index == 0)
+        memcpy(stepper->gradient + first, worker->statistics, count * sizeof *worker->statistics);
+    else
+        td_kernels_get()->add(stepper->gradient + first, worker->statistics, count);
+    td_turns_done(stepper->sums.turns, place);
+}
+
+static void prepare_sums(td_stepper *stepper, step_worker *worker, td_graph *graph, size_t index)
+{
+    const td_parameters *parameters = &stepper->options.network->parameters;
+    graph->gradients = worker->statistics;
+    graph->gradients_begin = parameters->trained_size;
+    memset(worker->statistics, 0, (parameters->step_size - parameters->trained_size) * sizeof *worker->statistics);
+    td_graph_sum_begin(graph, &stepper->sums, index);
+}
+
 static void compute_shard(void *context, size_t index, size_t thread)
 {
     td_stepper *stepper = context;
     step_worker *worker = &stepper->workers[thread];
     step_shard *shard = &stepper->shards[index];
-    size_t parameters = stepper->options.network->parameters.step_size;
     size_t copies = stepper->gradient && stepper->options.r_drop > 0 ? 2 : 1;
     td_graph graph;
     td_graph_begin(&graph, &worker->arena, true);
     graph.training = stepper->gradient != NULL;
-    graph.gradients = stepper->gradient ? worker->gradient : NULL;
     graph.share = (td_real)((double)shard->count / (double)stepper->pair_count);
     graph.products = worker->products;
     graph.recorder = worker->recorder;
     graph.rounded_weights = stepper->rounded ? &stepper->rounded_weights : NULL;
     graph.dropout_key = td_random_key(stepper->options.seed, (uint64_t)stepper->step, index);
     if (stepper->gradient)
-        memset(worker->gradient, 0, parameters * sizeof *worker->gradient);
+        prepare_sums(stepper, worker, &graph, index);
     step_sides sides = {0};
     if (gather_shard(stepper, worker, &graph, shard, copies, &sides) == TD_OK)
         mix_predictions(stepper, worker, &graph, shard, &sides, shard->count * copies);
     if (td_graph_ok(&graph))
         forward_backward(stepper, worker, &graph, shard, &sides, shard->count * copies, &shard->result);
     shard->error = graph.error;
+    if (stepper->gradient) {
+        td_graph_sum_finish(&graph);
+        add_statistics(stepper, worker, index);
+    }
     td_arena_reset(&worker->arena);
-    if (!stepper->gradient)
-        return;
-    TD_PROFILE(graph.recorder, "sum of gradients");
-    td_turns_wait(stepper->turns, index);
-    if (index == 0)
-        memcpy(stepper->gradient, worker->gradient, parameters * sizeof *worker->gradient);
-    else
-        graph.kernels->add(stepper->gradient, worker->gradient, parameters);
-    td_turns_done(stepper->turns);
 }
 
 static void run_shard(void *context, size_t index, size_t thread)
@@ -540,6 +577,18 @@ static void divide_by_tokens_seen(td_stepper *stepper, uint64_t seen)
         stepper->gradient[i] *= factor;
 }
 
+/* Between weights lie numbers that align them, to which no graph adds. */
+static void clear_gaps(const td_stepper *stepper)
+{
+    const td_parameters *parameters = &stepper->options.network->parameters;
+    for (size_t i = 0; stepper->gradient && i < parameters->count; i++) {
+        const td_parameter *weight = &parameters->entries[i]->parameter;
+        size_t end = stepper->offsets[i] + weight->rows * weight->columns;
+        if (!weight->constant)
+            memset(stepper->gradient + end, 0, (stepper->offsets[i + 1] - end) * sizeof *stepper->gradient);
+    }
+}
+
 td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
                          td_step_result *ret_result, td_error *error)
 {
@@ -551,7 +600,9 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     TD_TRY(reserve_ctc(stepper, count, error));
     if (gradient && stepper->options.r_drop > 0)
         stepper->target_tokens *= 2; /* both copies count */
-    td_turns_reset(stepper->turns);
+    td_turns_reset(stepper->sums.turns);
+    stepper->sums.sums = gradient;
+    clear_gaps(stepper);
     if (stepper->rounded)
         td_kernels_get()->to_bfloat16(stepper->rounded, stepper->options.network->parameters.data, stepper->rounded_weights.size);
     td_pool_run(stepper->pool, stepper->shard_count, run_shard, stepper);

@@ -69,19 +69,34 @@ static td_status update(td_training_run *run, td_error *error)
     return TD_OK;
 }
 
-/* The longest batch of the first window goes through once before training: what it took is what training will take, and
+/* What a batch takes, in an arbitrary unit: results grow with the tokens, attention's weights with their squares. */
+static double weight_of(const td_training_run *run, const uint64_t *indices, size_t count)
+{
+    const double even = 1000; /* tokens of a pair at which the two are about alike */
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t source, target;
+        td_corpus_lengths(&run->data.train, indices[i], &source, &target);
+        double tokens = (double)(source + target);
+        sum += tokens * (1 + tokens / even);
+    }
+    return sum;
+}
+
+/* The largest of the first batches goes through once before training: what it took is what training will take, and
  * the arenas have their size from step one. */
 static td_status measure_memory(td_training_run *run, td_error *error)
 {
     td_batch_position position = td_batches_position(run->batches);
     const uint64_t *indices;
-    size_t count, source, target, longest = 0;
+    size_t count;
+    double most = 0;
     uint64_t *worst = NULL;
     size_t worst_count = 0;
     for (int i = 0; i < 64; i++) {
         count = td_batches_next(run->batches, &indices);
-        td_corpus_lengths(&run->data.train, indices[count - 1], &source, &target);
-        if (source + target <= longest)
+        double weight = weight_of(run, indices, count);
+        if (weight <= most)
             continue;
         uint64_t *copy = td_resize_array(worst, count, sizeof *copy);
         if (!copy) {
@@ -91,7 +106,7 @@ static td_status measure_memory(td_training_run *run, td_error *error)
         worst = copy;
         memcpy(worst, indices, count * sizeof *indices);
         worst_count = count;
-        longest = source + target;
+        most = weight;
     }
     td_step_result result;
     td_status status = td_stepper_run(run->stepper, 0, worst, worst_count, run->gradient, &result, error);

@@ -165,9 +165,9 @@ static void queue_up(void *context, size_t index, size_t thread)
 {
     (void)thread;
     struct queue *queue = context;
-    td_turns_wait(queue->turns, index);
+    td_turns_wait(queue->turns, 0, index);
     queue->order[queue->length++] = index;
-    td_turns_done(queue->turns);
+    td_turns_done(queue->turns, 0);
 }
 
 static void turns_pass_in_order(void **state)
@@ -177,7 +177,7 @@ static void turns_pass_in_order(void **state)
         td_pool *pool = NULL;
         struct queue queue = {0};
         assert_int_equal(td_pool_new(threads, NULL, &pool, NULL), TD_OK);
-        assert_int_equal(td_turns_new(&queue.turns, NULL), TD_OK);
+        assert_int_equal(td_turns_new(1, &queue.turns, NULL), TD_OK);
         for (int round = 0; round < 3; round++) {
             queue.length = 0;
             td_turns_reset(queue.turns);
@@ -203,9 +203,9 @@ static void add_in_turn(void *context, size_t index, size_t thread)
     (void)thread;
     struct sum *sum = context;
     float value = 1.0f / (float)(index + 3) * (index % 2 ? 1e4f : 1.0f);
-    td_turns_wait(sum->turns, index);
+    td_turns_wait(sum->turns, 0, index);
     sum->total += value;
-    td_turns_done(sum->turns);
+    td_turns_done(sum->turns, 0);
 }
 
 static void sums_in_turn_have_the_same_bits_on_any_number_of_threads(void **state)
@@ -216,7 +216,7 @@ static void sums_in_turn_have_the_same_bits_on_any_number_of_threads(void **stat
         td_pool *pool = NULL;
         struct sum sum = {0};
         assert_int_equal(td_pool_new(threads, NULL, &pool, NULL), TD_OK);
-        assert_int_equal(td_turns_new(&sum.turns, NULL), TD_OK);
+        assert_int_equal(td_turns_new(1, &sum.turns, NULL), TD_OK);
         td_pool_run(pool, TASKS, add_in_turn, &sum);
         if (threads == 1)
             expected = sum.total;
