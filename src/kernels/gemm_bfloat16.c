@@ -414,7 +414,7 @@ td_status td_gemm_bfloat16(td_gemm_cache *cache, bool transpose_a, bool transpos
     if (fits_panels(cache, transpose_a, transpose_b, k)) {
         TD_TRY(grow_scratchpad(cache, cache->panels->room(transpose_a, n, k), error));
         cache->panels->product((td_panel_matrix){a, lda, transpose_a}, (td_panel_matrix){b, ldb, transpose_b}, m, n, k, cache->scratchpad,
-                               accumulate, c, ldc);
+                               (td_panel_start){accumulate ? c : NULL, ldc}, c, ldc);
         return TD_OK;
     }
     product_key key = {m, n, k, lda, ldb, ldc, (transpose_a ? 1u : 0u) | (transpose_b ? 2u : 0u) | (accumulate ? 4u : 0u)};

@@ -18,6 +18,12 @@ typedef struct td_panel_matrix {
     bool transposed;
 } td_panel_matrix;
 
+/* What the sums of a product begin with: row r is at data + r * stride. The result itself adds to it, a bias has stride 0; NULL: zeros. */
+typedef struct td_panel_start {
+    const float *data;
+    size_t stride;
+} td_panel_start;
+
 /* In all of these the inner dimension k consists of whole units; only that of `product` need not with a transposed and
  * b not. */
 typedef struct td_panel_kernels {
@@ -27,12 +33,14 @@ typedef struct td_panel_kernels {
     /* b [k, n] -> panels [n / TD_PANEL_COLUMNS][k / group][TD_PANEL_COLUMNS], zeros where there is nothing; 64-byte
      * aligned */
     void (*pack)(void *panels, td_panel_matrix b, size_t k, size_t n);
-    /* c [m, n] (+)= a [m, k] b, b in panels */
-    void (*multiply)(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, bool accumulate, float *c, size_t ldc);
-    /* c [m, n] (+)= op(a) [m, k] op(b) [k, n]; `room`: as many bytes as the function of that name says, 64-byte aligned
+    /* c [m, n] = start + a [m, k] b, b in panels */
+    void (*multiply)(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, td_panel_start start, float *c,
+                     size_t ldc);
+    /* c [m, n] = start + op(a) [m, k] op(b) [k, n]; `room`: as many bytes as the function of that name says, 64-byte aligned
      */
     size_t (*room)(bool transpose_a, size_t n, size_t k);
-    void (*product)(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *room, bool accumulate, float *c, size_t ldc);
+    void (*product)(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *room, td_panel_start start, float *c,
+                    size_t ldc);
 } td_panel_kernels;
 
 /* NULL where there are none: processors without the instructions, and those with tiles, which the product library uses

@@ -53,7 +53,7 @@ INLINE __m512i broadcast(const number *unit)
     return _mm512_set1_epi32(bits);
 }
 
-INLINE void tile(size_t rows, left_matrix a, const uint32_t *panel, size_t units, bool accumulate, float *c, size_t ldc,
+INLINE void tile(size_t rows, left_matrix a, const uint32_t *panel, size_t units, td_panel_start start, float *c, size_t ldc,
                  const __mmask16 *masks)
 {
     __m512 sums[ROWS][VECTORS];
@@ -61,7 +61,7 @@ INLINE void tile(size_t rows, left_matrix a, const uint32_t *panel, size_t units
     for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (size_t v = 0; v < VECTORS; v++)
-            sums[r][v] = accumulate ? _mm512_maskz_loadu_ps(masks[v], c + r * ldc + v * LANES) : _mm512_setzero_ps();
+            sums[r][v] = start.data ? _mm512_maskz_loadu_ps(masks[v], start.data + r * start.stride + v * LANES) : _mm512_setzero_ps();
     for (size_t u = 0; u < units; u++, a.data += a.unit_step, panel += COLUMNS) {
         __m512i right[VECTORS];
 #pragma GCC unroll 4
@@ -82,30 +82,43 @@ INLINE void tile(size_t rows, left_matrix a, const uint32_t *panel, size_t units
             _mm512_mask_storeu_ps(c + r * ldc + v * LANES, masks[v], sums[r][v]);
 }
 
+static td_panel_start rows_from(td_panel_start start, size_t row)
+{
+    return (td_panel_start){start.data ? start.data + row * start.stride : NULL, start.stride};
+}
+
+/* That of the columns from `column`; a later part of the inner dimension adds to the result of those before it. */
+static td_panel_start start_of(td_panel_start start, size_t column, bool later, const float *c, size_t ldc)
+{
+    if (later)
+        return (td_panel_start){c + column, ldc};
+    return (td_panel_start){start.data ? start.data + column : NULL, start.stride};
+}
+
 /* All rows by one panel. */
-static void multiply_panel(size_t m, left_matrix a, const uint32_t *panel, size_t units, size_t columns, bool accumulate, float *c,
+static void multiply_panel(size_t m, left_matrix a, const uint32_t *panel, size_t units, size_t columns, td_panel_start start, float *c,
                            size_t ldc)
 {
     __mmask16 masks[VECTORS];
     for (size_t v = 0; v < VECTORS; v++)
         masks[v] = lanes(columns, v);
-    for (; m >= ROWS; m -= ROWS, a.data += ROWS * a.row_step, c += ROWS * ldc)
-        tile(ROWS, a, panel, units, accumulate, c, ldc, masks);
+    for (; m >= ROWS; m -= ROWS, a.data += ROWS * a.row_step, c += ROWS * ldc, start = rows_from(start, ROWS))
+        tile(ROWS, a, panel, units, start, c, ldc, masks);
     switch (m) {
     case 5:
-        tile(5, a, panel, units, accumulate, c, ldc, masks);
+        tile(5, a, panel, units, start, c, ldc, masks);
         break;
     case 4:
-        tile(4, a, panel, units, accumulate, c, ldc, masks);
+        tile(4, a, panel, units, start, c, ldc, masks);
         break;
     case 3:
-        tile(3, a, panel, units, accumulate, c, ldc, masks);
+        tile(3, a, panel, units, start, c, ldc, masks);
         break;
     case 2:
-        tile(2, a, panel, units, accumulate, c, ldc, masks);
+        tile(2, a, panel, units, start, c, ldc, masks);
         break;
     case 1:
-        tile(1, a, panel, units, accumulate, c, ldc, masks);
+        tile(1, a, panel, units, start, c, ldc, masks);
         break;
     default:
         break;
@@ -202,21 +215,22 @@ static void pack(void *panels, td_panel_matrix b, size_t k, size_t n)
 
 /* ---- products ---- */
 
-static void multiply(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, bool accumulate, float *c, size_t ldc)
+static void multiply(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *panels, td_panel_start start, float *c,
+                     size_t ldc)
 {
     size_t units = units_of(k);
     for (size_t first = 0; first < units; first += DEPTH)
         for (size_t column = 0; column < n; column += COLUMNS) {
             left_matrix left = {(const number *)a + first * GROUP, lda, GROUP};
             const uint32_t *panel = (const uint32_t *)panels + column * units + first * COLUMNS;
-            multiply_panel(m, left, panel, smaller(units - first, DEPTH), smaller(n - column, COLUMNS), accumulate || first > 0, c + column,
-                           ldc);
+            multiply_panel(m, left, panel, smaller(units - first, DEPTH), smaller(n - column, COLUMNS),
+                           start_of(start, column, first > 0, c, ldc), c + column, ldc);
         }
 }
 
 /* Each panel is made, used by all rows, and written over by the next. */
-static void product_straight(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *panel, bool accumulate, float *c,
-                             size_t ldc)
+static void product_straight(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *panel, td_panel_start start,
+                             float *c, size_t ldc)
 {
     for (size_t first = 0; first < k; first += DEPTH * GROUP) {
         size_t depth = smaller(k - first, DEPTH * GROUP);
@@ -224,7 +238,7 @@ static void product_straight(td_panel_matrix a, td_panel_matrix b, size_t m, siz
         for (size_t column = 0; column < n; column += COLUMNS) {
             size_t columns = smaller(n - column, COLUMNS);
             pack_panel(panel, b, first, depth, column, columns);
-            multiply_panel(m, left, panel, units_of(depth), columns, accumulate || first > 0, c + column, ldc);
+            multiply_panel(m, left, panel, units_of(depth), columns, start_of(start, column, first > 0, c, ldc), c + column, ldc);
         }
     }
 }
@@ -237,19 +251,19 @@ static void pack_left(uint32_t *to, td_panel_matrix a, size_t first, size_t k, s
         pack_straight(to + i * units_of(k), LEFT_COLUMNS, from + i, a.stride, k, smaller(rows - i, LEFT_COLUMNS));
 }
 
-static void multiply_block(size_t m, size_t n, size_t units, const uint32_t *left, const uint32_t *right, bool accumulate, float *c,
+static void multiply_block(size_t m, size_t n, size_t units, const uint32_t *left, const uint32_t *right, td_panel_start start, float *c,
                            size_t ldc)
 {
     for (size_t column = 0; column < n; column += COLUMNS)
         for (size_t i = 0; i < m; i += LEFT_COLUMNS) {
             left_matrix part = {(const number *)(const void *)(left + i * units), GROUP, LEFT_COLUMNS * GROUP};
-            multiply_panel(smaller(m - i, LEFT_COLUMNS), part, right + column * units, units, smaller(n - column, COLUMNS), accumulate,
-                           c + i * ldc + column, ldc);
+            multiply_panel(smaller(m - i, LEFT_COLUMNS), part, right + column * units, units, smaller(n - column, COLUMNS),
+                           rows_from(start_of(start, column, false, c, ldc), i), c + i * ldc + column, ldc);
         }
 }
 
 /* Both in panels: all of b, and LEFT_BLOCK rows of a. */
-static void product_transposed(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *room, bool accumulate,
+static void product_transposed(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, uint32_t *room, td_panel_start start,
                                float *c, size_t ldc)
 {
     uint32_t *left = room, *right = room + LEFT_BLOCK * DEPTH;
@@ -259,7 +273,8 @@ static void product_transposed(td_panel_matrix a, td_panel_matrix b, size_t m, s
         for (size_t row = 0; row < m; row += LEFT_BLOCK) {
             size_t rows = smaller(m - row, LEFT_BLOCK);
             pack_left(left, a, first, depth, row, rows);
-            multiply_block(rows, n, units_of(depth), left, right, accumulate || first > 0, c + row * ldc, ldc);
+            multiply_block(rows, n, units_of(depth), left, right, rows_from(start_of(start, 0, first > 0, c, ldc), row), c + row * ldc,
+                           ldc);
         }
     }
 }
@@ -270,12 +285,13 @@ static size_t room(bool transpose_a, size_t n, size_t k)
     return transpose_a ? left + bytes(depth, n) : bytes(depth, COLUMNS);
 }
 
-static void product(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *work, bool accumulate, float *c, size_t ldc)
+static void product(td_panel_matrix a, td_panel_matrix b, size_t m, size_t n, size_t k, void *work, td_panel_start start, float *c,
+                    size_t ldc)
 {
     if (a.transposed)
-        product_transposed(a, b, m, n, k, work, accumulate, c, ldc);
+        product_transposed(a, b, m, n, k, work, start, c, ldc);
     else
-        product_straight(a, b, m, n, k, work, accumulate, c, ldc);
+        product_straight(a, b, m, n, k, work, start, c, ldc);
 }
 
 const td_panel_kernels TD_PANELS_TABLE = {GROUP, bytes, pack, multiply, room, product};

@@ -6,17 +6,19 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK_ROWS = 128 };
+/* Rows of a block: more of them share a pass over the weight and over its gradient, fewer keep their logits in a nearer cache. */
+enum { LEAST_ROWS = 128, MOST_ROWS = 512, MOST_LOGITS = 1 << 22, WHOLE = 64 /* numbers that rows of logits are multiples of */ };
 
 typedef struct loss_operation {
     td_graph *graph;
     td_tensor *hidden, *weight, *bias;
-    td_operand hidden_operand, weight_operand;
+    td_operand hidden_operand, weight_operand, laid_operand; /* the last for the logits */
     const int32_t *targets;
     td_cross_entropy_options options;
-    td_real *logits;   /* [BLOCK_ROWS, V] */
-    td_real *scratch;  /* [2, V] */
-    uint16_t *rounded; /* [BLOCK_ROWS, V] or NULL */
+    size_t block, stride; /* rows; numbers between their logits, whole panels */
+    td_real *logits;      /* [block, stride], which become gradients, and with `rounds` bfloat16 in the first half of each row */
+    bool rounds;
+    td_real *scratch; /* [2, V] */
     td_real *dhidden, *dweight, *dbias, *dcopy_weights, *dgate;
     double loss, nll;
 } loss_operation;
@@ -34,35 +36,50 @@ static void block_logits(const loss_operation *op, size_t first, size_t rows, td
 {
     size_t words = op->weight->rows, width = op->weight->columns;
     for (size_t row = 0; op->bias && row < rows; row++)
-        memcpy(logits + row * words, op->bias->data, words * sizeof *logits);
-    td_product_operands(op->graph, false, true, rows, words, width, operand_rows(op->hidden_operand, first), op->weight_operand,
-                        op->bias != NULL, logits, words);
+        memcpy(logits + row * op->stride, op->bias->data, words * sizeof *logits);
+    td_product_operands(op->graph, false, true, rows, words, width, operand_rows(op->hidden_operand, first), op->laid_operand,
+                        op->bias != NULL, logits, op->stride);
 }
 
 /* Rows first .. of all, whose gradients are the block's rows at .. */
 static void block_backward(const loss_operation *op, size_t first, size_t rows, size_t at)
 {
     size_t words = op->weight->rows, width = op->weight->columns;
-    const td_real *dlogits = op->logits + at * words;
-    if (!op->dhidden && !op->dweight && !op->dbias)
-        return;
-    td_operand gradient = {.data = dlogits, .rounded = op->rounded ? op->rounded + at * words : NULL, .stride = words};
+    const td_real *dlogits = op->logits + at * op->stride;
+    td_operand gradient = {.data = dlogits, .stride = op->stride};
+    if (op->rounds) {
+        gradient.rounded = (const uint16_t *)dlogits;
+        gradient.stride = op->stride * (sizeof *dlogits / sizeof *gradient.rounded);
+    }
     if (op->dhidden)
         td_product_operands(op->graph, false, false, rows, width, words, gradient, op->weight_operand, true, op->dhidden + first * width,
                             width);
     if (op->dweight)
         td_product_operands(op->graph, true, false, words, width, rows, gradient, operand_rows(op->hidden_operand, first), true,
                             op->dweight, width);
-    for (size_t row = 0; op->dbias && row < rows; row++)
-        op->graph->kernels->add(op->dbias, dlogits + row * words, words);
+}
+
+/* Rounds a row in its own place. */
+static void round_row(const td_kernels *kernels, td_real *row, size_t n)
+{
+    enum { PART = 512 };
+    uint16_t part[PART];
+    for (size_t i = 0; i < n; i += PART) {
+        size_t count = n - i < PART ? n - i : PART;
+        kernels->to_bfloat16(part, row + i, count);
+        memcpy((char *)row + i * sizeof *part, part, count * sizeof *part);
+    }
 }
 
 /* Row `row` of the block holds gradients now and is still in the cache. */
 static void row_done(const loss_operation *op, size_t row)
 {
     size_t words = op->weight->rows;
-    if (op->rounded)
-        op->graph->kernels->to_bfloat16(op->rounded + row * words, op->logits + row * words, words);
+    td_real *dlogits = op->logits + row * op->stride;
+    if (op->dbias)
+        op->graph->kernels->add(op->dbias, dlogits, words);
+    if (op->rounds)
+        round_row(op->graph->kernels, dlogits, words);
 }
 
 /* log(exp(a) + exp(b)) */
@@ -129,7 +146,7 @@ static void block_copy_loss(loss_operation *op, size_t first, size_t rows)
 {
     block_logits(op, first, rows, op->logits);
     for (size_t row = 0; row < rows; row++) {
-        copy_row(op, first + row, op->logits + row * op->weight->rows);
+        copy_row(op, first + row, op->logits + row * op->stride);
         row_done(op, row);
     }
     block_backward(op, first, rows, 0);
@@ -141,7 +158,7 @@ static void block_loss(loss_operation *op, size_t first, size_t rows)
     block_logits(op, first, rows, op->logits);
     for (size_t row = 0; row < rows; row++) {
         td_real nll;
-        op->loss += (double)op->graph->kernels->cross_entropy(op->logits + row * words, words, (size_t)op->targets[first + row],
+        op->loss += (double)op->graph->kernels->cross_entropy(op->logits + row * op->stride, words, (size_t)op->targets[first + row],
                                                               op->options.label_smoothing, op->options.gradient_scale, &nll);
         op->nll += (double)nll;
         row_done(op, row);
@@ -196,12 +213,12 @@ static void pair_loss(loss_operation *op, td_real *a, td_real *b, size_t target)
 
 static void block_pair_loss(loss_operation *op, size_t first, size_t rows)
 {
-    size_t words = op->weight->rows, half = op->hidden->rows / 2;
-    td_real *a = op->logits, *b = op->logits + rows * words;
+    size_t half = op->hidden->rows / 2;
+    td_real *a = op->logits, *b = op->logits + rows * op->stride;
     block_logits(op, first, rows, a);
     block_logits(op, half + first, rows, b);
     for (size_t row = 0; row < rows; row++) {
-        pair_loss(op, a + row * words, b + row * words, (size_t)op->targets[first + row]);
+        pair_loss(op, a + row * op->stride, b + row * op->stride, (size_t)op->targets[first + row]);
         row_done(op, row);
         row_done(op, rows + row);
     }
@@ -244,6 +261,16 @@ static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_ten
     return td_graph_ok(graph);
 }
 
+/* As many as the width, because it says what a pass over the weight costs; all blocks alike; even, for pairs. */
+static size_t block_rows(size_t rows, size_t stride, size_t width)
+{
+    size_t most = MOST_LOGITS / stride < MOST_ROWS ? MOST_LOGITS / stride : MOST_ROWS;
+    most = width < most ? width : most;
+    most = most < LEAST_ROWS ? LEAST_ROWS : most;
+    size_t blocks = (rows + most - 1) / most;
+    return blocks ? ((rows + blocks - 1) / blocks + 1) / 2 * 2 : 2;
+}
+
 td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias, const int32_t *targets,
                                       const td_cross_entropy_options *options, double *ret_nll)
 {
@@ -267,14 +294,16 @@ td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_ten
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     op.hidden_operand = td_operand_of(graph, hidden->data, hidden->rows, hidden->columns, hidden->stride);
     op.weight_operand = td_operand_of(graph, weight->data, weight->rows, weight->columns, weight->stride);
-    op.logits = td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.logits);
+    op.laid_operand = td_laid_operand(graph, op.weight_operand, weight->columns);
+    op.stride = (weight->rows + WHOLE - 1) / WHOLE * WHOLE;
+    op.block = block_rows(hidden->rows, op.stride, hidden->columns);
+    op.rounds = graph->products && (op.dhidden || op.dweight);
+    op.logits = td_graph_allocate(graph, op.block * op.stride, sizeof *op.logits);
     op.scratch = td_graph_allocate(graph, 2 * weight->rows, sizeof *op.scratch);
-    op.rounded =
-        graph->products && (op.dhidden || op.dweight) ? td_graph_allocate(graph, BLOCK_ROWS * weight->rows, sizeof *op.rounded) : NULL;
     if (!loss || !td_graph_ok(graph))
         return NULL;
     bool pairs = options->r_drop > 0;
-    size_t count = pairs ? hidden->rows / 2 : hidden->rows, block = pairs ? BLOCK_ROWS / 2 : BLOCK_ROWS;
+    size_t count = pairs ? hidden->rows / 2 : hidden->rows, block = pairs ? op.block / 2 : op.block;
     for (size_t first = 0; first < count; first += block)
         (pairs ? block_pair_loss : options->copy ? block_copy_loss : block_loss)(&op, first, count - first < block ? count - first : block);
     td_arena_release_to(graph->arena, mark);

@@ -104,10 +104,8 @@ td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor
     td_tensor *y = td_tensor_new(graph, x->rows, weight->rows, gradient);
     if (!y)
         return NULL;
-    for (size_t row = 0; bias && row < y->rows; row++)
-        memcpy(y->data + row * y->columns, bias->data, y->columns * sizeof *y->data);
-    td_product(graph, false, true, x->rows, weight->rows, x->columns, x->data, x->stride, weight->data, weight->stride, bias != NULL,
-               y->data, y->stride);
+    td_product_biased(graph, x->rows, weight->rows, x->columns, x->data, x->stride, weight->data, weight->stride, bias ? bias->data : NULL,
+                      y->data, y->stride);
     linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
     if (op) {
         *op = (linear_operation){x, weight, bias, y};

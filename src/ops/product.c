@@ -1,5 +1,7 @@
 #include "ops/product.h"
 
+#include <string.h>
+
 #ifdef TD_DOUBLE
 #define TD_REAL_NAME "float64"
 #else
@@ -58,6 +60,13 @@ td_operand td_right_operand(td_graph *graph, bool transpose, const td_real *data
     return operand;
 }
 
+td_operand td_laid_operand(const td_graph *graph, td_operand weight, size_t columns)
+{
+    if (graph->laid_weight && graph->laid_weight->data == weight.data && weight.stride == columns)
+        weight.panels = graph->laid_weight->panels;
+    return weight;
+}
+
 /* Rows of x w^T, shared by the graph's threads. */
 typedef struct row_parts {
     const td_kernels *kernels;
@@ -95,7 +104,8 @@ static void multiply_panels(const td_panel_kernels *kernels, size_t m, size_t n,
 #ifdef TD_DOUBLE
     (void)kernels, (void)m, (void)n, (void)k, (void)a, (void)b, (void)accumulate, (void)c, (void)ldc;
 #else
-    kernels->multiply(m, n, k, a.rounded ? (const void *)a.rounded : a.data, a.stride, b.panels, accumulate, c, ldc);
+    td_panel_start start = {accumulate ? c : NULL, ldc};
+    kernels->multiply(m, n, k, a.rounded ? (const void *)a.rounded : a.data, a.stride, b.panels, start, c, ldc);
 #endif
 }
 
@@ -128,3 +138,47 @@ void td_product(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, s
     td_product_operands(graph, transpose_a, transpose_b, m, n, k, left, right, accumulate, c, ldc);
     td_arena_release_to(graph->arena, mark);
 }
+
+/* Every row starts as the bias and is added to. */
+static void biased_in_two(td_graph *graph, size_t m, size_t n, size_t k, const td_real *x, size_t ldx, const td_real *w, size_t ldw,
+                          const td_real *bias, td_real *y, size_t ldy)
+{
+    for (size_t row = 0; bias && row < m; row++)
+        memcpy(y + row * ldy, bias, n * sizeof *y);
+    td_product(graph, false, true, m, n, k, x, ldx, w, ldw, bias != NULL, y, ldy);
+}
+
+#ifdef TD_DOUBLE
+
+void td_product_biased(td_graph *graph, size_t m, size_t n, size_t k, const td_real *x, size_t ldx, const td_real *w, size_t ldw,
+                       const td_real *bias, td_real *y, size_t ldy)
+{
+    biased_in_two(graph, m, n, k, x, ldx, w, ldw, bias, y, ldy);
+}
+
+#else
+
+/* In panels, results are written once and not read before. */
+void td_product_biased(td_graph *graph, size_t m, size_t n, size_t k, const td_real *x, size_t ldx, const td_real *w, size_t ldw,
+                       const td_real *bias, td_real *y, size_t ldy)
+{
+    bool rounds = graph->products && m * n * k >= WORTH_ROUNDING;
+    const td_panel_kernels *kernels = panels_of(graph, rounds);
+    if (!graph->recording || !kernels || k == 0 || k % kernels->group != 0) {
+        biased_in_two(graph, m, n, k, x, ldx, w, ldw, bias, y, ldy);
+        return;
+    }
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_operand left = rounds ? td_operand_of(graph, x, m, k, ldx) : (td_operand){.data = x, .stride = ldx};
+    td_operand right = rounds ? td_operand_of(graph, w, n, k, ldw) : (td_operand){.data = w, .stride = ldw};
+    void *room = td_graph_allocate(graph, kernels->room(false, n, k), 1);
+    if (room) {
+        TD_PROFILE_PRODUCT(graph->recorder, rounds ? "bfloat16" : TD_REAL_NAME, m, n, k, 0);
+        kernels->product((td_panel_matrix){rounds ? (const void *)left.rounded : x, left.stride, false},
+                         (td_panel_matrix){rounds ? (const void *)right.rounded : w, right.stride, true}, m, n, k, room,
+                         (td_panel_start){bias, 0}, y, ldy);
+    }
+    td_arena_release_to(graph->arena, mark);
+}
+
+#endif

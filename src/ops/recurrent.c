@@ -48,18 +48,25 @@ static void scatter_add(const td_kernels *kernels, td_real *to, size_t stride, c
         kernels->add(to + (size_t)index[i] * stride, from + i * columns, columns);
 }
 
-/* Every row starts as the bias (plus a second one), so that products add to it. */
-static void fill_bias(const td_kernels *kernels, td_real *rows, size_t count, size_t width, const td_tensor *first, const td_tensor *second)
+/* A bias (plus a second one) of a row. */
+static td_real *sum_bias(td_graph *graph, size_t width, const td_tensor *first, const td_tensor *second)
 {
-    if (!count)
-        return;
-    memset(rows, 0, width * sizeof *rows);
+    td_real *sum = allocate_rows(graph, 1, width);
+    if (!sum)
+        return NULL;
+    memset(sum, 0, width * sizeof *sum);
     if (first)
-        kernels->add(rows, first->data, width);
+        graph->kernels->add(sum, first->data, width);
     if (second)
-        kernels->add(rows, second->data, width);
-    for (size_t i = 1; i < count; i++)
-        memcpy(rows + i * width, rows, width * sizeof *rows);
+        graph->kernels->add(sum, second->data, width);
+    return sum;
+}
+
+/* Every row starts as the bias, so that products add to it. */
+static void fill_bias(td_real *rows, size_t count, size_t width, const td_real *bias)
+{
+    for (size_t i = 0; bias && i < count; i++)
+        memcpy(rows + i * width, bias, width * sizeof *rows);
 }
 
 static td_real *packed_state(td_graph *graph, const td_packing *packing, const td_tensor *start, size_t hidden)
@@ -290,24 +297,21 @@ static bool allocate_pass(td_graph *graph, layer_pass *pass, bool trains)
 }
 
 /* The inputs' share of the gates at all steps, both biases in it where they are simply added. */
-static void packed_inputs(td_graph *graph, layer_pass *pass)
-{
-    td_real *bias = allocate_rows(graph, 1, pass->width);
-    td_tensor *x = td_tensor_of(graph, pass->x, pass->packing.total, pass->input->columns);
-    if (!bias || !x || !pass->packing.total)
-        return;
-    fill_bias(graph->kernels, bias, 1, pass->width, pass->weights.b_ih, pass->hidden ? NULL : pass->weights.b_hh);
-    td_packed_linear_into(graph, x, packed_of(pass->weights.w_ih), bias, pass->gates, pass->width);
-}
-
 static void input_sums(td_graph *graph, layer_pass *pass)
 {
     const td_recurrent_weights *weights = &pass->weights;
     size_t total = pass->packing.total, inputs = pass->input->columns;
-    fill_bias(graph->kernels, pass->gates, total, pass->width, weights->b_ih, pass->hidden ? NULL : weights->b_hh);
-    if (total)
-        td_product(graph, false, true, total, pass->width, inputs, pass->x, inputs, weights->w_ih->data, weights->w_ih->stride, true,
-                   pass->gates, pass->width);
+    const td_real *bias = sum_bias(graph, pass->width, weights->b_ih, pass->hidden ? NULL : weights->b_hh);
+    if (!bias || !total)
+        return;
+    if (packed_of(weights->w_ih)) {
+        td_tensor *x = td_tensor_of(graph, pass->x, total, inputs);
+        if (x)
+            td_packed_linear_into(graph, x, packed_of(weights->w_ih), bias, pass->gates, pass->width);
+        return;
+    }
+    td_product_biased(graph, total, pass->width, inputs, pass->x, inputs, weights->w_ih->data, weights->w_ih->stride, bias, pass->gates,
+                      pass->width);
 }
 
 static void forward(td_graph *graph, layer_pass *pass, td_ragged ragged)
@@ -316,15 +320,12 @@ static void forward(td_graph *graph, layer_pass *pass, td_ragged ragged)
     const td_tensor *w_hh = pass->weights.w_hh;
     size_t total = packing->total, hidden = pass->options.hidden;
     gather(pass->x, pass->input->data, pass->input->stride, packing->rows, total, pass->input->columns);
-    if (pass->hidden)
-        fill_bias(graph->kernels, pass->hidden, total, pass->width, pass->weights.b_hh, NULL);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
-    if (packed_of(w_hh))
-        packed_inputs(graph, pass);
-    else {
-        input_sums(graph, pass);
+    if (pass->hidden)
+        fill_bias(pass->hidden, total, pass->width, sum_bias(graph, pass->width, pass->weights.b_hh, NULL));
+    input_sums(graph, pass);
+    if (!packed_of(w_hh))
         pass->w_hh = td_right_operand(graph, true, w_hh->data, hidden, pass->width, w_hh->stride);
-    }
     for (size_t t = 0; t < packing->steps; t++)
         forward_step(graph, pass, t);
     td_arena_release_to(graph->arena, mark);

@@ -80,6 +80,7 @@ struct td_graph {
     bool recording;                                   /* a tape is kept: backward is possible */
     bool training;                                    /* dropout is active */
     const struct td_rounded_weights *rounded_weights; /* the weights in bfloat16 already, or NULL */
+    const struct td_laid_weight *laid_weight;         /* a weight in panels already, or NULL */
     struct td_pool *pool;                             /* threads that share one product; NULL: the calling one alone */
     struct td_gemm_cache *products;                   /* weight products in bfloat16 with float32 sums; NULL: all in float32 */
     uint64_t dropout_key;

@@ -32,6 +32,8 @@ struct td_stepper {
     size_t *offsets;       /* [weights + 1] */
     uint16_t *rounded;     /* [parameters.size] the weights in bfloat16, made anew each step; NULL in float32 */
     td_rounded_weights rounded_weights;
+    void *panels; /* of the output weight, made anew each step; NULL: products have no use for them */
+    td_laid_weight laid_weight;
     step_worker *workers; /* [threads] */
     size_t threads;
     step_shard *shards;
@@ -131,6 +133,7 @@ void td_stepper_free(td_stepper *stepper)
     td_release(stepper->shards);
     td_release(stepper->ctc_losses);
     td_release(stepper->rounded);
+    td_release_aligned(stepper->panels);
     td_release(stepper->offsets);
     td_turns_free(stepper->sums.turns);
     td_release(stepper);
@@ -479,6 +482,7 @@ static void compute_shard(void *context, size_t index, size_t thread)
     graph.products = worker->products;
     graph.recorder = worker->recorder;
     graph.rounded_weights = stepper->rounded ? &stepper->rounded_weights : NULL;
+    graph.laid_weight = stepper->panels && stepper->gradient ? &stepper->laid_weight : NULL;
     graph.dropout_key = td_random_key(stepper->options.seed, (uint64_t)stepper->step, index);
     if (stepper->gradient)
         prepare_sums(stepper, worker, &graph, index);
@@ -577,6 +581,65 @@ static void divide_by_tokens_seen(td_stepper *stepper, uint64_t seen)
         stepper->gradient[i] *= factor;
 }
 
+/* ---- weights in the form that products take, for all shards ---- */
+
+typedef struct weight_parts {
+    td_stepper *stepper;
+    const td_panel_kernels *kernels;
+    const td_parameter *weight;
+} weight_parts;
+
+enum { ROUNDED_PART = 1 << 18, LAID_PART = 16 * TD_PANEL_COLUMNS };
+
+static void round_part(void *context, size_t index, size_t thread)
+{
+    (void)thread;
+    const td_stepper *stepper = ((weight_parts *)context)->stepper;
+    size_t first = index * ROUNDED_PART, size = stepper->rounded_weights.size;
+    td_kernels_get()->to_bfloat16(stepper->rounded + first, stepper->rounded_weights.data + first,
+                                  size - first < ROUNDED_PART ? size - first : ROUNDED_PART);
+}
+
+static void lay_part(void *context, size_t index, size_t thread)
+{
+    (void)thread;
+    const weight_parts *parts = context;
+    const td_parameter *weight = parts->weight;
+    const td_stepper *stepper = parts->stepper;
+    size_t first = index * LAID_PART, count = weight->rows - first < LAID_PART ? weight->rows - first : LAID_PART, inner = weight->columns;
+    const void *data = stepper->rounded ? (const void *)(stepper->rounded + weight->offset + first * inner) : weight->data + first * inner;
+    parts->kernels->pack((char *)stepper->panels + parts->kernels->bytes(inner, first), (td_panel_matrix){data, inner, true}, inner, count);
+}
+
+/* The output weight is multiplied by every block of rows of every shard; only where it is trained is that worth the memory. */
+static td_status lay_output_weight(td_stepper *stepper, td_error *error)
+{
+    const td_step_options *options = &stepper->options;
+    const td_panel_kernels *kernels =
+        stepper->rounded ? td_gemm_cache_panels(stepper->workers[0].products) : td_panels_float32(td_kernels_get()->isa);
+    if (!stepper->gradient || options->ctc_weight == 1 || !kernels)
+        return TD_OK;
+    const td_parameter *weight = options->network->architecture->projection(options->network).weight;
+    if (weight->columns % kernels->group != 0)
+        return TD_OK;
+    if (!stepper->panels)
+        stepper->panels = td_allocate_aligned(kernels->bytes(weight->columns, weight->rows));
+    if (!stepper->panels)
+        return td_fail_memory(error, kernels->bytes(weight->columns, weight->rows));
+    stepper->laid_weight = (td_laid_weight){weight->data, stepper->panels};
+    weight_parts parts = {stepper, kernels, weight};
+    td_pool_run(stepper->pool, (weight->rows + LAID_PART - 1) / LAID_PART, lay_part, &parts);
+    return TD_OK;
+}
+
+static td_status prepare_weights(td_stepper *stepper, td_error *error)
+{
+    weight_parts parts = {.stepper = stepper};
+    if (stepper->rounded)
+        td_pool_run(stepper->pool, (stepper->rounded_weights.size + ROUNDED_PART - 1) / ROUNDED_PART, round_part, &parts);
+    return lay_output_weight(stepper, error);
+}
+
 /* Between weights lie numbers that align them, to which no graph adds. */
 static void clear_gaps(const td_stepper *stepper)
 {
@@ -603,8 +666,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     td_turns_reset(stepper->sums.turns);
     stepper->sums.sums = gradient;
     clear_gaps(stepper);
-    if (stepper->rounded)
-        td_kernels_get()->to_bfloat16(stepper->rounded, stepper->options.network->parameters.data, stepper->rounded_weights.size);
+    TD_TRY(prepare_weights(stepper, error));
     td_pool_run(stepper->pool, stepper->shard_count, run_shard, stepper);
     even_arenas(stepper);
     td_step_result result = {0};

@@ -820,6 +820,7 @@ static void check_panels(const td_panel_kernels *kernels, const product *p, bool
 {
     size_t na = (p->transpose_a ? p->k : p->m) * p->lda, nb = (p->transpose_b ? p->n : p->k) * p->ldb;
     float *a = coarse_array(na), *b = coarse_array(nb), *c = random_array(p->m * p->ldc, -1, 1);
+    td_panel_start start = {p->accumulate ? c : NULL, p->ldc};
     double *exact = multiply(p, a, b, c);
     bool pairs = kernels->group == 2;
     td_panel_matrix left = {pairs ? (void *)to_bfloat16(a, na) : a, p->lda, p->transpose_a};
@@ -829,9 +830,9 @@ static void check_panels(const td_panel_kernels *kernels, const product *p, bool
     assert_non_null(room);
     if (prepared) {
         kernels->pack(room, right, p->k, p->n);
-        kernels->multiply(p->m, p->n, p->k, left.data, p->lda, room, p->accumulate, c, p->ldc);
+        kernels->multiply(p->m, p->n, p->k, left.data, p->lda, room, start, c, p->ldc);
     } else {
-        kernels->product(left, right, p->m, p->n, p->k, room, p->accumulate, c, p->ldc);
+        kernels->product(left, right, p->m, p->n, p->k, room, start, c, p->ldc);
     }
     assert_row(c, exact, p->m * p->ldc, 1e-6, 1e-6 * sqrt((double)p->k + 1));
     td_release_aligned(room);
@@ -856,7 +857,7 @@ static void products_in_panels(void **state)
             }
 }
 
-/* A row of the result does not depend on the rows beside it. */
+/* A row of the result does not depend on the rows beside it; every row begins with the bias. */
 static void panels_give_a_row_the_same_bits_in_any_company(void **state)
 {
     (void)state;
@@ -865,14 +866,21 @@ static void panels_give_a_row_the_same_bits_in_any_company(void **state)
     if (!kernels)
         skip();
     float *a = random_array(ROWS * INNER, -1, 1), *b = random_array(INNER * COLUMNS, -1, 1);
-    float *all = array(ROWS * COLUMNS), *alone = array(COLUMNS);
+    float *all = array(ROWS * COLUMNS), *alone = array(COLUMNS), *bias = random_array(COLUMNS, -1, 1);
     void *panels = td_allocate_aligned(kernels->bytes(INNER, COLUMNS));
     kernels->pack(panels, (td_panel_matrix){b, INNER, true}, INNER, COLUMNS);
-    kernels->multiply(ROWS, COLUMNS, INNER, a, INNER, panels, false, all, COLUMNS);
+    kernels->multiply(ROWS, COLUMNS, INNER, a, INNER, panels, (td_panel_start){bias, 0}, all, COLUMNS);
     for (size_t row = 0; row < ROWS; row++) {
-        kernels->multiply(1, COLUMNS, INNER, a + row * INNER, INNER, panels, false, alone, COLUMNS);
+        kernels->multiply(1, COLUMNS, INNER, a + row * INNER, INNER, panels, (td_panel_start){bias, 0}, alone, COLUMNS);
         assert_memory_equal(alone, all + row * COLUMNS, COLUMNS * sizeof *alone);
     }
+    for (size_t row = 0; row < ROWS; row++)
+        for (size_t j = 0; j < COLUMNS; j++) {
+            double sum = bias[j];
+            for (size_t e = 0; e < INNER; e++)
+                sum += (double)a[row * INNER + e] * b[j * INNER + e];
+            assert_true(fabs(all[row * COLUMNS + j] - sum) < 1e-4);
+        }
     td_release_aligned(panels);
     forget();
 }
