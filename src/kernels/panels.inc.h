@@ -82,6 +82,14 @@ INLINE void tile(size_t rows, left_matrix a, const uint32_t *panel, size_t units
             _mm512_mask_storeu_ps(c + r * ldc + v * LANES, masks[v], sums[r][v]);
 }
 
+/* Asks for the lines of a tile of results ahead: they come from far when the result is large and the inner dimension short. */
+INLINE void ask_for(const float *c, size_t ldc, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < VECTORS; v++)
+            _mm_prefetch((const char *)(c + r * ldc + v * LANES), _MM_HINT_T0);
+}
+
 static td_panel_start rows_from(td_panel_start start, size_t row)
 {
     return (td_panel_start){start.data ? start.data + row * start.stride : NULL, start.stride};
@@ -102,8 +110,11 @@ static void multiply_panel(size_t m, left_matrix a, const uint32_t *panel, size_
     __mmask16 masks[VECTORS];
     for (size_t v = 0; v < VECTORS; v++)
         masks[v] = lanes(columns, v);
-    for (; m >= ROWS; m -= ROWS, a.data += ROWS * a.row_step, c += ROWS * ldc, start = rows_from(start, ROWS))
+    ask_for(c, ldc, smaller(m, ROWS));
+    for (; m >= ROWS; m -= ROWS, a.data += ROWS * a.row_step, c += ROWS * ldc, start = rows_from(start, ROWS)) {
+        ask_for(c + ROWS * ldc, ldc, smaller(m - ROWS, ROWS));
         tile(ROWS, a, panel, units, start, c, ldc, masks);
+    }
     switch (m) {
     case 5:
         tile(5, a, panel, units, start, c, ldc, masks);
@@ -179,12 +190,17 @@ static void pack_transposed(uint32_t *to, const number *from, size_t stride, siz
         }
 }
 
-/* from [k, columns] -> one panel of `width` */
+/* from [k, columns] -> one panel of `width`. Rows that lie apart are asked for ahead: no processor guesses them. */
 INLINE void pack_straight(uint32_t *to, size_t width, const number *from, size_t stride, size_t k, size_t columns)
 {
-    for (size_t at = 0; at < k; at += GROUP, to += width)
+    enum { AHEAD = 16, LINE = 64 / sizeof(number) };
+    for (size_t at = 0; at < k; at += GROUP, to += width) {
+        for (size_t row = at + AHEAD; row < at + AHEAD + GROUP && row < k; row++)
+            for (size_t i = 0; i < width; i += LINE)
+                _mm_prefetch((const char *)(from + row * stride + i), _MM_HINT_T0);
         for (size_t v = 0; v < width / LANES; v++)
             _mm512_store_si512(to + v * LANES, units_of_rows(from + at * stride + v * LANES, stride, k - at, lanes(columns, v)));
+    }
 }
 
 /* The panel of b that begins at `column`, its numbers first .. first + k of the inner dimension. */

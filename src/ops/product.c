@@ -85,11 +85,34 @@ static void multiply_rows(void *context, size_t part, size_t thread)
                             parts->accumulate, parts->c + first * parts->ldc, parts->ldc);
 }
 
+/* a^T b in panels, for results wide enough to pay for laying out a: the product library is slower at these. */
+static bool multiplied_in_panels(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a,
+                                 size_t lda, const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
+{
+    enum { LEAST_COLUMNS = 256 };
+    const td_panel_kernels *kernels = panels_of(graph, false);
+    if (!graph->recording || !kernels || !transpose_a || transpose_b || n < LEAST_COLUMNS || k == 0)
+        return false;
+#ifdef TD_DOUBLE
+    (void)m, (void)a, (void)lda, (void)b, (void)ldb, (void)accumulate, (void)c, (void)ldc;
+#else
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    void *room = td_graph_allocate(graph, kernels->room(true, n, k), 1);
+    if (room)
+        kernels->product((td_panel_matrix){a, lda, true}, (td_panel_matrix){b, ldb, false}, m, n, k, room,
+                         (td_panel_start){accumulate ? c : NULL, ldc}, c, ldc);
+    td_arena_release_to(graph->arena, mark);
+#endif
+    return true;
+}
+
 /* In float32. While nothing is recorded, x w^T gives a row the same result, to the bit, whichever rows are beside it, so that what a
  * user gets for a sentence does not depend on its company; the product library chooses its ways by the number of rows. */
 static void multiply(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a, size_t lda,
                      const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
 {
+    if (multiplied_in_panels(graph, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc))
+        return;
     if (graph->recording || transpose_a || !transpose_b) {
         td_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
         return;
