@@ -17,7 +17,7 @@ enum { BLOCK = 1 << 14 };
     "\"activation_function\": \"swish\", \"static_position_embeddings\": true, \"scale_embedding\": true, "                                \
     "\"max_position_embeddings\": " #positions ", \"share_encoder_decoder_embeddings\": true, \"vocab_size\": " #words                     \
     ", \"decoder_vocab_size\": " #words ", \"pad_token_id\": " #last ", \"decoder_start_token_id\": " #last                                \
-    ", \"eos_token_id\": 0, \"bos_token_id\": 0, \"forced_eos_token_id\": 0}\n"
+    ", \"eos_token_id\": 0, \"bos_token_id\": 0, \"forced_eos_token_id\": 0, \"bad_words_ids\": [[" #last "]]}\n"
 
 static const struct shape {
     const char *name, *config, *preprocessor;
@@ -78,7 +78,18 @@ typedef struct tensor_shape {
     const char *name;
     size_t rank, shape[4], count;
     float constant; /* below 0: random */
+    size_t first_zero, end_zero; /* numbers that are 0 though the rest is random */
 } tensor_shape;
+
+/* The embedding of padding is zero in what PyTorch trained: decoders of the BART line begin with it, and CTranslate2 has Marian's begin
+ * with zeros whatever the file says. */
+static void clear_padding(const td_network *network, tensor_shape *shape)
+{
+    if (network->pad_id < 0 || strcmp(shape->name, "model.shared.weight") != 0)
+        return;
+    shape->first_zero = (size_t)network->pad_id * shape->shape[1];
+    shape->end_zero = shape->first_zero + shape->shape[1];
+}
 
 static bool describe(const td_parameters *parameters, size_t index, tensor_shape *ret_shape)
 {
@@ -139,16 +150,18 @@ static bool write_values(FILE *file, const tensor_shape *tensor, const char *dty
     static float wide[BLOCK];
     static uint16_t half[BLOCK];
     bool good = true;
-    for (size_t left = tensor->count; good && left;) {
-        size_t count = left < BLOCK ? left : BLOCK;
+    for (size_t at = 0; good && at < tensor->count;) {
+        size_t left = tensor->count - at, count = left < BLOCK ? left : BLOCK;
         for (size_t i = 0; i < count; i++) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
             wide[i] = tensor->constant >= 0 ? tensor->constant : ((float)(seed >> 40) / (float)(1 << 24) - 0.5f) * 0.1f;
+            if (at + i >= tensor->first_zero && at + i < tensor->end_zero)
+                wide[i] = 0;
             half[i] = narrow(wide[i], dtype);
         }
         good =
             element_size(dtype) == 4 ? fwrite(wide, sizeof *wide, count, file) == count : fwrite(half, sizeof *half, count, file) == count;
-        left -= count;
+        at += count;
     }
     return good;
 }
@@ -215,7 +228,8 @@ td_status bench_shape_write(const char *directory, const char *name, const char 
     size_t count = 0, most = network.parameters.count;
     tensor_shape *tensors = status == TD_OK ? td_allocate_array(most + 1, sizeof *tensors) : NULL;
     for (size_t i = 0; tensors && i < most; i++)
-        count += describe(&network.parameters, i, &tensors[count]);
+        if (describe(&network.parameters, i, &tensors[count]))
+            clear_padding(&network, &tensors[count++]);
     if (status == TD_OK)
         status = tensors ? write_weights(directory, tensors, count, dtype, shards, error) : td_fail_memory(error, most * sizeof *tensors);
     td_release(tensors);

@@ -43,6 +43,7 @@ if not os.path.exists(converted):
     subprocess.run([sys.executable] + sys.argv, env={**os.environ, "CONVERT": "1"}, check=True)
 import ctranslate2
 
+ROUNDING = 1e-2  # nats by which an output of 26 words may be rated lower where float32 sums were added up in another order
 threads = int(threads)
 lines = [["</s>" if id == "0" else "t" + id for id in line.split()] for line in open(sources)]
 options = dict(beam_size=int(beam), min_decoding_length=26, max_decoding_length=26)
@@ -72,13 +73,33 @@ for workers, each in dict.fromkeys([(1, threads), (threads, 1)]):
             best[name] = value, workers, each
     if memory is None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    del translator
 for name in names:
     value, workers, each = best[name]
     print(f"figure {value:.2f} tokens/s {name} ({workers} x {each})")
 print(f"figure {memory:.1f} MB peak memory, 1 x {threads}")
+
+
+def log_probability(words):
+    """Of each output, of its own words, as the peer rates them."""
+    rated = translator.score_batch(lines, words, max_batch_size=32)
+    return [sum(result.log_probs[: len(output)]) for result, output in zip(rated, words)]
+
+
+def compare(path, theirs):
+    """Outputs that differ are told apart by how the peer rates the two: what rounding decides is as likely as its own output."""
+    spell = {"0": "</s>"}
+    ours = [[spell.get(word, "t" + word) for word in line.split()] for line in open(path)]
+    if [len(output) for output in ours] != [len(output) for output in theirs]:
+        sys.exit("the outputs are not as long as Tandem's")
+    same = sum(a == b for a, b in zip(ours, theirs))
+    loss = [b - a for a, b in zip(log_probability(ours), log_probability(theirs))]
+    print(f"figure {same} of-{len(theirs)} outputs alike")
+    print(f"figure {sum(loss) / len(loss):.6f} nats mean loss of log-probability in Tandem's outputs")
+    print(f"figure {max(loss):.6f} nats largest")
+    if precision == "float32" and max(loss) > ROUNDING:
+        sys.exit(f"{len(theirs) - same} of {len(theirs)} outputs differ from Tandem's, the largest by {max(loss):.4f} nats")
+
+
 ours = os.path.join(os.path.dirname(sources), "outputs")
 if os.path.exists(ours):
-    words = [["0" if word == "</s>" else word[1:] for word in output] for output in together[2]]
-    same = sum(a.split()[: len(b)] == b for a, b in zip(open(ours), words))
-    print(f"figure {same} of-{len(words)} outputs the same")
+    compare(ours, together[2])
