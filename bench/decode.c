@@ -13,7 +13,7 @@
 #include <tandem/tandem.h>
 #include <time.h>
 
-enum { MEAN_LENGTH = 24, TOGETHER = 32, SOURCES = 128, ALONE = 8, OUTPUT = 26 };
+enum { MEAN_LENGTH = 24, TOGETHER = 32, SOURCES = 256, ALONE = 8, OUTPUT = 26 };
 
 enum { LONGEST_OUTPUT = 2 * OUTPUT };
 
@@ -117,7 +117,8 @@ static td_status prepare(const bench_settings *settings, const char *shape, cons
     run->generation = run->model->generation;
     run->generation.num_beams = (size_t)beam;
     run->generation.min_length = run->generation.max_length = OUTPUT + 1; /* with the start token */
-    run->generation.forced_eos_token_id = (td_id_list){0}; /* CTranslate2 does not end what the length cuts: 26 words, none of them the end */
+    run->generation.forced_eos_token_id =
+        (td_id_list){0}; /* CTranslate2 does not end what the length cuts: 26 words, none of them the end */
     td_search_options search = run->options = (td_search_options){.batch_tokens = (size_t)beam * MEAN_LENGTH * TOGETHER};
     TD_TRY(td_search_new(&run->model->network, &search, &run->search, error));
     search.threads = (size_t)settings->threads;

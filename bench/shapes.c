@@ -77,7 +77,7 @@ const char *bench_shape_config(const char *name)
 typedef struct tensor_shape {
     const char *name;
     size_t rank, shape[4], count;
-    float constant; /* below 0: random */
+    float constant;              /* below 0: random */
     size_t first_zero, end_zero; /* numbers that are 0 though the rest is random */
 } tensor_shape;
 

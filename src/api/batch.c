@@ -17,6 +17,7 @@ typedef struct td_worker {
         td_result *result;
     } * open;
     size_t count, capacity;
+    size_t holds; /* for the queue */
 } td_worker;
 
 static td_status remember(td_worker *worker, size_t index, td_result *result, td_error *error)
@@ -30,6 +31,7 @@ static td_status remember(td_worker *worker, size_t index, td_result *result, td
         worker->capacity = capacity;
     }
     worker->open[worker->count++] = (struct td_open_result){index, result};
+    worker->holds += td_queue_work(worker->queue, index);
     return TD_OK;
 }
 
@@ -39,6 +41,7 @@ static td_result *forget(td_worker *worker, size_t index)
         if (worker->open[i].index == index) {
             td_result *result = worker->open[i].result;
             worker->open[i] = worker->open[--worker->count];
+            worker->holds -= td_queue_work(worker->queue, index);
             return result;
         }
     return NULL;
@@ -52,7 +55,7 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
     TD_PROFILE(worker->recorder, "input and tokenizer");
     size_t index;
     *ret_given = false;
-    while (!*ret_given && td_queue_take(queue, &index)) {
+    while (!*ret_given && td_queue_take(queue, worker->holds, &index)) {
         td_result *result = NULL;
         td_error reason = {TD_OK, ""};
         TD_TRY(td_result_new(queue->request->model, 1, &result, error));

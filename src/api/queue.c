@@ -20,10 +20,20 @@ static bool cancelled(td_queue *queue)
     return queue->error.status != TD_OK;
 }
 
-bool td_queue_take(td_queue *queue, size_t *ret_index)
+static size_t length_of(const td_queue *queue, size_t index)
+{
+    return queue->sources[index] ? strlen(queue->sources[index]) : 0;
+}
+
+size_t td_queue_work(const td_queue *queue, size_t index)
+{
+    return 1 + length_of(queue, index);
+}
+
+bool td_queue_take(td_queue *queue, size_t holds, size_t *ret_index)
 {
     pthread_mutex_lock(&queue->mutex);
-    bool given = !cancelled(queue) && queue->taken < queue->count;
+    bool given = !cancelled(queue) && queue->taken < queue->count && (holds == 0 || holds < queue->unfinished / queue->searches);
     if (given)
         *ret_index = queue->order[queue->taken++];
     pthread_mutex_unlock(&queue->mutex);
@@ -53,7 +63,7 @@ static td_status make_order(td_queue *queue, td_error *error)
     for (size_t first = 0; first < queue->count; first += TOGETHER) {
         size_t count = queue->count - first < TOGETHER ? queue->count - first : TOGETHER;
         for (size_t i = 0; i < count; i++)
-            inputs[i] = (queued_input){first + i, queue->sources[first + i] ? strlen(queue->sources[first + i]) : 0};
+            inputs[i] = (queued_input){first + i, length_of(queue, first + i)};
         qsort(inputs, count, sizeof *inputs, compare_lengths);
         for (size_t i = 0; i < count; i++)
             queue->order[first + i] = inputs[i].index;
@@ -89,6 +99,7 @@ void td_queue_deliver(td_queue *queue, size_t index, td_result *result, const td
 {
     pthread_mutex_lock(&queue->mutex);
     td_slot *slot = &queue->slots[index];
+    queue->unfinished -= td_queue_work(queue, index);
     slot->result = result;
     slot->done = true;
     if (!result) {
@@ -137,6 +148,9 @@ td_status td_queue_run(td_queue *queue, const td_batch_options *options, td_erro
     queue->batch_tokens = given.batch_tokens;
     queue->threads_each = threads / searches;
     queue->first_index = given.first_index;
+    queue->searches = searches;
+    for (size_t i = 0; i < queue->count; i++)
+        queue->unfinished += td_queue_work(queue, i);
     pthread_mutex_init(&queue->mutex, NULL);
     td_status status = make_order(queue, error);
     if (status == TD_OK)

@@ -88,9 +88,9 @@ td_status td_score_text(td_session *session, const char *source, const char *tar
 /* Takes up to GROUP pairs that can be read. */
 static td_status take_group(td_queue *queue, size_t *indexes, td_result **results, size_t *ret_count, td_error *error)
 {
-    size_t count = 0, index;
+    size_t count = 0, holds = 0, index;
     td_status status = TD_OK;
-    while (status == TD_OK && count < GROUP && td_queue_take(queue, &index)) {
+    while (status == TD_OK && count < GROUP && td_queue_take(queue, holds, &index)) {
         td_error reason = {TD_OK, ""};
         td_result *result = NULL;
         status = td_result_new(queue->request->model, 1, &result, error);
@@ -101,6 +101,7 @@ static td_status take_group(td_queue *queue, size_t *indexes, td_result **result
             td_queue_deliver(queue, index, NULL, &reason);
             continue;
         }
+        holds += td_queue_work(queue, index);
         indexes[count] = index;
         results[count++] = result;
     }

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #define FEATURES_COST 64
-#define ENCODED_TOGETHER 1024 /* source rows */
-#define SHORTEST_COST 8       /* even a one-word source costs decoder steps */
+#define ENCODED_TOGETHER 256 /* source rows: what a layer makes of them stays in the second cache */
+#define SHORTEST_COST 8      /* even a one-word source costs decoder steps */
 
 /* Grows the parallel arrays of candidates; they hold any row of any sentence under these rules. */
 static td_status size_candidates(td_search *search, td_error *error)
@@ -360,14 +360,15 @@ static td_status greedy_row(td_search *search, td_sentence *sentence, size_t loc
     return TD_OK;
 }
 
-/* Goes through the rows in blocks of logits; when a sentence's last row is through, its paths move on. */
+/* Goes through the rows in blocks of logits, as even as can be: a block of few rows reads the whole output layer for little. When a
+ * sentence's last row is through, its paths move on. */
 static td_status advance(td_search *search, const step_rows *rows, td_tensor *hidden, int32_t *parents, size_t *ret_parents,
                          td_error *error)
 {
     TD_PROFILE(search->recorder, "search selection");
-    size_t local = 0, merged = 0, new_rows = 0, first_row = 0;
-    for (size_t start = 0; start < rows->count; start += TD_PROJECTED_ROWS) {
-        size_t count = rows->count - start < TD_PROJECTED_ROWS ? rows->count - start : TD_PROJECTED_ROWS;
+    size_t local = 0, merged = 0, new_rows = 0, first_row = 0, blocks = (rows->count + TD_PROJECTED_ROWS - 1) / TD_PROJECTED_ROWS;
+    for (size_t block = 0; block < blocks; block++) {
+        size_t start = rows->count * block / blocks, count = rows->count * (block + 1) / blocks - start;
         td_arena_mark mark = td_arena_get_mark(&search->arena);
         td_logits logits;
         if (!td_search_scores(search, hidden, rows->last + start, count, rows->sources + start, &logits))

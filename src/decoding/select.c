@@ -48,17 +48,18 @@ static td_real block_maximum(const td_real *row, size_t n)
     return best;
 }
 
-size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted, td_candidate *ret_candidates)
+/* The `wanted` largest of what is at least `least`, as a heap; returns how many there are. */
+static size_t gather(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted, td_real least, td_candidate *heap)
 {
-    td_candidate *heap = ret_candidates;
     size_t count = 0;
     td_real threshold = -INFINITY;
     for (size_t start = 0, b = 0; wanted > 0 && start < n; start += block, b++) {
         size_t length = n - start < block ? n - start : block;
-        if (!((bounds ? bounds[b] : block_maximum(row + start, length)) > threshold))
+        td_real bound = bounds ? bounds[b] : block_maximum(row + start, length);
+        if (!(bound > threshold && bound >= least))
             continue;
         for (size_t i = start; i < start + length; i++) {
-            if (!(row[i] > threshold))
+            if (!(row[i] > threshold && row[i] >= least))
                 continue;
             td_candidate candidate = {row[i], row[i], (int32_t)i};
             if (count < wanted) {
@@ -72,12 +73,33 @@ size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, si
                 threshold = heap[0].key;
         }
     }
+    return count;
+}
+
+static void sort_heap(td_candidate *heap, size_t count)
+{
     for (size_t left = count; left > 1; left--) {
         td_candidate last = heap[0];
         heap[0] = heap[left - 1];
         heap[left - 1] = last;
         sift_down(heap, left - 1, 0);
     }
+}
+
+/* As many blocks as are wanted reach the last of the largest bounds, so numbers below it need no look: unless those that reached it are
+ * in the row no more, which shows in what was found. */
+size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted, td_candidate *ret_candidates)
+{
+    size_t count = 0;
+    td_real least = -INFINITY;
+    if (bounds && wanted > 0) {
+        count = gather(bounds, (n + block - 1) / block, NULL, BLOCK, wanted, least, ret_candidates);
+        least = count == wanted ? ret_candidates[0].key : least;
+    }
+    count = gather(row, n, bounds, block, wanted, least, ret_candidates);
+    if (count < wanted && least > -INFINITY)
+        count = gather(row, n, bounds, block, wanted, -INFINITY, ret_candidates);
+    sort_heap(ret_candidates, count);
     return count;
 }
 

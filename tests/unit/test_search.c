@@ -807,10 +807,37 @@ static void selection_is_sorting(void **state)
     }
 }
 
+/* Bounds from before some numbers were banned hold, but are not reached any more. */
+static void selection_with_bounds_is_sorting(void **state)
+{
+    (void)state;
+    enum { BLOCK = 16 };
+    static td_real row[700], bounds[700 / BLOCK + 1];
+    static td_candidate expected[700], got[700];
+    for (uint64_t round = 0; round < 300; round++) {
+        td_random random = {round, 1};
+        size_t n = 1 + td_random_below(&random, 700), wanted = 1 + td_random_below(&random, 12), best = 0;
+        for (size_t i = 0; i < n; i++)
+            row[i] = (td_real)td_random_below(&random, round % 2 ? 200 : 1 << 20);
+        for (size_t i = 0; i < n; i++)
+            bounds[i / BLOCK] = i % BLOCK == 0 || row[i] > bounds[i / BLOCK] ? row[i] : bounds[i / BLOCK];
+        for (size_t banned = 0; banned < round % 4; banned++) {
+            for (size_t i = 0; i < n; i++)
+                best = row[i] > row[best] ? i : best;
+            row[best] = (td_real)-INFINITY;
+        }
+        size_t count = td_select_largest(row, n, wanted, expected);
+        assert_int_equal(td_select_bounded(row, n, bounds, BLOCK, wanted, got), count);
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(got[i].id, expected[i].id);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(selection_is_sorting),
+        cmocka_unit_test(selection_with_bounds_is_sorting),
         cmocka_unit_test(options_read_and_write),
         cmocka_unit_test(greedy_takes_the_largest),
         cmocka_unit_test(beam_search_is_the_naive_one),

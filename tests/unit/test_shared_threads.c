@@ -6,11 +6,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "api/model.h"
+#include "api/queue.h"
 #include "io/json.h"
 #include "layers/parameters.h"
 #include "models/architecture.h"
@@ -213,10 +216,60 @@ static void few_inputs_on_many_threads(void **state)
     td_model_close(model);
 }
 
+/* Takes all that it is given before it delivers any of it, as a search does whose batch has room. */
+static td_status take_and_refuse(td_queue *queue, td_search *search, td_error *error)
+{
+    (void)search, (void)error;
+    size_t taken[INPUTS], count, holds;
+    td_error refusal = {.status = TD_ERROR_ARGUMENT, .message = "refused"};
+    do {
+        for (count = holds = 0; td_queue_take(queue, holds, &taken[count]); count++)
+            holds += td_queue_work(queue, taken[count]);
+        atomic_size_t *most = queue->context;
+        for (size_t seen = atomic_load(most); seen < count && !atomic_compare_exchange_weak(most, &seen, count);)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            td_queue_deliver(queue, taken[i], NULL, &refusal);
+    } while (count > 0);
+    return TD_OK;
+}
+
+static bool count_refusals(void *context, size_t index, const td_result *result, const td_error *error)
+{
+    (void)context, (void)index;
+    return !result && strcmp(error->message, "refused") == 0;
+}
+
+/* However late the others begin, no thread takes more than its share. */
+static void threads_share_what_there_is(void **state)
+{
+    (void)state;
+    const char *sources[INPUTS];
+    for (size_t i = 0; i < INPUTS; i++)
+        sources[i] = "17 4 900 0";
+    td_request request = {0};
+    assert_int_equal(td_model_open(directory, NULL, &request.model, NULL), TD_OK);
+    for (size_t threads = 1; threads <= 4; threads++) {
+        atomic_size_t most = 0;
+        td_queue queue = {.request = &request,
+                          .sources = sources,
+                          .count = INPUTS,
+                          .callback = count_refusals,
+                          .context = &most,
+                          .work = take_and_refuse};
+        td_batch_options batch = TD_BATCH_OPTIONS_INIT;
+        batch.threads = threads;
+        assert_int_equal(td_queue_run(&queue, &batch, NULL), TD_OK);
+        assert_int_equal(queue.delivered, INPUTS);
+        assert_true(atomic_load(&most) <= (INPUTS + threads - 1) / threads && atomic_load(&most) > 0);
+    }
+    td_model_close(request.model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(shared_products_have_the_same_bits),
                                        cmocka_unit_test(a_lone_request_gets_the_same_bits_on_all_threads),
-                                       cmocka_unit_test(few_inputs_on_many_threads)};
+                                       cmocka_unit_test(few_inputs_on_many_threads), cmocka_unit_test(threads_share_what_there_is)};
     return cmocka_run_group_tests(tests, write_model, remove_model);
 }
