@@ -38,7 +38,8 @@ typedef struct td_model td_model;
 typedef struct td_model_options {
     size_t struct_size;
     const char *precision; /* of weights in memory and of products: "float32", "bfloat16" (half the memory), "int8" (a quarter; inputs
-                              of a product are rounded to 8 bits row by row). NULL: int8 when the file holds int8, else float32 */
+                              of a product are rounded to 8 bits row by row); in both of these a decoder keeps keys and values in
+                              bfloat16. NULL: int8 when the file holds int8, else float32 */
     td_profile *profile;   /* measures what the model's sessions and batches do; NULL: nothing. Must outlive the model */
 } td_model_options;
 #define TD_MODEL_OPTIONS_INIT                                                                                                              \

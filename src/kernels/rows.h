@@ -51,6 +51,8 @@ typedef struct td_kernels {
     td_real (*maximum)(const td_real *x, size_t n);
     /* y = exp(x - shift), returns the sum */
     td_real (*exp_sum)(td_real *y, const td_real *x, td_real shift, size_t n);
+    /* The sum alone, of x <= shift; NaN when one of them is. */
+    td_real (*exp_total)(const td_real *x, td_real shift, size_t n);
     void (*softmax)(td_real *x, size_t n); /* in place */
     /* y = activation(x), kind as td_activation; dx += dy * activation'(x) */
     void (*activate)(int kind, td_real *y, const td_real *x, size_t n);
@@ -73,6 +75,9 @@ typedef struct td_kernels {
      * p [heads, nk] receives the probabilities. bias (NULL: none): bias[h * bias_step + j] is added to head h's score of row j. */
     void (*attend_rows)(const td_real *q, const td_real *const *rows, size_t nk, size_t heads, size_t d, td_real scale, const td_real *bias,
                         size_t bias_step, td_real *out, td_real *p);
+    /* The same over rows in bfloat16. */
+    void (*attend_rounded)(const td_real *q, const uint16_t *const *rows, size_t nk, size_t heads, size_t d, td_real scale,
+                           const td_real *bias, size_t bias_step, td_real *out, td_real *p);
     /* Keys and values [nk, d] of one head, d a multiple of TD_KEY_PANEL, laid out for attend_laid: [td_laid_keys(nk) * 2 * d] */
     void (*lay_keys)(const td_real *k, size_t ldk, const td_real *v, size_t ldv, size_t nk, size_t d, td_real *laid);
     /* One head of any queries over all of the laid keys: out [nq, ldo], p [nq, td_laid_keys(nk)] receives the probabilities. A row's
@@ -88,6 +93,7 @@ typedef struct td_kernels {
     td_real (*cross_entropy)(td_real *logits, size_t n, size_t target, td_real smoothing, td_real scale, td_real *ret_nll);
     void (*adam)(td_real *w, const td_real *g, td_real *m, td_real *v, size_t n, const td_adam_step *step);
     void (*to_bfloat16)(uint16_t *y, const td_real *x, size_t n);
+    void (*from_bfloat16)(td_real *y, const uint16_t *x, size_t n);
 } td_kernels;
 
 const td_kernels *td_kernels_get(void);       /* the best for this processor */

@@ -56,6 +56,28 @@ INLINE vector multiply_add(vector a, vector b, vector c)
 #endif
 }
 
+/* Numbers in bfloat16 as a vector. */
+INLINE vector widen(const uint16_t *x)
+{
+#if defined(__AVX512F__)
+    return (vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)x)), 16);
+#elif defined(__AVX2__)
+    return (vector)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)x)), 16);
+#elif defined(VECTOR_NEON)
+    return (vector)vshll_n_u16(vld1_u16(x), 16);
+#else
+    vector y;
+    for (size_t i = 0; i < WIDTH; i++) {
+        union {
+            uint32_t bits;
+            float value;
+        } wide = {(uint32_t)x[i] << 16};
+        y[i] = (td_real)wide.value;
+    }
+    return y;
+#endif
+}
+
 /* load_part and store_part: the first n < WIDTH elements; in memory the others are neither read nor written.
  * larger: the larger of each pair. sum_of, largest_of: over the elements. */
 #if defined(__AVX512F__)
@@ -91,7 +113,7 @@ INLINE void sums_of_four(td_real *sums, const vector *x)
     __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
     y = _mm512_add_ps(y, _mm512_permute_ps(y, 0x4e));
     y = _mm512_add_ps(y, _mm512_permute_ps(y, 0xb1));
-    _mm512_mask_compressstoreu_ps(sums, 0x1111, y);
+    _mm_storeu_ps(sums, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, y))); /* to memory it takes AMD a hundred steps */
 }
 
 #elif defined(__AVX2__)

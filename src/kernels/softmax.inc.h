@@ -28,6 +28,50 @@ static td_real exp_sum(td_real *y, const td_real *x, td_real shift, size_t n)
     return sum;
 }
 
+#ifndef TD_DOUBLE
+
+typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+
+/* exp(x) for x <= 0 as 2^n 2^f, |f| <= 1/2, with a minimax polynomial; at least 2^-126, which is nothing in a sum that has a 1 in it.
+ * `doubt` becomes NaN where x is. */
+INLINE vector exp_of_negative(vector x, vector *doubt)
+{
+    const td_real magic = 12582912.0f; /* 1.5 * 2^23: rounds to an integer, which is in the last bits then */
+    vector y = larger((vector){0} - 126.0f, x * 1.44269504f), shifted = y + magic, f = y - (shifted - magic);
+    vector p = multiply_add(f, (vector){0} + 1.32764713e-3f, (vector){0} + 9.67554096e-3f);
+    p = multiply_add(p, f, (vector){0} + 5.55071309e-2f);
+    p = multiply_add(p, f, (vector){0} + 0.240221202f);
+    p = multiply_add(p, f, (vector){0} + 0.693146944f);
+    p = multiply_add(p, f, (vector){0} + 1.00000012f);
+    *doubt += f;
+    return (vector)((integers)p + ((integers)shifted << 23));
+}
+
+static td_real exp_total(const td_real *x, td_real shift, size_t n)
+{
+    vector sums[2] = {{0}}, doubt = {0};
+    size_t i = 0;
+    for (; i + 2 * WIDTH <= n; i += 2 * WIDTH) {
+        sums[0] += exp_of_negative(load(x + i) - shift, &doubt);
+        sums[1] += exp_of_negative(load(x + i + WIDTH) - shift, &doubt);
+    }
+    for (; i < n; i += WIDTH)
+        sums[0] += exp_of_negative((n - i < WIDTH ? load_part(x + i, n - i, -INFINITY) : load(x + i)) - shift, &doubt);
+    return sum_of(sums[0] + sums[1]) + 0 * sum_of(doubt);
+}
+
+#else
+
+static td_real exp_total(const td_real *x, td_real shift, size_t n)
+{
+    td_real sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += math_exp(x[i] - shift);
+    return sum;
+}
+
+#endif
+
 static void scale_row(td_real *x, td_real factor, size_t n)
 {
 #pragma omp simd

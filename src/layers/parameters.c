@@ -257,6 +257,16 @@ size_t td_parameters_products(const td_parameters *parameters)
     return count;
 }
 
+bool td_parameters_rounded(const td_parameters *parameters)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_packed *packed = parameters->entries[i]->parameter.packed;
+        if (packed)
+            return packed->precision != TD_FLOAT32;
+    }
+    return false;
+}
+
 size_t td_parameters_bytes(const td_parameters *parameters)
 {
     size_t bytes = 0;

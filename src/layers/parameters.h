@@ -75,7 +75,9 @@ td_status td_parameters_load_packed(td_parameters *parameters, const td_safetens
 /* Whether a file's tensor of that name is the weight of a product. */
 bool td_parameters_is_product(const td_parameters *parameters, const char *stored_name);
 size_t td_parameters_products(const td_parameters *parameters); /* how many weights could be packed */
-size_t td_parameters_bytes(const td_parameters *parameters);    /* of memory in use for weights, packed or not */
+bool td_parameters_rounded(
+    const td_parameters *parameters); /* whether products are of rounded numbers: weights packed in less than float32 */
+size_t td_parameters_bytes(const td_parameters *parameters); /* of memory in use for weights, packed or not */
 /* Writes all but constants, as float32, in order of declaration. data: a buffer laid out as parameters->data (NULL: that one). */
 td_status td_parameters_save(const td_parameters *parameters, const td_real *data, const char *path, td_error *error);
 size_t td_parameters_trained_count(const td_parameters *parameters); /* elements, without alignment gaps */

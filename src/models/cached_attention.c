@@ -3,6 +3,17 @@
 #include <math.h>
 #include <string.h>
 
+/* All heads of one query over rows that lie anywhere. */
+static void attend_places(const td_key_value_cache *cache, const td_kernels *kernels, const td_real *query, const void *const *places,
+                          size_t length, size_t heads, size_t head_width, td_real scale, const td_real *bias, size_t bias_step,
+                          td_real *mixed, td_real *weights)
+{
+    if (td_cache_is_rounded(cache))
+        kernels->attend_rounded(query, (const uint16_t *const *)places, length, heads, head_width, scale, bias, bias_step, mixed, weights);
+    else
+        kernels->attend_rows(query, (const td_real *const *)places, length, heads, head_width, scale, bias, bias_step, mixed, weights);
+}
+
 /* ---- self-attention ---- */
 
 /* A row of the cache and its part of a self-attention. */
@@ -19,7 +30,7 @@ typedef struct self_span {
 
 /* Memory for one row at a time. */
 typedef struct self_scratch {
-    const td_real **places;                /* [longest] */
+    const void **places;                   /* [longest] */
     td_real *gathered, *weights, *scratch; /* gathered: [longest, 2 * width] */
 } self_scratch;
 
@@ -34,15 +45,15 @@ static void attend_to_slots(const td_key_value_cache *cache, const self_span *sp
 {
     for (size_t i = 0; i < span->length; i++)
         memory->places[i] = td_cache_slot(cache, span->slots[i], span->layer);
-    span->kernels->attend_rows(span->query, memory->places, span->length, span->heads, span->head_width, span->scale, bias_of(span, 0),
-                               span->options->bias.head_step, span->mixed, memory->weights);
+    attend_places(cache, span->kernels, span->query, memory->places, span->length, span->heads, span->head_width, span->scale,
+                  bias_of(span, 0), span->options->bias.head_step, span->mixed, memory->weights);
 }
 
 static void attend_to_gathered(const td_key_value_cache *cache, const self_span *span, const self_scratch *memory)
 {
     size_t width = span->heads * span->head_width;
     for (size_t i = 0; i < span->length; i++)
-        memcpy(memory->gathered + i * 2 * width, td_cache_slot(cache, span->slots[i], span->layer), 2 * width * sizeof *memory->gathered);
+        td_cache_load(cache, span->kernels, memory->gathered + i * 2 * width, td_cache_slot(cache, span->slots[i], span->layer), 2 * width);
     for (size_t head = 0; head < span->heads; head++) {
         size_t column = head * span->head_width;
         span->kernels->attention(span->query + column, span->query_stride, memory->gathered + column, 2 * width,
@@ -87,8 +98,8 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
         const int32_t *slots = cache->slots + row * cache->length_capacity;
         size_t first = (size_t)tokens.offsets[row], count = td_ragged_length(tokens, row), length = (size_t)cache->row[row].length;
         for (size_t i = 0; i < count; i++)
-            memcpy(td_cache_slot(cache, slots[length - count + i], layer), kvq->data + (first + i) * kvq->stride,
-                   2 * width * sizeof *kvq->data);
+            td_cache_store(cache, graph->kernels, td_cache_slot(cache, slots[length - count + i], layer),
+                           kvq->data + (first + i) * kvq->stride, 2 * width);
         self_span span = {.kernels = graph->kernels,
                           .options = options,
                           .layer = layer,
@@ -114,33 +125,39 @@ td_tensor *td_cache_self_attention(td_key_value_cache *cache, td_graph *graph, s
 
 /* Rows of the cache that look at one memory, and their part of a cross-attention. */
 typedef struct cross_span {
+    const td_key_value_cache *cache;
     const td_kernels *kernels;
     size_t layer, heads, head_width;
     td_real scale;
     size_t queries, length, stride; /* stride: of weights, one query's to the next's */
-    const td_real *query, *memory;
+    const td_real *query;
+    const void *memory;
     size_t query_stride;
     td_real *mixed;   /* [queries, heads * head_width] */
     td_real *weights; /* [heads, queries, stride] */
 } cross_span;
 
 /* Few keys where they lie, for one query. */
-static void attend_single(const cross_span *span, const td_real **places)
+static void attend_single(const cross_span *span, const void **places)
 {
     for (size_t i = 0; i < span->length; i++)
-        places[i] = span->memory + i * 2 * span->heads * span->head_width;
-    span->kernels->attend_rows(span->query, places, span->length, span->heads, span->head_width, span->scale, NULL, 0, span->mixed,
-                               span->weights);
+        places[i] = (const char *)span->memory + i * 2 * span->heads * span->head_width * span->cache->number;
+    attend_places(span->cache, span->kernels, span->query, places, span->length, span->heads, span->head_width, span->scale, NULL, 0,
+                  span->mixed, span->weights);
 }
 
-static void attend_several(const cross_span *span, td_real *scratch)
+/* widened: room for the keys and values, where they are rounded */
+static void attend_several(const cross_span *span, td_real *widened, td_real *scratch)
 {
     size_t width = span->heads * span->head_width;
+    const td_real *rows = td_cache_is_rounded(span->cache) ? widened : span->memory;
+    if (rows == widened)
+        td_cache_load(span->cache, span->kernels, widened, span->memory, span->length * 2 * width);
     for (size_t head = 0; head < span->heads; head++) {
         size_t column = head * span->head_width;
-        span->kernels->attention(span->query + column, span->query_stride, span->memory + column, 2 * width, span->memory + width + column,
-                                 2 * width, span->mixed + column, width, span->weights + head * span->queries * span->stride, scratch,
-                                 span->queries, span->length, span->head_width, span->scale, false, NULL, 0, (td_dropout_mask){0}, 0);
+        span->kernels->attention(span->query + column, span->query_stride, rows + column, 2 * width, rows + width + column, 2 * width,
+                                 span->mixed + column, width, span->weights + head * span->queries * span->stride, scratch, span->queries,
+                                 span->length, span->head_width, span->scale, false, NULL, 0, (td_dropout_mask){0}, 0);
     }
 }
 
@@ -150,8 +167,9 @@ static void attend_laid(void *context, size_t head, size_t thread)
     const cross_span *span = context;
     size_t column = head * span->head_width;
     span->kernels->attend_laid(span->query + column, span->query_stride, span->queries,
-                               span->memory + head * span->stride * 2 * span->head_width, span->length, span->head_width, span->scale,
-                               span->mixed + column, span->heads * span->head_width, span->weights + head * span->queries * span->stride);
+                               (const td_real *)span->memory + head * span->stride * 2 * span->head_width, span->length, span->head_width,
+                               span->scale, span->mixed + column, span->heads * span->head_width,
+                               span->weights + head * span->queries * span->stride);
 }
 
 static void attend_heads(td_graph *graph, cross_span *span)
@@ -187,17 +205,21 @@ static void keep_watched(const td_watched_heads *watched, const cross_span *span
                    span->weights + ((size_t)watched->head[i] * span->queries + q) * span->stride, span->length * sizeof *span->weights);
 }
 
-/* What scratch memory the longest memory, the most weights, and all averages take. */
+/* What decides how much scratch memory there must be: the longest memory, the most weights, those of all averages. */
 typedef struct cross_sizes {
     size_t longest, most, total;
+    size_t several; /* the longest that has several queries and is rounded */
 } cross_sizes;
 
 static cross_sizes measure_cross(const td_key_value_cache *cache, td_ragged tokens, size_t head_width)
 {
     cross_sizes sizes = {0};
     for (size_t row = 0; row < cache->rows;) {
-        size_t length = td_cache_memory_length(cache, row), count = rows_together(cache, row, td_worth_laying(length, head_width));
+        size_t length = td_cache_memory_length(cache, row);
+        bool laid = td_worth_laying(length, head_width);
+        size_t count = rows_together(cache, row, laid);
         size_t queries = (size_t)(tokens.offsets[row + count] - tokens.offsets[row]), pairs = td_laid_keys(length) * queries;
+        sizes.several = td_cache_is_rounded(cache) && !laid && queries > 1 && length > sizes.several ? length : sizes.several;
         sizes.longest = length > sizes.longest ? length : sizes.longest;
         sizes.most = pairs > sizes.most ? pairs : sizes.most;
         sizes.total += length * queries;
@@ -219,12 +241,14 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_real *scratch = td_graph_allocate(graph, (head_width + 1) * td_laid_keys(sizes.longest), sizeof *scratch);
     td_real *weights = td_graph_allocate(graph, heads * sizes.most + 16, sizeof *weights);
-    const td_real **places = td_graph_allocate(graph, sizes.longest, sizeof *places);
-    for (size_t row = 0, count; mixed && scratch && weights && places && row < cache->rows; row += count) {
+    td_real *widened = td_graph_allocate(graph, sizes.several * 2 * width, sizeof *widened);
+    const void **places = td_graph_allocate(graph, sizes.longest, sizeof *places);
+    for (size_t row = 0, count; mixed && scratch && weights && widened && places && row < cache->rows; row += count) {
         size_t length = td_cache_memory_length(cache, row), first = (size_t)tokens.offsets[row];
         bool laid = td_worth_laying(length, head_width);
         count = rows_together(cache, row, laid);
-        cross_span span = {.kernels = graph->kernels,
+        cross_span span = {.cache = cache,
+                           .kernels = graph->kernels,
                            .layer = layer,
                            .heads = heads,
                            .head_width = head_width,
@@ -242,7 +266,7 @@ td_tensor *td_cache_cross_attention(td_key_value_cache *cache, td_graph *graph, 
         else if (span.queries == 1)
             attend_single(&span, places);
         else
-            attend_several(&span, scratch);
+            attend_several(&span, widened, scratch);
         keep_watched(report.watched, &span);
         if (average)
             average_heads(average, &span);

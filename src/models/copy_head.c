@@ -31,7 +31,7 @@ static td_tensor *copy_keys(const td_copy_head *head, td_graph *graph, td_tensor
 void td_copy_head_begin(const td_copy_head *head, td_graph *graph, const td_memory *memory, td_decoder_state *state)
 {
     td_tensor *parts[2] = {copy_keys(head, graph, memory->states), memory->states};
-    td_cache_set_memory(state->added, graph, state->cache.layers, 1, td_concatenate(graph, parts, 2));
+    td_cache_set_memory(&state->cache, state->added, graph, state->cache.layers, 1, td_concatenate(graph, parts, 2));
 }
 
 /* Rows of each its memory's length, end to end -> [T, longest], zeros after. */

@@ -2,9 +2,26 @@
 
 #include <string.h>
 
-void td_cache_init(td_key_value_cache *cache, size_t layers, size_t width)
+void td_cache_init(td_key_value_cache *cache, size_t layers, size_t width, bool rounded)
 {
-    *cache = (td_key_value_cache){.layers = layers, .width = width};
+    size_t number = rounded ? sizeof(uint16_t) : sizeof(td_real);
+    *cache = (td_key_value_cache){.layers = layers, .width = width, .number = number};
+}
+
+void td_cache_store(const td_key_value_cache *cache, const td_kernels *kernels, void *place, const td_real *values, size_t count)
+{
+    if (td_cache_is_rounded(cache))
+        kernels->to_bfloat16(place, values, count);
+    else
+        memcpy(place, values, count * sizeof *values);
+}
+
+void td_cache_load(const td_key_value_cache *cache, const td_kernels *kernels, td_real *values, const void *place, size_t count)
+{
+    if (td_cache_is_rounded(cache))
+        kernels->from_bfloat16(values, place, count);
+    else
+        memcpy(values, place, count * sizeof *values);
 }
 
 void td_cache_free(td_key_value_cache *cache)
@@ -60,9 +77,8 @@ static bool grow_slots(td_key_value_cache *cache, size_t needed)
     if (needed <= cache->free_count)
         return true;
     size_t old = cache->slot_capacity, capacity = (old - cache->free_count + needed) * 2, count;
-    if (capacity > INT32_MAX || td_multiply_overflows(capacity, cache->layers * 2 * cache->width, &count) ||
-        !grow_array(&cache->kv, count, sizeof *cache->kv) ||
-        !grow_array(&cache->slot_references, capacity, sizeof *cache->slot_references) ||
+    if (capacity > INT32_MAX || td_multiply_overflows(capacity, cache->layers * 2 * cache->width * cache->number, &count) ||
+        !grow_array(&cache->kv, count, 1) || !grow_array(&cache->slot_references, capacity, sizeof *cache->slot_references) ||
         !grow_array(&cache->free_slots, capacity, sizeof *cache->free_slots))
         return false;
     for (size_t slot = capacity; slot-- > old;) {
@@ -89,13 +105,13 @@ static td_memory_group *take_group(td_key_value_cache *cache)
     return &cache->groups[cache->group_count++];
 }
 
-/* Rows that a sequence takes in kv; whether it is laid out depends on the layer's heads, too. */
-static size_t stored_rows(size_t length)
+/* Rows that a sequence takes in kv; whether it is laid out, which is in td_real, depends on the layer's heads, too. */
+static size_t stored_rows(const td_key_value_cache *cache, size_t length)
 {
-    return length >= TD_LAID_LEAST ? td_laid_keys(length) : length;
+    return length >= TD_LAID_LEAST ? td_laid_keys(length) * (sizeof(td_real) / cache->number) : length;
 }
 
-static bool place_sequences(td_memory_group *group, td_ragged ragged)
+static bool place_sequences(td_memory_group *group, const td_key_value_cache *cache, td_ragged ragged)
 {
     if (ragged.count + 1 > group->offsets_capacity) {
         if (!grow_array(&group->offsets, ragged.count + 1, sizeof *group->offsets) ||
@@ -106,7 +122,7 @@ static bool place_sequences(td_memory_group *group, td_ragged ragged)
     memcpy(group->offsets, ragged.offsets, (ragged.count + 1) * sizeof *group->offsets);
     group->places[0] = 0;
     for (size_t i = 0; i < ragged.count; i++)
-        if (__builtin_add_overflow(group->places[i], (int32_t)stored_rows(td_ragged_length(ragged, i)), &group->places[i + 1]))
+        if (__builtin_add_overflow(group->places[i], (int32_t)stored_rows(cache, td_ragged_length(ragged, i)), &group->places[i + 1]))
             return false;
     group->count = ragged.count;
     return true;
@@ -114,16 +130,14 @@ static bool place_sequences(td_memory_group *group, td_ragged ragged)
 
 static bool size_group(td_memory_group *group, const td_key_value_cache *cache, td_ragged ragged)
 {
-    size_t count, row = 2 * (cache->layers * cache->width + cache->extra_width); /* of all layers */
-    if (!place_sequences(group, ragged) || td_multiply_overflows((size_t)group->places[ragged.count], row, &count))
+    size_t bytes, row = 2 * (cache->layers * cache->width + cache->extra_width) * cache->number; /* of all layers */
+    if (!place_sequences(group, cache, ragged) || td_multiply_overflows((size_t)group->places[ragged.count], row, &bytes))
         return false;
-    if (count > group->capacity) {
-        if (!grow_array(&group->kv, count + count / 4, sizeof *group->kv))
+    if (bytes > group->capacity) {
+        if (!grow_array(&group->kv, bytes + bytes / 4, 1))
             return false;
-        group->capacity = count + count / 4;
+        group->capacity = bytes + bytes / 4;
     }
-    group->layers = cache->layers;
-    group->width = cache->width;
     return true;
 }
 
@@ -141,9 +155,10 @@ td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph,
 }
 
 /* width: of that layer, which may be the extra one */
-static td_real *sequence_data(const td_memory_group *group, size_t layer, size_t width, size_t sequence)
+static void *sequence_data(const td_key_value_cache *cache, const td_memory_group *group, size_t layer, size_t width, size_t sequence)
 {
-    return group->kv + layer * (size_t)group->places[group->count] * 2 * group->width + (size_t)group->places[sequence] * 2 * width;
+    size_t before = layer * (size_t)group->places[group->count] * 2 * cache->width, at = (size_t)group->places[sequence] * 2 * width;
+    return group->kv + (before + at) * cache->number;
 }
 
 typedef struct laid_memory {
@@ -163,16 +178,17 @@ static void lay_head(void *context, size_t head, size_t thread)
                               memory->data + head * td_laid_keys(memory->length) * 2 * memory->head_width);
 }
 
-void td_cache_set_memory(td_memory_group *group, td_graph *graph, size_t layer, size_t heads, const td_tensor *kv)
+void td_cache_set_memory(const td_key_value_cache *cache, td_memory_group *group, td_graph *graph, size_t layer, size_t heads,
+                         const td_tensor *kv)
 {
     TD_PROFILE(graph->recorder, "keys laid out");
     size_t width = kv ? kv->columns / 2 : 0, head_width = width / heads;
     for (size_t i = 0; kv && i < group->count; i++) {
         size_t length = (size_t)(group->offsets[i + 1] - group->offsets[i]);
         const td_real *rows = kv->data + (size_t)group->offsets[i] * kv->stride;
-        td_real *data = sequence_data(group, layer, width, i);
+        void *data = sequence_data(cache, group, layer, width, i);
         if (!td_worth_laying(length, head_width)) {
-            memcpy(data, rows, length * 2 * width * sizeof *data);
+            td_cache_store(cache, graph->kernels, data, rows, length * 2 * width);
             continue;
         }
         laid_memory memory = {graph->kernels, kv, rows, data, length, width, head_width};
@@ -211,9 +227,9 @@ size_t td_cache_memory_length(const td_key_value_cache *cache, size_t row)
     return (size_t)(offsets[1] - offsets[0]);
 }
 
-const td_real *td_cache_memory(const td_key_value_cache *cache, size_t row, size_t layer, size_t width)
+const void *td_cache_memory(const td_key_value_cache *cache, size_t row, size_t layer, size_t width)
 {
-    return sequence_data(&cache->groups[cache->row[row].group], layer, width, (size_t)cache->row[row].sequence);
+    return sequence_data(cache, &cache->groups[cache->row[row].group], layer, width, (size_t)cache->row[row].sequence);
 }
 
 static void count_references(td_key_value_cache *cache, size_t rows)

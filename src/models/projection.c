@@ -22,7 +22,6 @@ static void sum_chunk(const summed_chunks *chunks, size_t chunk)
 {
     const td_kernels *kernels = chunks->graph->kernels;
     const td_logits *logits = chunks->logits;
-    td_real scratch[CHUNK];
     size_t first = chunk * CHUNK, last = first + CHUNK;
     last = last < logits->values->columns ? last : logits->values->columns;
     for (size_t row = 0; row < logits->values->rows; row++) {
@@ -35,8 +34,7 @@ static void sum_chunk(const summed_chunks *chunks, size_t chunk)
             most = largest > most ? largest : most;
         }
         chunks->maxima[row * chunks->count + chunk] = most;
-        chunks->sums[row * chunks->count + chunk] =
-            most > -(td_real)INFINITY ? kernels->exp_sum(scratch, values + first, most, last - first) : 0;
+        chunks->sums[row * chunks->count + chunk] = most > -(td_real)INFINITY ? kernels->exp_total(values + first, most, last - first) : 0;
     }
 }
 

@@ -16,7 +16,7 @@ td_status td_text_decoder_state_new(const td_network *network, td_decoder_state 
     td_decoder_state *state = td_allocate_array(1, sizeof *state);
     if (!state)
         return td_fail_memory(error, sizeof *state);
-    td_cache_init(&state->cache, decoder->stack.layers, td_stack_inner_width(&decoder->stack));
+    td_cache_init(&state->cache, decoder->stack.layers, td_stack_inner_width(&decoder->stack), td_parameters_rounded(&network->parameters));
     state->cache.extra_width = network->copies ? decoder->stack.width : 0;
     *ret_state = state;
     return TD_OK;

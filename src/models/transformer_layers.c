@@ -401,7 +401,8 @@ td_status td_stack_begin(const td_transformer_stack *stack, td_graph *graph, con
     td_memory_group *group = state->added = td_cache_add_memory(&state->cache, graph, memory->ragged);
     for (size_t i = 0; group && i < stack->layers; i++) {
         td_arena_mark mark = td_arena_get_mark(graph->arena);
-        td_cache_set_memory(group, graph, i, stack->heads, fused_linear(graph, memory->states, &stack->layer[i].cross, 0, 2));
+        td_cache_set_memory(&state->cache, group, graph, i, stack->heads,
+                            fused_linear(graph, memory->states, &stack->layer[i].cross, 0, 2));
         td_arena_release_to(graph->arena, mark);
     }
     return graph->error.status;

@@ -122,10 +122,10 @@ static void attend_to_memory(td_pool *pool, const float *kv, const float *query,
     const float *average = NULL;
     attention_step step;
     begin(&step, pool);
-    td_cache_init(&cache, 1, WIDTH);
+    td_cache_init(&cache, 1, WIDTH, false);
     td_memory_group *group = td_cache_add_memory(&cache, &step.graph, (td_ragged){2, offsets});
     assert_non_null(group);
-    td_cache_set_memory(group, &step.graph, 0, HEADS, td_tensor_of(&step.graph, (float *)(uintptr_t)kv, TOTAL, 2 * WIDTH));
+    td_cache_set_memory(&cache, group, &step.graph, 0, HEADS, td_tensor_of(&step.graph, (float *)(uintptr_t)kv, TOTAL, 2 * WIDTH));
     assert_int_equal(td_cache_reorder(&cache, rows, count, NULL), TD_OK);
     for (size_t i = 0; i <= count; i++)
         tokens[i] = (int32_t)i;
@@ -177,6 +177,74 @@ static void over_a_memory(void **state)
     free(query);
 }
 
+/* ---- in a cache that rounds ---- */
+
+enum { FEW = 23, STORED = LONG + FEW }; /* FEW are not laid out */
+
+/* Numbers that bfloat16 has, so that a cache that rounds keeps them. */
+static void round_numbers(float *x, size_t n)
+{
+    uint16_t *halves = calloc(n, sizeof *halves);
+    assert_non_null(halves);
+    td_kernels_get()->to_bfloat16(halves, x, n);
+    td_kernels_get()->from_bfloat16(x, halves, n);
+    free(halves);
+}
+
+/* A prompt of three tokens for each of two sources, one of them short, then a token: self-attention and cross-attention of both steps,
+ * end to end. */
+static size_t attend_in_cache(bool rounded, const float *kv, const float *kvq, float *ret_mixed)
+{
+    static const int32_t sources[] = {0, FEW, STORED}, prompts[] = {0, 3, 6}, tokens[] = {0, 1, 2};
+    td_key_value_cache cache;
+    attention_step step;
+    size_t at = 0;
+    begin(&step, NULL);
+    td_cache_init(&cache, 1, WIDTH, rounded);
+    td_memory_group *group = td_cache_add_memory(&cache, &step.graph, (td_ragged){2, sources});
+    assert_non_null(group);
+    td_cache_set_memory(&cache, group, &step.graph, 0, HEADS, td_tensor_of(&step.graph, (float *)(uintptr_t)kv, STORED, 2 * WIDTH));
+    td_attention_options options = {.heads = HEADS};
+    for (int turn = 0; turn < 2; turn++) {
+        td_ragged ragged = {2, turn == 0 ? prompts : tokens};
+        size_t rows = td_ragged_total(ragged);
+        td_tensor *input = td_tensor_of(&step.graph, (float *)(uintptr_t)kvq, rows, 3 * WIDTH);
+        assert_true(td_cache_extend(&cache, &step.graph, ragged));
+        td_tensor *own = td_cache_self_attention(&cache, &step.graph, 0, &options, ragged, input);
+        td_tensor *read = td_cache_cross_attention(&cache, &step.graph, 0, &options, ragged, own, (td_attention_report){NULL, NULL});
+        assert_non_null(read);
+        memcpy(ret_mixed + at, own->data, rows * WIDTH * sizeof *ret_mixed);
+        memcpy(ret_mixed + at + rows * WIDTH, read->data, rows * WIDTH * sizeof *ret_mixed);
+        at += 2 * rows * WIDTH;
+    }
+    td_cache_free(&cache);
+    td_arena_free(&step.arena);
+    return at;
+}
+
+/* Numbers that bfloat16 has are kept to the bit; others nearly. */
+static void keys_and_values_in_bfloat16(void **state)
+{
+    (void)state;
+    static float exactly[16 * WIDTH], rounded[16 * WIDTH];
+    float *kv = numbers(STORED * 2 * WIDTH, 0.017f), *kvq = numbers(6 * 3 * WIDTH, 0.9f);
+    size_t count = attend_in_cache(false, kv, kvq, exactly), differing = 0;
+    assert_int_equal(attend_in_cache(true, kv, kvq, rounded), count);
+    assert_int_equal(count, 16 * WIDTH);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(fabsf(exactly[i] - rounded[i]) < 0.02f);
+        differing += exactly[i] != rounded[i];
+    }
+    assert_true(differing > count / 2); /* else nothing was rounded */
+    round_numbers(kv, STORED * 2 * WIDTH);
+    round_numbers(kvq, 6 * 3 * WIDTH);
+    attend_in_cache(false, kv, kvq, exactly);
+    attend_in_cache(true, kv, kvq, rounded);
+    assert_memory_equal(exactly, rounded, count * sizeof *exactly);
+    free(kv);
+    free(kvq);
+}
+
 /* ---- what lies around it ---- */
 
 enum { ROWS = 700, COLUMNS = 112 }; /* enough numbers to be worth cutting */
@@ -218,6 +286,6 @@ static void operations_on_many_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(of_the_encoder), cmocka_unit_test(over_a_memory),
-                                       cmocka_unit_test(operations_on_many_rows)};
+                                       cmocka_unit_test(keys_and_values_in_bfloat16), cmocka_unit_test(operations_on_many_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

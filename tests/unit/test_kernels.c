@@ -179,8 +179,31 @@ static void softmax_and_its_sum(void **state)
         float total = n ? k->exp_sum(y, x, (float)best, n) : k->exp_sum(y, x, 0, n);
         assert_near(total, sum, 2e-6, 0);
         assert_row(y, expected2, n, 5e-6, 1e-30); /* x - shift rounds */
+        assert_near(k->exp_total(x, n ? (float)best : 0, n), sum, 2e-6, 0);
         k->softmax(x, n);
         assert_row(x, expected, n, 6e-6, 1e-30);
+        forget();
+    }
+}
+
+/* What is no number is not lost, whatever its last bits are; minus infinity adds nothing. */
+static void a_sum_of_exponentials_tells_of_what_is_no_number(void **state)
+{
+    (void)state;
+    static const uint32_t none[] = {0x7fc00000, 0xffc00000, 0x7fffffff, 0xffffffff, 0x7fc00155};
+    FOR_EACH_ISA(k) for (size_t n = 1; n < 70; n++)
+    {
+        float *x = random_array(n, -20, 0);
+        x[0] = 0;
+        float before = k->exp_total(x, 0, n);
+        for (size_t i = 1; i < n; i++) {
+            float value = x[i];
+            x[i] = -INFINITY;
+            assert_near(k->exp_total(x, 0, n), before - expf(value), 1e-6, 0);
+            memcpy(&x[i], &none[i % (sizeof none / sizeof *none)], sizeof *x);
+            assert_true(isnan(k->exp_total(x, 0, n)));
+            x[i] = value;
+        }
         forget();
     }
 }
@@ -531,16 +554,27 @@ static void attention_forward_and_backward(void **state)
         run_attention_case(kernels, &attention_cases[i]);
 }
 
-/* All heads of one query over rows that lie anywhere, with and without a bias of the scores. */
-static void run_rows_case(const td_kernels *kernels, size_t nk, size_t heads, size_t d, bool biased)
+/* All heads of one query over rows that lie anywhere, in float32 or bfloat16, with and without a bias of the scores. */
+static void run_rows_case(const td_kernels *kernels, size_t nk, size_t heads, size_t d, bool biased, bool rounded)
 {
     size_t width = heads * d, bias_step = nk + 3;
     float scale = 1 / sqrtf((float)d), *q = random_array(width, -2, 2), *bias = random_array(heads * bias_step, -2, 2);
     float *kv = random_array(nk * 2 * width, -1, 1), *p = array(heads * nk), *out = array(width);
+    uint16_t *halves = (uint16_t *)(void *)array(nk * width);
     const float **rows = calloc(nk + 1, sizeof *rows);
-    for (size_t j = 0; j < nk; j++)
-        rows[j] = kv + (j * 7 + 3) % nk * 2 * width; /* nk is no multiple of 7 */
-    kernels->attend_rows(q, rows, nk, heads, d, scale, biased ? bias : NULL, bias_step, out, p);
+    const uint16_t **rounded_rows = calloc(nk + 1, sizeof *rounded_rows);
+    kernels->to_bfloat16(halves, kv, nk * 2 * width);
+    kernels->from_bfloat16(kv, halves, nk * 2 * width); /* so that both have the same numbers */
+    assert_true(kv[nk * 2 * width] == GUARD);
+    for (size_t j = 0; j < nk; j++) {
+        size_t place = (j * 7 + 3) % nk * 2 * width; /* nk is no multiple of 7 */
+        rows[j] = kv + place;
+        rounded_rows[j] = halves + place;
+    }
+    if (rounded)
+        kernels->attend_rounded(q, rounded_rows, nk, heads, d, scale, biased ? bias : NULL, bias_step, out, p);
+    else
+        kernels->attend_rows(q, rows, nk, heads, d, scale, biased ? bias : NULL, bias_step, out, p);
     double *weights = doubles(heads * nk), *mixed = doubles(width);
     for (size_t head = 0; head < heads; head++) {
         double *own = weights + head * nk, sum = 0;
@@ -558,16 +592,17 @@ static void run_rows_case(const td_kernels *kernels, size_t nk, size_t heads, si
     assert_row(p, weights, heads * nk, 8e-6, 1e-9);
     assert_row(out, mixed, width, 3e-6, 3e-6);
     free(rows);
+    free(rounded_rows);
     forget();
 }
 
 static void attention_over_scattered_rows(void **state)
 {
     (void)state;
-    static const size_t cases[][3] = {{1, 1, 1}, {2, 3, 16}, {3, 2, 12}, {5, 4, 64}, {40, 2, 33}, {129, 1, 48}};
+    static const size_t cases[][3] = {{1, 1, 1}, {2, 3, 16}, {3, 2, 12}, {5, 4, 64}, {8, 8, 64}, {13, 2, 7}, {40, 2, 33}, {129, 1, 48}};
     FOR_EACH_ISA(kernels)
-    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++)
-        run_rows_case(kernels, cases[i / 2][0], cases[i / 2][1], cases[i / 2][2], i % 2);
+    for (size_t i = 0; i < 4 * sizeof cases / sizeof *cases; i++)
+        run_rows_case(kernels, cases[i / 4][0], cases[i / 4][1], cases[i / 4][2], i % 2, i % 4 > 1);
 }
 
 /* Keys laid out: as the reference has it, whatever the numbers of queries and keys, and a query's bits whatever is beside it. */
@@ -666,6 +701,13 @@ static float float_of(uint32_t bits)
     return x;
 }
 
+static uint32_t bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 static void bfloat16_rounds_to_even(void **state)
 {
     (void)state;
@@ -689,6 +731,9 @@ static void bfloat16_rounds_to_even(void **state)
         for (size_t i = 0; i < at; i++)
             assert_int_equal(y[i], rows[(i + at) % ROWS].to);
         assert_int_equal(y[at], 0xabcd);
+        k->from_bfloat16(x, y, at);
+        for (size_t i = 0; i < at; i++)
+            assert_int_equal(bits_of(x[i]), (uint32_t)y[i] << 16);
     }
 }
 
@@ -906,6 +951,7 @@ int main(void)
         cmocka_unit_test(sum_of_squares_keeps_its_digits),
         cmocka_unit_test(exponentials_over_the_whole_range),
         cmocka_unit_test(softmax_and_its_sum),
+        cmocka_unit_test(a_sum_of_exponentials_tells_of_what_is_no_number),
         cmocka_unit_test(softmax_gives_masked_scores_nothing),
         cmocka_unit_test(activations_and_their_slopes),
         cmocka_unit_test(activations_at_the_ends),
