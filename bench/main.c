@@ -2,6 +2,9 @@
 #include "bench.h"
 
 #include <jansson.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <platform/cpu.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -148,6 +151,9 @@ static void run_case(const bench_case *row, const bench_settings *settings, benc
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
+#ifdef __GLIBC__
+        mallopt(M_MMAP_THRESHOLD, 1 << 20); /* as the command has it */
+#endif
         close(ends[0]);
         row->run(settings, row->variant, result);
         if (!*result->failure && !row->peer)

@@ -7,9 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <tandem/training.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 enum { PAIRS = 12000, LEXICON = 9900, PATH = 512, REPORT_EVERY = 4, REPORTS = 4 };
 
@@ -85,9 +82,6 @@ void bench_train(const bench_settings *settings, const char *model, bench_result
     td_error error;
     td_train_options options = TD_TRAIN_OPTIONS_INIT;
     options.restart = true;
-#ifdef __GLIBC__
-    mallopt(M_MMAP_THRESHOLD, 1 << 20); /* as the command has it */
-#endif
     snprintf(recipe, sizeof recipe, "%s/recipe.yaml", settings->directory);
     if (!write_side(settings->directory, "source.txt", 1) || !write_side(settings->directory, "target.txt", 2) ||
         !write_recipe(settings, model, recipe))

@@ -6,9 +6,6 @@
 #include <tandem/training.h>
 
 #include <unistd.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 struct train_values {
     cli_list overrides;
@@ -55,14 +52,6 @@ static void show(void *context, const char *line, bool transient)
     display->pending = transient;
 }
 
-/* Large blocks come from the system and go back to it, instead of leaving holes in the heap: a step's memory grows in the first steps. */
-static void return_large_blocks(void)
-{
-#ifdef __GLIBC__
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
-#endif
-}
-
 int cmd_train(const cli_command *command, int argc, char **argv)
 {
     struct train_values values = {{NULL, 0}, false, 0, NULL};
@@ -74,7 +63,6 @@ int cmd_train(const cli_command *command, int argc, char **argv)
         cli_release(train_options, &values);
         return cli_complain(command, CLI_USAGE, "one RECIPE.yaml is wanted");
     }
-    return_large_blocks();
     struct train_display display = {values.progress == 1 || (values.progress == 0 && isatty(STDERR_FILENO)), false};
     td_train_options options = TD_TRAIN_OPTIONS_INIT;
     options.overrides = values.overrides.items;

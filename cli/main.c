@@ -4,6 +4,9 @@
 #include <tandem/base.h>
 
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #define LINES                                                                                                                              \
     "One input line gives one output line, in the same order; an empty line gives an empty one. Without FILE, or "                         \
@@ -139,8 +142,18 @@ static int help(int argc, char **argv)
     return cli_finish_output(NULL, CLI_DONE);
 }
 
+/* Large blocks come from the system and go back to it, instead of leaving holes in the heap: the memory of training and of decoding grows
+ * in the first steps. By itself malloc stops doing so once a large block was released. */
+static void return_large_blocks(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
+
 int main(int argc, char **argv)
 {
+    return_large_blocks();
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return help(1, argv);
     if (strcmp(argv[1], "help") == 0)

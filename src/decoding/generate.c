@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define FEATURES_COST 64
-#define ENCODED_TOGETHER 256 /* source rows: what a layer makes of them stays in the second cache */
+#define ENCODED_TOGETHER 128 /* source rows: what a layer makes of them stays in the second cache */
 #define SHORTEST_COST 8      /* even a one-word source costs decoder steps */
 
 /* Grows the parallel arrays of candidates; they hold any row of any sentence under these rules. */
