@@ -64,7 +64,7 @@ INLINE vector widen(const uint16_t *x)
 #elif defined(__AVX2__)
     return (vector)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)x)), 16);
 #elif defined(VECTOR_NEON)
-    return (vector)vshll_n_u16(vld1_u16(x), 16);
+    return (vector)vshlq_n_u32(vmovl_u16(vld1_u16(x)), 16);
 #else
     vector y;
     for (size_t i = 0; i < WIDTH; i++) {
