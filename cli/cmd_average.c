@@ -1,5 +1,6 @@
 /* tandem average: the mean of checkpoints' weights as a model of its own. */
 #include "command.h"
+#include "unfinished.h"
 
 #include <tandem/tools.h>
 
@@ -22,6 +23,7 @@ int cmd_average(const cli_command *command, int argc, char **argv)
         return code;
     if (positional < 1 || !values.output)
         return cli_complain(command, CLI_USAGE, "directories to average and an --output DIR are wanted");
+    cli_leave_nothing_unfinished(command, values.output);
     if (td_average_models((const char *const *)argv + 1, (size_t)positional, values.output, &error) != TD_OK)
         return cli_complain(command, CLI_FAILED, "%s", error.message);
     return CLI_DONE;

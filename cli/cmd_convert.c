@@ -1,5 +1,6 @@
 /* tandem convert: a model in Tandem's layout, its weights in the precision that is wanted. */
 #include "command.h"
+#include "unfinished.h"
 
 #include <tandem/tools.h>
 
@@ -64,6 +65,7 @@ int cmd_convert(const cli_command *command, int argc, char **argv)
         return cli_complain(command, CLI_FAILED, "%s: holds no %s, which is where %s is", argv[1], forms[values.from].files[0],
                             forms[values.from].what);
     td_error error;
+    cli_leave_nothing_unfinished(command, argv[2]);
     if (td_convert_model(argv[1], precisions[values.precision], argv[2], &error) != TD_OK)
         return cli_complain(command, CLI_FAILED, "%s", error.message);
     return CLI_DONE;

@@ -185,9 +185,8 @@ typedef struct td_batch_options {
         sizeof(td_batch_options), 0, 0, 0, NULL                                                                                            \
     }
 
-/* Many inputs on several threads, each with a session of its own. Outputs are the same for any number of threads and
- * any batch size; the last bits of scores may follow the company a sentence was computed in. An input that fails is
- * reported to the callback and the others go on. */
+/* Many inputs on several threads, each with a session of its own. Outputs and their scores are the same, to the bit, for any number of
+ * threads and any batch size. An input that fails is reported to the callback and the others go on. */
 TD_API td_status td_generate_batch(td_model *model, const char *const *texts, size_t count, const td_generate_options *options,
                                    const td_batch_options *batch_options, td_result_callback callback, void *context, td_error *error);
 

@@ -93,6 +93,14 @@ static void describe(const td_corpus_options *options, const char *model_directo
     add_vocabulary(text, model_directory);
 }
 
+bool td_manifest_exists(const char *directory, const char *name)
+{
+    char *path = manifest_path(directory, name);
+    bool found = path && td_file_exists(path);
+    td_release(path);
+    return found;
+}
+
 td_status td_manifest_remove(const char *directory, const char *name, td_error *error)
 {
     char *path = manifest_path(directory, name);

@@ -129,6 +129,21 @@ static td_status drop_changed_vocabulary(const preparation *work, const td_recip
     return status;
 }
 
+/* What decides which pairs a step gets may change in the middle of a run, but not unsaid. */
+static void say_changed_order(const preparation *work, const td_recipe *before)
+{
+    static const char *const keys[] = {"training.seed", "training.batch_tokens", "training.accumulation", "training.shards",
+                                       "data.shuffle_window"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char line[256];
+        if (!td_recipe_difference(before, work->recipe, keys[i]))
+            continue;
+        snprintf(line, sizeof line, "%s has changed: the run goes on from its last step with the new value (--restart begins again)",
+                 keys[i]);
+        say(work, line);
+    }
+}
+
 /* What weights were begun with must not change; before there are any, only the vocabulary is lost. */
 static td_status compare_recipes(const preparation *work, const td_recipe *before, td_error *error)
 {
@@ -138,6 +153,8 @@ static td_status compare_recipes(const preparation *work, const td_recipe *befor
     if (key && holds_weights(output))
         return td_fail(error, TD_ERROR_ARGUMENT, "%s: the model in %s was begun with another value; --restart begins again with this one",
                        key, output);
+    if (holds_weights(output))
+        say_changed_order(work, before);
     return has_vocabulary(output) ? drop_changed_vocabulary(work, before, error) : TD_OK;
 }
 
@@ -418,6 +435,7 @@ static td_status build_corpus(const preparation *work, const td_corpus_options *
     bool found = false;
     char *directory = td_path_join(work->recipe->output, "data");
     td_status status = directory ? td_directory_create(directory, error) : td_fail_memory(error, 0);
+    bool before = status == TD_OK && td_manifest_exists(directory, name) && holds_weights(work->recipe->output);
     if (status == TD_OK)
         status = td_manifest_open(options, work->recipe->output, directory, name, ret_corpus, &report, &found, error);
     if (status == TD_OK && !found)
@@ -425,6 +443,13 @@ static td_status build_corpus(const preparation *work, const td_corpus_options *
     td_release(directory);
     TD_TRY(status);
     char line[512];
+    if (before && !found) {
+        snprintf(line, sizeof line,
+                 "%s: the files are not those of the run so far (by path, size and time): it goes on from its last step with these "
+                 "(--restart begins again)",
+                 name);
+        say(work, line);
+    }
     snprintf(line, sizeof line,
              "%s: %" PRIu64 " pairs of %" PRIu64 " kept, %" PRIu64 " source and %" PRIu64 " target tokens (left out: %" PRIu64
              " empty, %" PRIu64 " too long, %" PRIu64 " of unlike length)",

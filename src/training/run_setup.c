@@ -208,8 +208,9 @@ static td_status set_up_steppers(td_training_run *run, td_error *error)
     if (!run->data.has_validation)
         return TD_OK;
     options.corpus = &run->data.validation;
-    options.shards = 8;
+    options.shards = TD_VALIDATION_SHARDS;
     options.bfloat16 = false;
+    options.beside = run->stepper;
     TD_TRY(td_stepper_new(&options, run->pool, &run->validation_stepper, error));
     return td_validator_new(recipe, &run->network, run->data.tokenizer, &run->data.validation, run->validation_stepper, run->pool,
                             &run->validator, error);

@@ -33,8 +33,9 @@ struct td_stepper {
     uint16_t *rounded;     /* [parameters.size] the weights in bfloat16, made anew each step; NULL in float32 */
     td_rounded_weights rounded_weights;
     void *panels; /* of the output weight, made anew each step; NULL: products have no use for them */
+    size_t panel_bytes;
     td_laid_weight laid_weight;
-    step_worker *workers; /* [threads] */
+    step_worker *workers; /* [threads]; another stepper's where options.beside is one */
     size_t threads;
     step_shard *shards;
     size_t shard_capacity;
@@ -96,12 +97,12 @@ td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepp
     bool fits = !options->network->copies || td_tokenizer_size(options->tokenizer) == options->network->vocabulary;
     stepper->pool = pool;
     stepper->threads = td_pool_threads(pool);
-    stepper->workers = td_allocate_array(stepper->threads, sizeof *stepper->workers);
+    stepper->workers = options->beside ? options->beside->workers : td_allocate_array(stepper->threads, sizeof *stepper->workers);
     td_status status = stepper->workers ? sums_init(stepper, error) : td_fail_memory(error, sizeof(step_worker));
     if (status == TD_OK && !fits)
         status = td_fail(error, TD_ERROR_ARGUMENT, "a copying model of %zu words has a tokenizer of %zu", options->network->vocabulary,
                          td_tokenizer_size(options->tokenizer));
-    for (size_t i = 0; status == TD_OK && i < stepper->threads; i++)
+    for (size_t i = 0; status == TD_OK && !options->beside && i < stepper->threads; i++)
         status = worker_init(&stepper->workers[i], options, error);
     if (status == TD_OK && options->bfloat16)
         status = rounded_init(stepper, error);
@@ -117,7 +118,8 @@ void td_stepper_free(td_stepper *stepper)
 {
     if (!stepper)
         return;
-    for (size_t i = 0; stepper->workers && i < stepper->threads; i++) {
+    bool own = stepper->workers && !stepper->options.beside;
+    for (size_t i = 0; own && i < stepper->threads; i++) {
         step_worker *worker = &stepper->workers[i];
         td_arena_free(&worker->arena);
         td_recorder_release(worker->recorder);
@@ -129,7 +131,8 @@ void td_stepper_free(td_stepper *stepper)
         td_ids_free(&worker->sampled_target);
         td_local_pieces_free(&worker->local);
     }
-    td_release(stepper->workers);
+    if (own)
+        td_release(stepper->workers);
     td_release(stepper->shards);
     td_release(stepper->ctc_losses);
     td_release(stepper->rounded);
@@ -141,7 +144,8 @@ void td_stepper_free(td_stepper *stepper)
 
 size_t td_stepper_peak_memory(const td_stepper *stepper)
 {
-    size_t bytes = 0;
+    size_t bytes = stepper->panel_bytes;
+    bytes += stepper->rounded ? stepper->rounded_weights.size * sizeof *stepper->rounded : 0;
     for (size_t i = 0; i < stepper->threads; i++)
         bytes += stepper->workers[i].arena.peak;
     return bytes;
@@ -479,7 +483,7 @@ static void compute_shard(void *context, size_t index, size_t thread)
     td_graph_begin(&graph, &worker->arena, true);
     graph.training = stepper->gradient != NULL;
     graph.share = (td_real)((double)shard->count / (double)stepper->pair_count);
-    graph.products = worker->products;
+    graph.products = stepper->options.bfloat16 ? worker->products : NULL;
     graph.recorder = worker->recorder;
     graph.rounded_weights = stepper->rounded ? &stepper->rounded_weights : NULL;
     graph.laid_weight = stepper->panels && stepper->gradient ? &stepper->laid_weight : NULL;
@@ -535,6 +539,23 @@ static td_status cut_shards(td_stepper *stepper, size_t count, td_error *error)
     }
     stepper->shard_count = wanted;
     stepper->target_tokens = total;
+    return TD_OK;
+}
+
+td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices, size_t count, size_t *ret_tokens, td_error *error)
+{
+    size_t most = 0;
+    stepper->indices = indices;
+    TD_TRY(cut_shards(stepper, count, error));
+    for (size_t i = 0; i < stepper->shard_count; i++) {
+        size_t tokens = 0, source, target;
+        for (size_t k = 0; k < stepper->shards[i].count; k++) {
+            td_corpus_lengths(stepper->options.corpus, indices[stepper->shards[i].first + k], &source, &target);
+            tokens += source + target;
+        }
+        most = tokens > most ? tokens : most;
+    }
+    *ret_tokens = most;
     return TD_OK;
 }
 
@@ -622,8 +643,9 @@ static td_status lay_output_weight(td_stepper *stepper, td_error *error)
     const td_parameter *weight = options->network->architecture->projection(options->network).weight;
     if (weight->columns % kernels->group != 0)
         return TD_OK;
+    stepper->panel_bytes = kernels->bytes(weight->columns, weight->rows);
     if (!stepper->panels)
-        stepper->panels = td_allocate_aligned(kernels->bytes(weight->columns, weight->rows));
+        stepper->panels = td_allocate_aligned(stepper->panel_bytes);
     if (!stepper->panels)
         return td_fail_memory(error, kernels->bytes(weight->columns, weight->rows));
     stepper->laid_weight = (td_laid_weight){weight->data, stepper->panels};

@@ -8,6 +8,8 @@
 #include "platform/thread.h"
 #include "training/corpus.h"
 
+typedef struct td_stepper td_stepper;
+
 typedef struct td_step_options {
     const td_network *network;
     const td_tokenizer *tokenizer; /* for sampled segmentation and the unknown id */
@@ -25,14 +27,14 @@ typedef struct td_step_options {
     /* Called after a training step for every pair that CTC had to leave out: its target doesn't fit in its memory's rows. May be NULL. */
     void (*unaligned)(void *context, uint64_t index);
     void *unaligned_context;
+    const td_stepper *beside; /* of the same network and threads: its memory is used, as the two never run at once; it must live as long.
+                                 NULL: memory of its own */
 } td_step_options;
 
 typedef struct td_step_result {
     double loss, nll; /* sums over target tokens */
     uint64_t source_tokens, target_tokens;
 } td_step_result;
-
-typedef struct td_stepper td_stepper;
 
 td_status td_stepper_new(const td_step_options *options, td_pool *pool, td_stepper **ret_stepper, td_error *error);
 void td_stepper_free(td_stepper *stepper);
@@ -41,6 +43,9 @@ void td_stepper_free(td_stepper *stepper);
  * gradient NULL: only the loss, without dropout. */
 td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
                          td_step_result *ret_result, td_error *error);
-size_t td_stepper_peak_memory(const td_stepper *stepper); /* bytes of all arenas and gradient buffers */
+/* Source and target tokens of the largest of the parts that such a step is cut into: what its memory follows. */
+td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices, size_t count, size_t *ret_tokens, td_error *error);
+/* Bytes of all arenas and of the copies of weights that products take. */
+size_t td_stepper_peak_memory(const td_stepper *stepper);
 
 #endif

@@ -69,48 +69,53 @@ static td_status update(td_training_run *run, td_error *error)
     return TD_OK;
 }
 
-/* What a batch takes, in an arbitrary unit: results grow with the tokens, attention's weights with their squares. */
-static double weight_of(const td_training_run *run, const uint64_t *indices, size_t count)
+/* A batch kept for later. */
+typedef struct kept_batch {
+    uint64_t *indices;
+    size_t count, size; /* size: what it was chosen by */
+} kept_batch;
+
+static td_status keep_largest(kept_batch *kept, size_t size, const uint64_t *indices, size_t count, td_error *error)
 {
-    const double even = 1000; /* tokens of a pair at which the two are about alike */
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t source, target;
-        td_corpus_lengths(&run->data.train, indices[i], &source, &target);
-        double tokens = (double)(source + target);
-        sum += tokens * (1 + tokens / even);
-    }
-    return sum;
+    if (size <= kept->size)
+        return TD_OK;
+    uint64_t *copy = td_resize_array(kept->indices, count, sizeof *copy);
+    if (!copy)
+        return td_fail_memory(error, count * sizeof *copy);
+    memcpy(copy, indices, count * sizeof *copy);
+    *kept = (kept_batch){copy, count, size};
+    return TD_OK;
 }
 
-/* The largest of the first batches goes through once before training: what it took is what training will take, and
- * the arenas have their size from step one. */
+/* Of the first batches: that with the largest part, and that with the longest pair, for what grows faster than length. */
+static td_status find_largest(td_training_run *run, kept_batch *largest, kept_batch *longest, td_error *error)
+{
+    enum { LOOKED_AT = 256 };
+    int64_t epoch = td_batches_position(run->batches).epoch;
+    for (int i = 0; i < LOOKED_AT && td_batches_position(run->batches).epoch == epoch; i++) {
+        const uint64_t *indices;
+        size_t count = td_batches_next(run->batches, &indices), tokens, source, target;
+        TD_TRY(td_stepper_largest_shard(run->stepper, indices, count, &tokens, error));
+        TD_TRY(keep_largest(largest, tokens, indices, count, error));
+        td_corpus_lengths(&run->data.train, indices[count - 1], &source, &target);
+        TD_TRY(keep_largest(longest, source + target, indices, count, error));
+    }
+    return TD_OK;
+}
+
+/* The largest batches go through once before training: what they took is what training will take, and the arenas have their size from
+ * step one. */
 static td_status measure_memory(td_training_run *run, td_error *error)
 {
     td_batch_position position = td_batches_position(run->batches);
-    const uint64_t *indices;
-    size_t count;
-    double most = 0;
-    uint64_t *worst = NULL;
-    size_t worst_count = 0;
-    for (int i = 0; i < 64; i++) {
-        count = td_batches_next(run->batches, &indices);
-        double weight = weight_of(run, indices, count);
-        if (weight <= most)
-            continue;
-        uint64_t *copy = td_resize_array(worst, count, sizeof *copy);
-        if (!copy) {
-            td_release(worst);
-            return td_fail_memory(error, count * sizeof *copy);
-        }
-        worst = copy;
-        memcpy(worst, indices, count * sizeof *indices);
-        worst_count = count;
-        most = weight;
-    }
+    kept_batch batches[2] = {0};
     td_step_result result;
-    td_status status = td_stepper_run(run->stepper, 0, worst, worst_count, run->gradient, &result, error);
-    td_release(worst);
+    td_status status = find_largest(run, &batches[0], &batches[1], error);
+    for (size_t i = 0; i < 2; i++) {
+        if (status == TD_OK)
+            status = td_stepper_run(run->stepper, 0, batches[i].indices, batches[i].count, run->gradient, &result, error);
+        td_release(batches[i].indices);
+    }
     TD_TRY(status);
     size_t weights = (run->network.parameters.size + run->optimizer.size * (run->optimizer.average ? 4 : 3)) * sizeof(td_real);
     size_t step = td_stepper_peak_memory(run->stepper);
@@ -345,7 +350,12 @@ static td_status run_all(td_training_run *run, const char *path, td_error *error
         run->state.finished = true;
         TD_TRY(td_checkpoint_save_state(run->recipe->output, &run->optimizer, &run->state, error));
     }
-    td_training_say(run, false, "done: the model is in %s (best at step %lld)", run->recipe->output, (long long)run->state.best_step);
+    if (run->state.step > run->first_step)
+        td_training_say(run, false, "memory: steps took %.1f MB", (double)td_stepper_peak_memory(run->stepper) / 1e6);
+    char best[48] = "";
+    if (run->validator)
+        snprintf(best, sizeof best, " (best at step %lld)", (long long)run->state.best_step);
+    td_training_say(run, false, "done: the model is in %s%s", run->recipe->output, best);
     return TD_OK;
 }
 

@@ -253,16 +253,32 @@ static td_status run_metric(td_validator *validator, const td_metric *metric, do
     return metric->score(&texts, ret_score, error);
 }
 
+enum { CHUNK = 256 };
+
+/* The next pairs, as many as keep a part of the step no larger than training's. */
+static size_t take_chunk(const td_validator *validator, size_t first, uint64_t *indices)
+{
+    const td_recipe *recipe = validator->recipe;
+    size_t most = (size_t)(recipe->training.batch_tokens / recipe->training.shards * TD_VALIDATION_SHARDS), count = 0, tokens = 0;
+    while (count < CHUNK && first + count < validator->corpus->count) {
+        size_t source, target;
+        td_corpus_lengths(validator->corpus, first + count, &source, &target);
+        tokens += target;
+        if (count && tokens > most)
+            break;
+        indices[count] = first + count;
+        count++;
+    }
+    return count;
+}
+
 static td_status run_loss(td_validator *validator, double *ret_loss, td_error *error)
 {
-    enum { CHUNK = 256 };
     double nll = 0;
     uint64_t tokens = 0;
-    for (size_t first = 0; first < validator->corpus->count; first += CHUNK) {
+    for (size_t first = 0, count; first < validator->corpus->count; first += count) {
         uint64_t indices[CHUNK];
-        size_t count = validator->corpus->count - first < CHUNK ? validator->corpus->count - first : CHUNK;
-        for (size_t i = 0; i < count; i++)
-            indices[i] = first + i;
+        count = take_chunk(validator, first, indices);
         td_step_result result;
         TD_TRY(td_stepper_run(validator->stepper, 0, indices, count, NULL, &result, error));
         nll += result.nll;

@@ -14,6 +14,8 @@ typedef struct td_validation {
 
 typedef struct td_validator td_validator;
 
+enum { TD_VALIDATION_SHARDS = 8 };
+
 /* `stepper` runs over `corpus`, which was built with its text. */
 td_status td_validator_new(const td_recipe *recipe, const td_network *network, const td_tokenizer *tokenizer, const td_corpus *corpus,
                            td_stepper *stepper, td_pool *pool, td_validator **ret_validator, td_error *error);

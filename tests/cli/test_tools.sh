@@ -48,6 +48,26 @@ fails 1 'tandem convert: model: holds no model.bin, which is where a CTranslate2
 "$tandem" convert model whole --from safetensors
 check 'convert: the form expected' "$(cksum <model/config.json)" "$(cksum <whole/config.json)"
 
+# interrupted: nothing is left half written. The weights of 256 MB are a hole in a file, so that writing them takes a while.
+header='{"w":{"dtype":"F16","shape":[67108864],"data_offsets":[0,134217728]}}  '
+mkdir huge && printf '%b%s' "\\x$(printf %02x ${#header})\\0\\0\\0\\0\\0\\0\\0" "$header" >huge/model.safetensors
+truncate -s $((8 + ${#header} + 134217728)) huge/model.safetensors
+cp model/config.json huge/
+for command in "convert huge stopped" "average -o stopped huge huge"; do
+    rm -rf stopped
+    "$tandem" $command 2>err &
+    seen=no
+    while kill -0 $! 2>>err; do
+        compgen -G 'stopped/model.safetensors.*.partial' >>out && seen=yes && kill -TERM $! && break
+    done
+    wait $!
+    check "interrupted ${command%% *}: exit code" 1 $?
+    check "interrupted ${command%% *}: seen at work" yes $seen
+    check "interrupted ${command%% *}: what is left" '' "$(ls stopped | grep -e partial -e safetensors)"
+    check "interrupted ${command%% *}: says so" "tandem ${command%% *}: interrupted" "$(grep tandem err)"
+done
+rm -rf huge stopped
+
 # convert to int8: the file gives what rounding while loading gives, and is not rounded twice
 "$tandem" convert model small --precision int8
 check 'convert to int8: exit code' 0 $?

@@ -18,6 +18,7 @@ check 'language in the line' "$(cat nl.out)" "$(sed 's/^/>>nl<< /' de.in | trans
 check 'ids' "$(cat de.ids)" "$(translate --output ids de.in)"
 check 'files and stdin' "$(cat de.out de.out)" "$(translate de.in - <de.in)"
 check 'threads and batches' "$(cat de.ids)" "$(translate --output ids --threads 3 --batch-tokens 1 de.in)"
+check 'threads and batches: bits of scores' "$(translate --json de.in)" "$(translate --json --threads 3 --batch-tokens 1 de.in)"
 check 'score' "$(grep '^de' $golden | cut -f4)" \
     "$(translate --json de.in | sed 's/.*"score":\(-[0-9.]*\).*/\1/' | xargs printf '%.4f\n')"
 check 'json keys' '{"index":0,"source":"Rain!","outputs":[{"text":' "$(echo 'Rain!' | translate --json | cut -c1-47)"

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "io/json.h"
 #include "platform/file.h"
+#include "step_memory.h"
 #include "tandem/training.h"
 
 enum { SIDE = 24, SHAPE = 9, LEARNT = 240, HELD_OUT = 60 };
@@ -135,6 +136,7 @@ static double best_exact(const char *const *overrides, size_t count)
         best = score > best ? score : best;
     }
     print_message("%s: %.1f %% right\n", overrides[0], best);
+    assert_memory_was_foreseen(td_buffer_text(&it.lines));
     td_buffer_free(&it.lines);
     return best;
 }

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "io/json.h"
 #include "platform/file.h"
+#include "step_memory.h"
 #include "tandem/training.h"
 #include "training/corpus.h"
 
@@ -206,6 +207,7 @@ static void transformer_learns(void **state)
     }
     print_message("%.1f %% right\n", best);
     assert_true(best > 90);
+    assert_memory_was_foreseen(td_buffer_text(&lines));
     json_t *config = NULL, *sound = NULL;
     assert_int_equal(td_json_load_file("transformer/config.json", &config, NULL), TD_OK);
     assert_string_equal(json_string_value(json_object_get(config, "model_type")), "speech_to_text");

@@ -7,6 +7,7 @@
 
 #include "io/json.h"
 #include "platform/file.h"
+#include "step_memory.h"
 #include "tandem/tandem.h"
 #include "tandem/training.h"
 #include "training/batches.h"
@@ -499,6 +500,90 @@ static void test_scheduled_sampling(void **state)
     td_buffer_free(&b);
 }
 
+static void keep_line(void *context, const char *line, bool transient)
+{
+    if (!transient)
+        td_buffer_format(context, "%s\n", line);
+}
+
+/* What a run says, which the caller frees. */
+static td_buffer train_aloud(const char *const *overrides, size_t count)
+{
+    td_buffer lines = TD_BUFFER_INIT;
+    td_error error;
+    td_train_options options = TD_TRAIN_OPTIONS_INIT;
+    options.overrides = overrides;
+    options.override_count = count;
+    options.report = keep_line;
+    options.context = &lines;
+    if (td_train("recipe.yaml", &options, &error) != TD_OK)
+        fail_msg("%s", error.message);
+    return lines;
+}
+
+static void assert_says(td_buffer *lines, const char *what, bool expected)
+{
+    if (!strstr(td_buffer_text(lines), what) == expected)
+        fail_msg("\"%s\" should %sbe in:\n%s", what, expected ? "" : "not ", td_buffer_text(lines));
+    td_buffer_free(lines);
+}
+
+/* A run that goes on with other data or in another order says so, and only then. */
+static void test_changes_are_said(void **state)
+{
+    (void)state;
+    const char *overrides[] = {"output=changes", "training.max_steps=10", "training.learning_rate=0.01"};
+    td_buffer lines = train_aloud(overrides, 3);
+    assert_null(strstr(td_buffer_text(&lines), "best at step")); /* nothing was validated */
+    assert_says(&lines, "goes on", false);
+    overrides[1] = "training.max_steps=12";
+    overrides[2] = "training.learning_rate=0.02";
+    lines = train_aloud(overrides, 3);
+    assert_says(&lines, "goes on", false);
+    overrides[1] = "training.max_steps=14";
+    overrides[2] = "training.seed=5";
+    lines = train_aloud(overrides, 3);
+    assert_null(strstr(td_buffer_text(&lines), "the files"));
+    assert_says(&lines, "training.seed has changed: the run goes on from its last step", true);
+    td_buffer text = TD_BUFFER_INIT;
+    assert_int_equal(td_file_read("train.a", 0, &text, NULL), TD_OK);
+    td_buffer_text_append(&text, "boat\n");
+    write_text("other.a", td_buffer_text(&text));
+    td_buffer_clear(&text);
+    assert_int_equal(td_file_read("train.b", 0, &text, NULL), TD_OK);
+    td_buffer_text_append(&text, "kolo\n");
+    write_text("other.b", td_buffer_text(&text));
+    td_buffer_free(&text);
+    const char *other[] = {"output=changes",
+                           "training.max_steps=16",
+                           "training.seed=5",
+                           "data.train.source=other.a",
+                           "data.train.target=other.b",
+                           "data.validation.source=train.a",
+                           "data.validation.target=train.b"};
+    lines = train_aloud(other, 7);
+    assert_non_null(strstr(td_buffer_text(&lines), "best at step 16"));
+    assert_null(strstr(td_buffer_text(&lines), "validation: the files")); /* there were none */
+    assert_says(&lines, "train: the files are not those of the run so far", true);
+}
+
+static void test_memory_is_foreseen(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const char *overrides[] = {i ? "output=m2" : "output=m1",
+                                   "training.threads=2",
+                                   "data.validation.source=train.a",
+                                   "data.validation.target=train.b",
+                                   "training.validate_every=10",
+                                   i ? "model.type=lstm" : "training.r_drop=0.5",
+                                   i ? "model.attention=general" : "training.dropout=0.1"};
+        td_buffer lines = train_aloud(overrides, 7);
+        assert_memory_was_foreseen(td_buffer_text(&lines));
+        td_buffer_free(&lines);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +595,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_scheduled_sampling, enter, leave),
         cmocka_unit_test_setup_teardown(test_sampled_gradient, enter, leave),
         cmocka_unit_test_setup_teardown(test_convergence, enter, leave),
+        cmocka_unit_test_setup_teardown(test_changes_are_said, enter, leave),
+        cmocka_unit_test_setup_teardown(test_memory_is_foreseen, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
