@@ -64,7 +64,7 @@ static td_status lay_out_mfc(const char *name, const uint8_t *bytes, size_t leng
 static td_status lay_out_npy(const char *name, const uint8_t *bytes, size_t length, size_t width, value_layout *ret_layout, td_error *error)
 {
     td_npy array;
-    TD_TRY(td_npy_parse(name, bytes, length, &array, error));
+    TD_TRY(td_npy_parse(name, bytes, length, length, &array, error));
     if (array.dtype != TD_F32 && array.dtype != TD_F64)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: 'descr': %s is not supported (float32, float64)", name,
                        td_dtype_name(array.dtype));

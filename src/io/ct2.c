@@ -388,9 +388,23 @@ static td_status read_heads(const ct2_reader *ct2, const char *name, double fall
     return TD_OK;
 }
 
-static bool same_data(const td_stored_tensor *a, const td_stored_tensor *b)
+/* Piece by piece, so that two large tables are not in memory at once. */
+static bool same_data(const ct2_reader *ct2, const td_stored_tensor *a, const td_stored_tensor *b)
 {
-    return a && b && (a->data == b->data || (a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0));
+    enum { PIECE = 1 << 20 };
+    if (!a || !b || a->data == b->data)
+        return a && b;
+    bool same = a->bytes == b->bytes;
+    for (size_t at = 0; same && at < a->bytes; at += PIECE) {
+        size_t count = a->bytes - at < PIECE ? a->bytes - at : PIECE;
+        const char *one = (const char *)a->data + at, *other = (const char *)b->data + at;
+        same = memcmp(one, other, count) == 0;
+        if (ct2->part->map.mapped) {
+            td_file_forget(one, count);
+            td_file_forget(other, count);
+        }
+    }
+    return same;
 }
 
 static td_status make_config(const ct2_reader *ct2, json_t **ret_config, td_error *error)
@@ -428,8 +442,8 @@ static td_status make_config(const ct2_reader *ct2, json_t **ret_config, td_erro
         target_heads, "encoder_ffn_dim", (json_int_t)inner->shape[0], "decoder_ffn_dim", (json_int_t)inner_target->shape[0],
         "max_position_embeddings", (json_int_t)(positions && positions->rank == 2 ? positions->shape[0] : POSITIONS), "activation_function",
         activations[(int)activation], "scale_embedding", scale, "vocab_size", (json_int_t)source->shape[0], "decoder_vocab_size",
-        (json_int_t)target->shape[0], "share_encoder_decoder_embeddings", same_data(source, target), "tie_word_embeddings",
-        same_data(target, find(ct2, "decoder/projection/weight")), "normalize_before", scalar(ct2, "encoder/pre_norm", 1) != 0,
+        (json_int_t)target->shape[0], "share_encoder_decoder_embeddings", same_data(ct2, source, target), "tie_word_embeddings",
+        same_data(ct2, target, find(ct2, "decoder/projection/weight")), "normalize_before", scalar(ct2, "encoder/pre_norm", 1) != 0,
         "normalize_embedding", find(ct2, "encoder/layernorm_embedding/gamma") != NULL, "static_position_embeddings", positions == NULL,
         "start_from_zero_embedding", scalar(ct2, "decoder/start_from_zero_embedding", 0) != 0);
     return *ret_config ? TD_OK : td_fail_memory(error, 0);

@@ -76,9 +76,9 @@ static td_status parse_header(const char *name, const char *header, td_npy *arra
     return TD_OK;
 }
 
-td_status td_npy_parse(const char *name, const uint8_t *bytes, size_t length, td_npy *ret_array, td_error *error)
+td_status td_npy_parse(const char *name, const uint8_t *bytes, size_t there, size_t length, td_npy *ret_array, td_error *error)
 {
-    td_reader reader = td_reader_of(bytes, length);
+    td_reader reader = td_reader_of(bytes, there);
     const uint8_t *magic = td_read_bytes(&reader, 6);
     uint8_t version = td_read_u8(&reader);
     td_read_u8(&reader);
@@ -94,9 +94,9 @@ td_status td_npy_parse(const char *name, const uint8_t *bytes, size_t length, td
     td_release(text);
     TD_TRY(status);
     size_t total;
-    if (td_multiply_overflows(array.count, td_dtype_size(array.dtype), &total) || total != td_reader_left(&reader))
+    if (td_multiply_overflows(array.count, td_dtype_size(array.dtype), &total) || total != length - reader.position)
         return td_fail(error, TD_ERROR_FORMAT, "%s: 'shape' speaks of %zu values of %zu bytes, the file has %zu bytes of them", name,
-                       array.count, td_dtype_size(array.dtype), td_reader_left(&reader));
+                       array.count, td_dtype_size(array.dtype), length - reader.position);
     array.values = bytes + reader.position;
     *ret_array = array;
     return TD_OK;

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 #define TD_NPY_MAGIC "\x93NUMPY"
-enum { TD_NPY_RANK_MAX = 8 };
+enum { TD_NPY_RANK_MAX = 8, TD_NPY_HEAD = 1 << 17 };
 
 typedef struct td_npy {
     td_dtype dtype;
@@ -18,7 +18,7 @@ typedef struct td_npy {
     const uint8_t *values; /* count of them, in `bytes` */
 } td_npy;
 
-/* `name` is what messages call the file. */
-td_status td_npy_parse(const char *name, const uint8_t *bytes, size_t length, td_npy *ret_array, td_error *error);
+/* `name` is what messages call the file, of `length` bytes; `bytes` holds the first `there` of them, TD_NPY_HEAD or all. */
+td_status td_npy_parse(const char *name, const uint8_t *bytes, size_t there, size_t length, td_npy *ret_array, td_error *error);
 
 #endif

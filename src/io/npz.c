@@ -6,15 +6,17 @@
 
 #include <string.h>
 
-/* What the array is, and where its elements begin; of a packed one the bytes are not kept. */
+/* What the array is, and where its elements begin; of a packed one no more than that is unpacked. */
 static td_status read_head(const td_shard *part, const td_zip_entry *entry, td_npy *ret_array, size_t *ret_offset, td_error *error)
 {
-    uint8_t *unpacked = entry->deflated ? td_allocate(entry->size + 1) : NULL;
+    uint8_t *unpacked = entry->deflated ? td_allocate(TD_NPY_HEAD) : NULL;
     const uint8_t *bytes = entry->deflated ? unpacked : entry->data;
     if (entry->deflated && !unpacked)
-        return td_fail_memory(error, entry->size);
-    td_status status = unpacked ? td_zip_unpack(part->path, entry, unpacked, error) : TD_OK;
-    if (status == TD_OK && (status = td_npy_parse(entry->name, bytes, entry->size, ret_array, error)) != TD_OK)
+        return td_fail_memory(error, TD_NPY_HEAD);
+    size_t there = unpacked ? td_zip_unpack_head(entry, unpacked, TD_NPY_HEAD) : entry->size;
+    td_status status =
+        there || !entry->size ? TD_OK : td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": its packed data are damaged", part->path, entry->name);
+    if (status == TD_OK && (status = td_npy_parse(entry->name, bytes, there, entry->size, ret_array, error)) != TD_OK)
         status = td_error_prefix(error, "%s", part->path);
     if (status == TD_OK)
         *ret_offset = (size_t)((const uint8_t *)ret_array->values - bytes);
@@ -47,7 +49,7 @@ static td_status read_array(td_shard *part, const td_zip_entry *entry, td_stored
 td_status td_npz_read_shard(td_safetensors *file, td_shard *part, td_error *error)
 {
     td_zip zip;
-    TD_TRY(td_zip_read(part->path, part->map.data, part->map.size, &part->memory, &zip, error));
+    TD_TRY(td_zip_read(part->path, &part->map, &part->memory, &zip, error));
     for (size_t i = 0; i < zip.count; i++) {
         char *name = (char *)(uintptr_t)zip.entries[i].name;
         size_t length = strlen(name);

@@ -50,6 +50,7 @@ td_status td_stored_hold(const td_stored_tensor *tensor, td_stored_tensor *ret_h
     td_stored_tensor held = *tensor;
     uint8_t *unpacked = NULL, *copy = NULL;
     held.deferred = NULL;
+    held.owned = NULL; /* what is held already belongs to who holds it */
     if (!how) {
         *ret_held = held;
         return TD_OK;

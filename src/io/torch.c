@@ -95,7 +95,7 @@ td_status td_torch_read_shard(td_safetensors *file, td_shard *part, td_error *er
                        "%s: not a zip archive; files of PyTorch before 1.6 must be loaded and saved again with a newer one "
                        "(torch.save(torch.load(...)))",
                        part->path);
-    TD_TRY(td_zip_read(part->path, part->map.data, part->map.size, &part->memory, &archive.zip, error));
+    TD_TRY(td_zip_read(part->path, &part->map, &part->memory, &archive.zip, error));
     const td_zip_entry *entry = NULL;
     part->memory.limit = MEMORY_LEAST + part->map.size * MEMORY_PER_BYTE;
     TD_TRY(find_pickle(&archive, &entry, error));

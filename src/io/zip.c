@@ -136,9 +136,9 @@ static td_status read_entry(const archive *zip, td_reader *reader, td_zip_entry 
     return TD_OK;
 }
 
-td_status td_zip_read(const char *path, const uint8_t *data, size_t size, td_arena *memory, td_zip *ret_zip, td_error *error)
+td_status td_zip_read(const char *path, const td_mapped_file *map, td_arena *memory, td_zip *ret_zip, td_error *error)
 {
-    archive zip = {path, data, size, memory};
+    archive zip = {path, map->data, map->size, memory};
     uint64_t count = 0, offset = 0;
     TD_TRY(find_directory(&zip, &count, &offset, error));
     td_reader reader = reader_at(&zip, offset);
@@ -151,7 +151,8 @@ td_status td_zip_read(const char *path, const uint8_t *data, size_t size, td_are
     for (size_t i = 0; i < count; i++) {
         TD_TRY(read_entry(&zip, &reader, &entries[i], error));
         total += entries[i].stored;
-        if (total > size) /* the same bytes unpacked many times over */
+        entries[i].mapped = map->mapped;
+        if (total > map->size) /* the same bytes unpacked many times over */
             return fail(&zip, "its entries overlap", error);
     }
     *ret_zip = (td_zip){entries, (size_t)count};
@@ -166,33 +167,44 @@ const td_zip_entry *td_zip_find(const td_zip *zip, const char *name)
     return NULL;
 }
 
-/* Calls zlib in pieces, whose lengths are 32 bits wide. */
-static bool inflate_all(const td_zip_entry *entry, uint8_t *out)
+/* The first `count` bytes, piece by piece of what is stored, each piece forgotten: a large array is not in memory twice. True when all is
+ * well; *ret_ended: when that was the whole stream. */
+static bool inflate_some(const td_zip_entry *entry, uint8_t *out, size_t count, bool *ret_ended)
 {
-    enum { PIECE = 1 << 30 };
+    enum { PIECE = 1 << 20, MOST = 1 << 30 }; /* zlib's lengths are 32 bits wide */
     z_stream stream = {0};
     if (inflateInit2(&stream, -MAX_WBITS) != Z_OK)
         return false;
     size_t read = 0, written = 0;
     int code = Z_OK;
     while (code == Z_OK) {
-        size_t in = entry->stored - read < PIECE ? entry->stored - read : PIECE,
-               room = entry->size - written < PIECE ? entry->size - written : PIECE;
+        size_t in = entry->stored - read < PIECE ? entry->stored - read : PIECE, room = count - written < MOST ? count - written : MOST;
         stream.next_in = (Bytef *)(uintptr_t)(entry->data + read);
         stream.avail_in = (uInt)in;
         stream.next_out = out + written;
         stream.avail_out = (uInt)room;
         code = inflate(&stream, Z_NO_FLUSH);
+        if (entry->mapped)
+            td_file_forget(entry->data + read, in - stream.avail_in);
         read += in - stream.avail_in;
         written += room - stream.avail_out;
     }
     inflateEnd(&stream);
-    return code == Z_STREAM_END && written == entry->size;
+    *ret_ended = code == Z_STREAM_END;
+    return written == count && (*ret_ended || code == Z_BUF_ERROR); /* the second: there was no more room */
+}
+
+size_t td_zip_unpack_head(const td_zip_entry *entry, uint8_t *out, size_t count)
+{
+    bool ended;
+    count = count < entry->size ? count : entry->size;
+    return inflate_some(entry, out, count, &ended) ? count : 0;
 }
 
 td_status td_zip_unpack(const char *path, const td_zip_entry *entry, uint8_t *out, td_error *error)
 {
-    if (!inflate_all(entry, out) || crc32_z(crc32_z(0, NULL, 0), out, entry->size) != entry->checksum)
+    bool ended;
+    if (!inflate_some(entry, out, entry->size, &ended) || !ended || crc32_z(crc32_z(0, NULL, 0), out, entry->size) != entry->checksum)
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\": its packed data are damaged", path, entry->name);
     return TD_OK;
 }

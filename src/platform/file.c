@@ -61,7 +61,7 @@ td_status td_file_map(const char *path, td_mapped_file *ret_file, td_error *erro
         }
     }
     close(descriptor);
-    *ret_file = (td_mapped_file){data, (size_t)information.st_size};
+    *ret_file = (td_mapped_file){data, (size_t)information.st_size, true};
     return TD_OK;
 }
 

@@ -9,6 +9,7 @@
 typedef struct td_mapped_file {
     const uint8_t *data;
     size_t size;
+    bool mapped; /* by td_file_map, so that td_file_forget may be called for parts of it */
 } td_mapped_file;
 
 /* Appends the whole file; fails with TD_ERROR_LIMIT when it is larger than `limit` bytes (0: no limit). */

@@ -13,18 +13,7 @@
 #include <unistd.h>
 
 #include "../bench/shapes.h"
-#include "api/model.h"
-#include "io/safetensors.h"
-#include "tandem/tandem.h"
-
-/* Sanitizers keep memory of their own. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MEASURES false
-#else
-#define MEASURES true
-#endif
-
-enum { KB = 1024, SLACK = 12 * KB * KB /* the allocator's, libraries', buffers of one panel */ };
+#include "opening_memory.h"
 
 typedef struct size_case {
     const char *shape;
@@ -32,42 +21,6 @@ typedef struct size_case {
     size_t shards;
     const char *precision;
 } size_case;
-
-/* A line of /proc/self/status in bytes; 0: there is none. */
-static size_t process_memory(const char *key)
-{
-    char line[256];
-    size_t kilobytes = 0;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, key, strlen(key)) == 0)
-            sscanf(line + strlen(key), ": %zu", &kilobytes);
-    if (file)
-        fclose(file);
-    return kilobytes * KB;
-}
-
-/* The peak begins again from what there is now. */
-static bool reset_peak(void)
-{
-    FILE *file = fopen("/proc/self/clear_refs", "w");
-    bool good = file && fputs("5", file) >= 0;
-    return file && fclose(file) == 0 && good;
-}
-
-/* As a model that runs has it, or as the file does: whichever is larger of one tensor. */
-static size_t largest_tensor(const char *directory)
-{
-    td_safetensors *file = NULL;
-    size_t largest = 0;
-    if (td_safetensors_open_directory(directory, &file, NULL) == TD_OK)
-        for (size_t i = 0; i < td_safetensors_count(file); i++) {
-            size_t bytes = td_stored_count(td_safetensors_at(file, i)) * sizeof(float);
-            largest = bytes > largest ? bytes : largest;
-        }
-    td_safetensors_close(file);
-    return largest;
-}
 
 static td_status write_something(td_model *model, td_error *error)
 {
@@ -97,18 +50,11 @@ static td_status write_something(td_model *model, td_error *error)
 static td_status measure(const size_case *it, const char *directory, td_error *error)
 {
     td_model *model = NULL;
-    td_model_options options = TD_MODEL_OPTIONS_INIT;
-    options.precision = it->precision;
-    size_t largest = largest_tensor(directory), before = process_memory("VmRSS");
-    bool measured = MEASURES && reset_peak();
-    TD_TRY(td_model_open(directory, &options, &model, error));
-    size_t peak = process_memory("VmHWM") - before, packed = td_parameters_bytes(&model->network.parameters),
-           bound = packed + largest + SLACK;
-    print_message("%s, %s in %zu file%s, as %s: peak %zu MB, weights %zu MB, largest tensor %zu MB\n", it->shape, it->dtype, it->shards,
-                  it->shards == 1 ? "" : "s", it->precision, peak >> 20, packed >> 20, largest >> 20);
-    if (measured && peak > bound)
-        return td_fail(error, TD_ERROR_INTERNAL, "opening took %zu MB; %zu MB are wanted at most", peak >> 20, bound >> 20);
-    td_status status = it->shape[0] == 'w' ? TD_OK : write_something(model, error); /* Whisper wants sound */
+    char what[96];
+    snprintf(what, sizeof what, "%s, %s in %zu file%s", it->shape, it->dtype, it->shards, it->shards == 1 ? "" : "s");
+    td_status status = measure_opening(directory, what, it->precision, &model, error);
+    if (status == TD_OK && it->shape[0] != 'w') /* Whisper wants sound */
+        status = write_something(model, error);
     td_model_close(model);
     return status;
 }
