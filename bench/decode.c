@@ -26,6 +26,7 @@ typedef struct decode_run {
     td_generation generation;
     int32_t ids[SOURCES][MEAN_LENGTH * 2];
     size_t length[SOURCES];
+    td_features picture; /* of models that read one: every source is it */
     size_t next, last, tokens;
     pthread_mutex_t mutex; /* of what the searches of several threads share */
     td_search_options options;
@@ -79,7 +80,9 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
     *ret_index = run->next;
     run->next += *ret_given;
     pthread_mutex_unlock(&run->mutex);
-    if (*ret_given)
+    if (*ret_given && run->picture.rows)
+        *ret_source = (td_source){.features = run->picture.data, .length = run->picture.rows, .width = run->picture.width};
+    else if (*ret_given)
         *ret_source = (td_source){.ids = run->ids[*ret_index], .length = run->length[*ret_index]};
     return TD_OK;
 }
@@ -106,6 +109,23 @@ static td_status decode(decode_run *run, td_search *search, size_t first, size_t
     return td_generate(search, &run->generation, &callbacks, error);
 }
 
+/* 224 pixels square, the same everywhere. */
+static td_status make_picture(decode_run *run, td_error *error)
+{
+    enum { SIDE = 224 };
+    static uint8_t pixels[SIDE * SIDE * 3];
+    const td_frontend *frontend = &run->model->frontend;
+    if (run->model->network.architecture->source != TD_IMAGE)
+        return TD_OK;
+    if (!frontend->kind)
+        return td_fail(error, run->model->frontend_error.status, "%s", run->model->frontend_error.message);
+    uint32_t state = 7;
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)draw(&state);
+    td_raw_picture picture = {pixels, SIDE, SIDE, 3};
+    return frontend->kind->take_picture(frontend->state, &picture, &run->picture, error);
+}
+
 static td_status prepare(const bench_settings *settings, const char *shape, const char *precision, int beam, decode_run *run,
                          td_error *error)
 {
@@ -117,6 +137,7 @@ static td_status prepare(const bench_settings *settings, const char *shape, cons
     options.precision = precision;
     make_sources(run);
     TD_TRY(td_model_open(directory, &options, &run->model, error));
+    TD_TRY(make_picture(run, error));
     run->generation = run->model->generation;
     run->generation.num_beams = (size_t)beam;
     run->generation.min_length = run->generation.max_length = OUTPUT + 1; /* with the start token */
@@ -240,6 +261,7 @@ static void release(decode_run *run)
 {
     release_searches(run);
     td_model_close(run->model);
+    td_features_free(&run->picture);
     free(run);
 }
 

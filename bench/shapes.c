@@ -19,11 +19,18 @@ enum { BLOCK = 1 << 14 };
     ", \"decoder_vocab_size\": " #words ", \"pad_token_id\": " #last ", \"decoder_start_token_id\": " #last                                \
     ", \"eos_token_id\": 0, \"bos_token_id\": 0, \"forced_eos_token_id\": 0, \"bad_words_ids\": [[" #last "]]}\n"
 
+#define GRU(width, words)                                                                                                                  \
+    "{\"model_type\": \"tandem-rnn\", \"cell\": \"gru\", \"attention\": \"additive\", \"encoder_bidirectional\": true, "                   \
+    "\"hidden_size\": " #width ", \"encoder_hidden_size\": 256, \"embedding_size\": " #width                                               \
+    ", \"tie_embeddings\": \"three-way\", \"vocab_size\": " #words                                                                         \
+    ", \"pad_token_id\": 1, \"bos_token_id\": 0, \"eos_token_id\": 0, \"decoder_start_token_id\": 1}\n"
+
 static const struct shape {
     const char *name, *config, *preprocessor;
 } shapes[] = {
     {"opus", MARIAN(512, 2048, 6, 6, 512, 58101, 58100), NULL},
     {"tiny", MARIAN(256, 1536, 6, 2, 512, 32000, 31999), NULL},
+    {"gru", GRU(512, 32000), NULL},
     {"growth-1000", MARIAN(128, 512, 2, 2, 4200, 1000, 999), NULL},
     {"growth-8000", MARIAN(128, 512, 2, 2, 4200, 8000, 7999), NULL},
     {"growth-32000", MARIAN(128, 512, 2, 2, 4200, 32000, 31999), NULL},

@@ -72,7 +72,7 @@ td_status td_parameters_load(td_parameters *parameters, const td_safetensors *fi
 /* As td_parameters_load, with the weights of products packed in `precision` as they are read and nowhere else: inference only, and
  * once. All processors take part. */
 td_status td_parameters_load_packed(td_parameters *parameters, const td_safetensors *file, td_precision precision, td_error *error);
-/* Whether a file's tensor of that name is the weight of a product. */
+/* Whether a file's tensor of that name is the weight of a product, whose rows files may hold as whole numbers: no part, not transposed. */
 bool td_parameters_is_product(const td_parameters *parameters, const char *stored_name);
 size_t td_parameters_products(const td_parameters *parameters); /* how many weights could be packed */
 bool td_parameters_rounded(

@@ -369,7 +369,7 @@ bool td_parameters_is_product(const td_parameters *parameters, const char *store
         for (size_t k = 0; !same && entry->aliases && entry->aliases[k]; k++)
             same = strcmp(entry->aliases[k], stored_name) == 0;
         if (same)
-            return entry->product;
+            return entry->product && is_stored_as_declared(entry);
     }
     return false;
 }

@@ -16,6 +16,17 @@ for directory in "$source"/tests/golden/whole/*/; do
 done
 check 'how many there were' 13 "$count"
 
+# every family stored as int8 opens again
+count=0
+for directory in "$source"/tests/golden/families/*/; do
+    [ -f "$directory/config.json" ] || continue
+    count=$((count + 1))
+    "$tandem" convert "$directory" int8 --precision int8 2>err && "$tandem" inspect int8 >out 2>>err
+    check "$(basename "$directory"): int8 and back ($(head -c 200 err))" 0 $?
+    rm -r int8
+done
+check 'how many families' 1 $((count > 30))
+
 # speech that is cut at pauses, and the program of the examples
 "$tandem" transcribe -m "$source/tests/golden/whole/moonshine" --timestamps "$source/tests/golden/audio/mono16.wav" >out 2>err
 check "transcribe with Moonshine: exit code ($(cat err))" 0 $?
