@@ -55,6 +55,15 @@ static const struct shape {
      "\"decoder\": {\"model_type\": \"gpt2\", \"n_embd\": 768, \"n_layer\": 12, \"n_head\": 12, \"n_positions\": 1024, "
      "\"vocab_size\": 50257, \"add_cross_attention\": true, \"is_decoder\": true}}\n",
      "{\"image_processor_type\": \"ViTImageProcessor\", \"size\": {\"height\": 224, \"width\": 224}}\n"},
+    {"donut",
+     "{\"model_type\": \"vision-encoder-decoder\", \"architectures\": [\"VisionEncoderDecoderModel\"], \"decoder_start_token_id\": 0, "
+     "\"pad_token_id\": 1, \"eos_token_id\": 2, \"encoder\": {\"model_type\": \"donut-swin\", \"image_size\": [2560, 1920], "
+     "\"patch_size\": 4, \"num_channels\": 3, \"embed_dim\": 128, \"depths\": [2, 2, 14, 2], \"num_heads\": [4, 8, 16, 32], "
+     "\"window_size\": 10, \"mlp_ratio\": 4.0, \"hidden_size\": 1024}, \"decoder\": {\"model_type\": \"mbart\", \"d_model\": 1024, "
+     "\"decoder_layers\": 4, \"decoder_attention_heads\": 16, \"decoder_ffn_dim\": 4096, \"max_position_embeddings\": 1536, "
+     "\"vocab_size\": 57525, \"scale_embedding\": true, \"add_final_layer_norm\": true, \"activation_function\": \"gelu\", "
+     "\"add_cross_attention\": true, \"is_decoder\": true}}\n",
+     "{\"image_processor_type\": \"DonutImageProcessor\", \"size\": {\"height\": 2560, \"width\": 1920}, \"do_align_long_axis\": false}\n"},
     {"nllb-600m",
      "{\"model_type\": \"m2m_100\", \"architectures\": [\"M2M100ForConditionalGeneration\"], \"d_model\": 1024, "
      "\"encoder_layers\": 12, \"decoder_layers\": 12, \"encoder_ffn_dim\": 4096, \"decoder_ffn_dim\": 4096, "

@@ -15,18 +15,27 @@ typedef struct word_list {
     size_t count;
 } word_list;
 
-/* The grid is square; a picture's tokens may have others in front (ViT's class token, DeiT's two). */
-static size_t side_of(size_t columns, size_t *ret_others)
+/* Cells of a picture, and how many of its tokens stand in front of them (ViT's class token, DeiT's two). */
+typedef struct cell_grid {
+    size_t rows, columns, others;
+} cell_grid;
+
+/* As the model says, or a square; no rows where it is none. */
+static cell_grid grid_of(const td_network *network, size_t places)
 {
-    for (size_t others = 0; others <= 2 && others < columns; others++) {
+    cell_grid grid = {0};
+    if (network->architecture->cells)
+        network->architecture->cells(network, &grid.rows, &grid.columns);
+    if (grid.rows)
+        return grid.rows * grid.columns == places ? grid : (cell_grid){0};
+    for (size_t others = 0; others <= 2 && others < places; others++) {
         size_t side = 1;
-        while (side * side < columns - others)
+        while (side * side < places - others)
             side++;
-        *ret_others = others;
-        if (side * side == columns - others)
-            return side;
+        if (side * side == places - others)
+            return (cell_grid){side, side, others};
     }
-    return 0;
+    return grid;
 }
 
 /* A piece with the mark begins a word; in a vocabulary without marks each piece is one. */
@@ -76,26 +85,27 @@ static void free_words(word_list *list, size_t tokens)
 td_status td_picture_overlay(const td_result *result, size_t input, size_t output, const char *picture, const char *svg_path,
                              td_error *error)
 {
-    size_t tokens, columns, others = 0;
+    size_t tokens, places;
     if (!result || !picture || !svg_path)
         return td_fail(error, TD_ERROR_ARGUMENT, "a result, the picture's file and a file to write are needed");
     if (result->model->network.architecture->source != TD_IMAGE)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "attention is drawn over pictures; this model reads none");
-    const float *weights = td_result_attention(result, input, output, &tokens, &columns);
+    const float *weights = td_result_attention(result, input, output, &tokens, &places);
     if (!weights)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "this model has no attention to draw, or it was not asked for");
-    size_t side = side_of(columns, &others), cells = side * side;
-    if (!side)
-        return td_fail(error, TD_ERROR_UNSUPPORTED, "attention over %zu places, which are no square grid", columns);
+    cell_grid grid = grid_of(&result->model->network, places);
+    size_t cells = grid.rows * grid.columns;
+    if (!cells)
+        return td_fail(error, TD_ERROR_UNSUPPORTED, "attention over %zu places, which are no square grid", places);
     word_list list = {.words = td_allocate_array(tokens + 1, sizeof *list.words),
                       .texts = td_allocate_array(tokens + 1, sizeof *list.texts)};
     list.weights = td_allocate_array(tokens + 1, cells * sizeof *list.weights);
     td_status status = list.words && list.texts && list.weights ? TD_OK : td_fail_memory(error, tokens * cells * sizeof *list.weights);
     if (status == TD_OK)
-        status = gather(result, input, output, tokens, cells, others, weights, &list, error);
+        status = gather(result, input, output, tokens, cells, grid.others, weights, &list, error);
     if (status == TD_OK)
-        status = td_overlay_write(svg_path, picture, list.texts, list.weights, list.count, side, side, result->model->frontend.kind,
-                                  result->model->frontend.state, error);
+        status = td_overlay_write(svg_path, picture, list.texts, list.weights, list.count, grid.rows, grid.columns,
+                                  result->model->frontend.kind, result->model->frontend.state, error);
     free_words(&list, tokens + 1);
     return status;
 }

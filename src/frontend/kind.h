@@ -34,6 +34,7 @@ typedef struct td_raw_picture {
 /* A part of a picture, in shares of its width and height; 0, 0, 1, 1 is all of it. Reaches outside where a picture is padded. */
 typedef struct td_picture_part {
     double left, top, width, height;
+    bool turned; /* clockwise before it was read: cells lie in rows of the turned picture, the part is of the picture as it was */
 } td_picture_part;
 
 /* All functions may be called by many threads at once: `state` is not changed after open. */

@@ -105,6 +105,8 @@ typedef struct td_architecture {
     td_projection (*ctc)(const td_network *network);
     /* Of the last decode; NULL when the family never copies. */
     td_copying (*copying)(const td_decoder_state *state);
+    /* Rows and columns of the cells that a picture becomes; NULL, or zeros: a square of them. */
+    void (*cells)(const td_network *network, size_t *ret_rows, size_t *ret_columns);
 } td_architecture;
 
 /* The table; NULL when no row has that name. */

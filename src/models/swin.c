@@ -3,6 +3,7 @@
 #include "io/json.h"
 #include "models/configuration.h"
 #include "models/patch_encoder.h"
+#include "ops/recurrent.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -313,40 +314,79 @@ static td_tensor *window_biases(td_graph *graph, const td_parameter *distances, 
 
 /* ---- encoding ---- */
 
+/* Windows first .. end over themselves: normed cells in, what is added to them out, in the windows' order. */
 static td_tensor *attend(const swin_stage *stage, const td_network *network, td_graph *graph, size_t index, const window_cut *cut,
-                         td_tensor *x)
+                         td_tensor *bias, size_t first, size_t end, td_tensor *normed)
 {
     const td_attention_layer *attention = &stage->stack.layer[index].self;
     size_t width = stage->stack.width, area = cut->window * cut->window;
-    td_tensor *cells = td_gather_rows(graph, x, cut->from, cut->cells);
+    td_ragged ragged = {end - first, cut->ragged.offsets}; /* all windows are alike */
+    td_tensor *cells = td_gather_rows(graph, normed, cut->from + first * area, (end - first) * area);
     td_tensor *kvq =
         td_linear_several(graph, cells, (const td_parameter *const *)attention->weight, (const td_parameter *const *)attention->bias, 3);
-    td_tensor *bias = window_biases(graph, stage->distances[index], cut);
     if (!kvq || !bias)
         return NULL;
-    td_attention_options options = {
-        .heads = stage->stack.heads, .dropout = network->rates.attention, .bias = {bias, bias->columns, 0, (ptrdiff_t)area, cut->bias}};
-    td_tensor *mixed =
-        td_attention(graph, td_tensor_columns(graph, kvq, 2 * width, width), cut->ragged, td_tensor_columns(graph, kvq, 0, width),
-                     td_tensor_columns(graph, kvq, width, width), cut->ragged, &options, NULL);
-    mixed = td_linear_apply(graph, mixed, attention->output_weight, attention->output_bias);
-    return x ? td_gather_rows(graph, mixed, cut->to, x->rows) : NULL;
+    td_attention_options options = {.heads = stage->stack.heads,
+                                    .dropout = network->rates.attention,
+                                    .bias = {bias, bias->columns, 0, (ptrdiff_t)area, cut->bias + first}};
+    td_tensor *mixed = td_attention(graph, td_tensor_columns(graph, kvq, 2 * width, width), ragged, td_tensor_columns(graph, kvq, 0, width),
+                                    td_tensor_columns(graph, kvq, width, width), ragged, &options, NULL);
+    return td_linear_apply(graph, mixed, attention->output_weight, attention->output_bias);
+}
+
+static td_tensor *feed_forward(const td_transformer_stack *stack, const td_network *network, td_graph *graph, size_t index, td_tensor *x)
+{
+    const td_transformer_layer *layer = &stack->layer[index];
+    td_tensor *hidden =
+        td_linear_activate(graph, td_norm_apply(graph, x, layer->norm, stack->epsilon), td_graph_parameter(graph, layer->fc1_weight),
+                           td_graph_parameter(graph, layer->fc1_bias), stack->activation, network->rates.activation);
+    return td_linear_apply(graph, hidden, layer->fc2_weight, layer->fc2_bias);
 }
 
 static td_tensor *run_layer(const td_swin *swin, const swin_stage *stage, const td_network *network, td_graph *graph, size_t pictures,
                             size_t index, td_tensor *x)
 {
     const td_transformer_stack *stack = &stage->stack;
-    const td_transformer_layer *layer = &stack->layer[index];
+    window_cut cut;
+    if (!x || !cut_windows(swin, stage, graph, pictures, index % 2 == 1, &cut))
+        return NULL;
+    td_tensor *normed = td_norm_apply(graph, x, stack->layer[index].self.norm, stack->epsilon);
+    td_tensor *bias = window_biases(graph, stage->distances[index], &cut);
+    td_tensor *mixed =
+        td_gather_rows(graph, attend(stage, network, graph, index, &cut, bias, 0, cut.ragged.count, normed), cut.to, x->rows);
+    x = td_add_dropout(graph, x, mixed, network->rates.dropout);
+    return td_add_dropout(graph, x, feed_forward(stack, network, graph, index, x), network->rates.dropout);
+}
+
+/* The same while nothing is recorded, in place and some rows at a time: a page has 300,000 cells, whose keys, values, queries and hidden
+ * layer would be gigabytes. */
+static void run_layer_in_place(const td_swin *swin, const swin_stage *stage, const td_network *network, td_graph *graph, size_t pictures,
+                               size_t index, td_tensor *x)
+{
+    enum { NUMBERS = 1 << 20 }; /* of x in the rows taken together */
+    const td_transformer_stack *stack = &stage->stack;
+    size_t area = swin->window * swin->window, rows = NUMBERS / stack->width + 1, windows = rows / area + 1;
     window_cut cut;
     if (!cut_windows(swin, stage, graph, pictures, index % 2 == 1, &cut))
-        return NULL;
-    td_tensor *mixed = attend(stage, network, graph, index, &cut, td_norm_apply(graph, x, layer->self.norm, stack->epsilon));
-    x = td_add_dropout(graph, x, mixed, network->rates.dropout);
-    td_tensor *hidden =
-        td_linear_activate(graph, td_norm_apply(graph, x, layer->norm, stack->epsilon), td_graph_parameter(graph, layer->fc1_weight),
-                           td_graph_parameter(graph, layer->fc1_bias), stack->activation, network->rates.activation);
-    return td_add_dropout(graph, x, td_linear_apply(graph, hidden, layer->fc2_weight, layer->fc2_bias), network->rates.dropout);
+        return;
+    td_tensor *normed = td_norm_apply(graph, x, stack->layer[index].self.norm, stack->epsilon);
+    td_tensor *bias = window_biases(graph, stage->distances[index], &cut);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    for (size_t first = 0; first < cut.ragged.count; first += windows) {
+        size_t end = first + windows < cut.ragged.count ? first + windows : cut.ragged.count;
+        const td_tensor *mixed = attend(stage, network, graph, index, &cut, bias, first, end, normed);
+        for (size_t i = 0; mixed && i < mixed->rows; i++)
+            if (cut.from[first * area + i] >= 0)
+                graph->kernels->add(x->data + (size_t)cut.from[first * area + i] * x->stride, mixed->data + i * mixed->stride, x->columns);
+        td_arena_release_to(graph->arena, mark);
+    }
+    for (size_t first = 0; first < x->rows; first += rows) {
+        size_t count = first + rows < x->rows ? rows : x->rows - first;
+        const td_tensor *sum = feed_forward(stack, network, graph, index, td_tensor_rows(graph, x, first, count));
+        for (size_t i = 0; sum && i < count; i++)
+            graph->kernels->add(x->data + (first + i) * x->stride, sum->data + i * sum->stride, x->columns);
+        td_arena_release_to(graph->arena, mark);
+    }
 }
 
 /* Squares of four cells become one of twice the width: columns of the left two, then of the right two, each from the
@@ -368,21 +408,41 @@ static td_tensor *merge(const swin_stage *stage, td_graph *graph, size_t picture
     return td_linear_apply(graph, td_norm_apply(graph, x, stage->merge_norm, plain_epsilon), stage->merge_weight, NULL);
 }
 
-/* While nothing is recorded, a layer's memory is given back once its result has been moved. */
+/* Without the memory that merging takes. */
+static td_tensor *merge_alone(const swin_stage *stage, td_graph *graph, size_t pictures, td_tensor *x)
+{
+    size_t rows = pictures * ((stage->height + 1) / 2) * ((stage->width + 1) / 2);
+    td_tensor *kept = td_tensor_new(graph, rows, stage->merge_weight->rows, false);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    const td_tensor *merged = merge(stage, graph, pictures, x);
+    if (kept && merged)
+        memcpy(kept->data, merged->data, rows * merged->columns * sizeof *kept->data);
+    td_arena_release_to(graph->arena, mark);
+    return td_graph_ok(graph) ? kept : NULL;
+}
+
 static td_tensor *run_stage(const td_swin *swin, const swin_stage *stage, const td_network *network, td_graph *graph, size_t pictures,
                             td_tensor *x)
 {
-    td_tensor *kept = graph->recording || !x ? NULL : td_tensor_new(graph, x->rows, x->columns, false);
-    for (size_t i = 0; i < stage->stack.layers; i++) {
+    bool in_place = !graph->recording && !graph->training;
+    for (size_t i = 0; i < stage->stack.layers && x && td_graph_ok(graph); i++) {
         td_arena_mark mark = td_arena_get_mark(graph->arena);
-        x = run_layer(swin, stage, network, graph, pictures, i, x);
-        if (x && kept) {
-            memcpy(kept->data, x->data, x->rows * x->columns * sizeof *x->data);
+        if (in_place) {
+            run_layer_in_place(swin, stage, network, graph, pictures, i, x);
             td_arena_release_to(graph->arena, mark);
-            x = kept;
+        } else {
+            x = run_layer(swin, stage, network, graph, pictures, i, x);
         }
     }
-    return stage->merge_weight ? merge(stage, graph, pictures, x) : x;
+    if (!stage->merge_weight)
+        return x;
+    return in_place ? merge_alone(stage, graph, pictures, x) : merge(stage, graph, pictures, x);
+}
+
+void td_swin_cells(const td_swin *swin, size_t *ret_rows, size_t *ret_columns)
+{
+    *ret_rows = swin->stage[swin->stages - 1].height;
+    *ret_columns = swin->stage[swin->stages - 1].width;
 }
 
 static bool check_pictures(const td_swin *swin, td_graph *graph, const td_batch *source)

@@ -15,6 +15,8 @@ td_status td_swin_configure(const json_t *config, const char *file, const char *
 void td_swin_free(td_swin *swin);
 size_t td_swin_width(const td_swin *swin);    /* columns of a cell */
 size_t td_swin_channels(const td_swin *swin); /* of a pixel */
+/* Of a picture, in the last stage. */
+void td_swin_cells(const td_swin *swin, size_t *ret_rows, size_t *ret_columns);
 /* pixels [pictures * height * width, channels] -> [pictures * cells, width] */
 td_tensor *td_swin_encode(const td_swin *swin, const td_network *network, td_graph *graph, const td_batch *source, td_ragged *ret_ragged);
 

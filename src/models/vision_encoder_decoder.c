@@ -285,6 +285,13 @@ static void release(td_network *network)
     network->family = NULL;
 }
 
+static void cells(const td_network *network, size_t *ret_rows, size_t *ret_columns)
+{
+    const vision_encoder_decoder *model = network->family;
+    if (model->swin)
+        td_swin_cells(model->swin, ret_rows, ret_columns);
+}
+
 extern const td_architecture td_architecture_vision_encoder_decoder;
 const td_architecture td_architecture_vision_encoder_decoder = {
     .model_type = "vision-encoder-decoder",
@@ -293,5 +300,6 @@ const td_architecture td_architecture_vision_encoder_decoder = {
     .fill_constants = fill_constants,
     .release = release,
     .encode = encode,
+    .cells = cells,
     TD_TEXT_DECODER_FUNCTIONS,
 };

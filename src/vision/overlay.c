@@ -19,7 +19,8 @@ typedef struct overlay {
     double height, cell_width, cell_height; /* of a panel and of a cell of the grid */
     double left, top, width, tall;          /* of the grid in its panel */
     bool whole;                             /* the grid fills the panel */
-    size_t rows, columns;
+    bool turned;                            /* clockwise before the cells were made */
+    size_t rows, columns;                   /* of the grid as it lies over the picture */
 } overlay;
 
 static void append_base64(td_buffer *out, const uint8_t *bytes, size_t length)
@@ -87,7 +88,8 @@ static void append_veil(overlay *it, const float *weights)
         for (size_t x = 0; x < it->columns; x++) {
             double left = x == 0 ? -1 : (double)x, right = x + 1 == it->columns ? (double)x + 2 : (double)x + 1;
             double top = y == 0 ? -1 : (double)y, bottom = y + 1 == it->rows ? (double)y + 2 : (double)y + 1;
-            double share = largest > 0 ? (double)(weights[y * it->columns + x] / largest) : 0;
+            size_t cell = it->turned ? x * it->rows + it->rows - 1 - y : y * it->columns + x;
+            double share = largest > 0 ? (double)(weights[cell] / largest) : 0;
             td_buffer_format(&it->svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" opacity=\"%.3f\"/>\n",
                              it->left + left * it->cell_width, it->top + top * it->cell_height, (right - left) * it->cell_width,
                              (bottom - top) * it->cell_height, 0.85 * (1 - share));
@@ -136,9 +138,15 @@ static void append_all(overlay *it, const char *media_type, const td_buffer *byt
 
 static void set_sizes(overlay *it, const td_picture *picture, const td_frontend_kind *kind, const void *state)
 {
-    td_picture_part part = {0, 0, 1, 1};
+    td_picture_part part = {0, 0, 1, 1, false};
     if (kind && kind->seen)
         part = kind->seen(state, picture->height, picture->width);
+    it->turned = part.turned;
+    if (part.turned) {
+        size_t rows = it->rows;
+        it->rows = it->columns;
+        it->columns = rows;
+    }
     it->height = (double)PANEL_WIDTH * (double)picture->height / (double)picture->width;
     it->whole = part.left == 0 && part.top == 0 && part.width == 1 && part.height == 1;
     it->left = part.left * PANEL_WIDTH;

@@ -82,12 +82,15 @@ static td_status resize(const td_processor_config *it, td_picture *picture, cons
 }
 
 /* A page that lies across is turned clockwise. */
+static bool turns(const td_processor_config *it, size_t height, size_t width)
+{
+    return it->align_long_axis && (it->size.width < it->size.height ? width > height : it->size.width > it->size.height && width < height);
+}
+
 static td_status align(const td_processor_config *it, td_picture *picture, const char *name, td_error *error)
 {
     enum { CLOCKWISE = 6 };
-    bool across = picture->width > picture->height, upright = picture->width < picture->height;
-    bool turn = it->size.width < it->size.height ? across : it->size.width > it->size.height && upright;
-    return turn ? td_orientation_apply(CLOCKWISE, picture, name, error) : TD_OK;
+    return turns(it, picture->height, picture->width) ? td_orientation_apply(CLOCKWISE, picture, name, error) : TD_OK;
 }
 
 static td_status shrink(const td_processor_config *it, td_picture *picture, const char *name, td_error *error)
@@ -111,8 +114,7 @@ static td_status pad(const td_processor_config *it, td_picture *picture, const c
 
 static td_status process(const td_processor_config *it, td_picture *picture, const char *name, td_features *ret_features, td_error *error)
 {
-    if (it->align_long_axis)
-        TD_TRY(align(it, picture, name, error));
+    TD_TRY(align(it, picture, name, error));
     if (it->do_resize)
         TD_TRY(resize(it, picture, name, error));
     if (it->thumbnail)
@@ -149,9 +151,8 @@ static td_status take_picture(const void *state, const td_raw_picture *raw, td_f
     return status;
 }
 
-static td_picture_part seen(const void *state, size_t height, size_t width)
+static td_picture_part seen_upright(const td_processor_config *it, size_t height, size_t width)
 {
-    const td_processor_config *it = state;
     size_t resized_height = height, resized_width = width;
     if (it->do_resize)
         td_processor_target(it, height, width, &resized_height, &resized_width);
@@ -169,8 +170,17 @@ static td_picture_part seen(const void *state, size_t height, size_t width)
         across = (double)it->crop_size.width;
     }
     if (tall < 1 || wide < 1)
-        return (td_picture_part){0, 0, 1, 1};
-    return (td_picture_part){(wide - across) / 2 / wide, (tall - high) / 2 / tall, across / wide, high / tall};
+        return (td_picture_part){0, 0, 1, 1, false};
+    return (td_picture_part){(wide - across) / 2 / wide, (tall - high) / 2 / tall, across / wide, high / tall, false};
+}
+
+/* What is on the turned picture's left was below. */
+static td_picture_part seen(const void *state, size_t height, size_t width)
+{
+    if (!turns(state, height, width))
+        return seen_upright(state, height, width);
+    td_picture_part part = seen_upright(state, width, height);
+    return (td_picture_part){part.top, 1 - part.left - part.width, part.height, part.width, true};
 }
 
 const td_frontend_kind td_frontend_picture = {

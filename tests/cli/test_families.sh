@@ -27,6 +27,13 @@ for directory in "$source"/tests/golden/families/*/; do
 done
 check 'how many families' 1 $((count > 30))
 
+# a page's cells are no square: 6 rows of 4, over the picture as it was before it was turned
+"$tandem" caption -m "$source/tests/golden/whole/donut" --beam 1 --json --attention page.svg "$source/tests/golden/pictures/rgb.png" >out
+check 'attention over a page: exit code' 0 $?
+cells=$(grep -c '^<rect x.*opacity="0\.[0-9]*"/>$' page.svg) panels=$(grep -c '<use href="#picture"/>' page.svg)
+check 'attention over a page: cells of every word' $((24 * (panels - 1))) "$cells"
+check 'attention over a page: words' 1 $((panels > 2))
+
 # speech that is cut at pauses, and the program of the examples
 "$tandem" transcribe -m "$source/tests/golden/whole/moonshine" --timestamps "$source/tests/golden/audio/mono16.wav" >out 2>err
 check "transcribe with Moonshine: exit code ($(cat err))" 0 $?

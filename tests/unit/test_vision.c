@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,6 +342,39 @@ static void test_overlay(void **state)
     assert_int_equal(td_directory_remove(directory, NULL), TD_OK);
 }
 
+static td_picture_part seen_turned(const void *state, size_t height, size_t width)
+{
+    (void)state, (void)height, (void)width;
+    return (td_picture_part){0, 0, 1, 1, true};
+}
+
+/* Cells of a picture that was turned clockwise lie over it as it was: the first row of the cells is its first column, from below. */
+static void test_turned_overlay(void **state)
+{
+    (void)state;
+    static const float weights[6] = {0.6f, 0.5f, 0.4f, 0.3f, 0.2f, 0.1f};
+    static const float upright[6] = {0.4f, 0.1f, 0.5f, 0.2f, 0.6f, 0.3f}; /* 3 rows of 2 */
+    const td_frontend_kind kind = {.seen = seen_turned};
+    const char *const words[] = {"a"};
+    char path[] = "/tmp/test-vision-XXXXXX";
+    td_error error;
+    td_buffer svg = TD_BUFFER_INIT;
+    int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    close(descriptor);
+    assert_int_equal(td_overlay_write(path, FOLDER "exif-6.jpg", words, weights, 1, 2, 3, &kind, NULL, &error), TD_OK);
+    assert_int_equal(td_file_read(path, 0, &svg, &error), TD_OK);
+    const char *at = td_buffer_text(&svg);
+    for (size_t i = 0; i < 6; i++) {
+        at = strstr(at, "\" opacity=\"0.");
+        assert_non_null(at);
+        at += strlen("\" opacity=\"");
+        assert_true(fabs(strtod(at, NULL) - 0.85 * (1 - (double)upright[i] / 0.6)) < 1e-3);
+    }
+    td_buffer_free(&svg);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_thin_picture),
         cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_overlay),
+        cmocka_unit_test(test_turned_overlay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
