@@ -69,9 +69,7 @@ static td_status encode(whisper_run *run, td_error *error)
     td_memory memory = {0};
     int32_t offsets[2] = {0, ROWS};
     td_batch source = {.ragged = {1, offsets}, .features = run->features, .width = MEL};
-    td_arena_reset(&run->arena);
-    td_graph_begin(&graph, &run->arena, false);
-    graph.pool = td_search_pool(run->search);
+    td_search_begin_graph(run->search, &run->arena, &graph);
     network->architecture->encode(network, &graph, &source, &memory);
     if (graph.error.status != TD_OK)
         return td_fail(error, graph.error.status, "%s", graph.error.message);

@@ -54,12 +54,9 @@ td_status td_encode_ids(td_session *session, const int32_t *ids, size_t count, s
         return td_fail(error, TD_ERROR_LIMIT, "source has %zu tokens; the model takes %zu", count, network->max_positions);
     TD_TRY(check_ids(session, ids, count, error));
     TD_TRY(fresh_state(session, error));
-    td_gemm_thread_setup();
-    td_arena_reset(&session->arena);
     td_graph graph;
-    td_graph_begin(&graph, &session->arena, false);
-    graph.pool = td_search_pool(session->search);
-    graph.recorder = td_search_recorder(session->search);
+    td_gemm_thread_setup();
+    td_search_begin_graph(session->search, &session->arena, &graph);
     int32_t offsets[2] = {0, (int32_t)count};
     td_batch source = {.ragged = {1, offsets}, .ids = ids};
     td_memory memory = {0};
@@ -98,12 +95,9 @@ td_status td_decode_step(td_session *session, const int32_t *ids, const float **
     if (rows == 0)
         return td_fail(error, TD_ERROR_ARGUMENT, "td_decode_step: no row is left");
     TD_TRY(check_ids(session, ids, rows, error));
-    td_gemm_thread_setup();
-    td_arena_reset(&session->arena);
     td_graph graph;
-    td_graph_begin(&graph, &session->arena, false);
-    graph.pool = td_search_pool(session->search);
-    graph.recorder = td_search_recorder(session->search);
+    td_gemm_thread_setup();
+    td_search_begin_graph(session->search, &session->arena, &graph);
     int32_t *offsets = td_graph_allocate(&graph, rows + 1, sizeof *offsets);
     for (size_t i = 0; offsets && i <= rows; i++)
         offsets[i] = (int32_t)i;

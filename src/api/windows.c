@@ -20,14 +20,6 @@ void td_window_close(td_window *window)
         td_ids_free(lists[i]);
 }
 
-static void begin_graph(td_search *search, td_arena *arena, td_graph *graph)
-{
-    td_arena_reset(arena);
-    td_graph_begin(graph, arena, false);
-    graph->pool = td_search_pool(search);
-    graph->recorder = td_search_recorder(search);
-}
-
 static td_status graph_failure(const td_graph *graph, td_status status, td_error *error)
 {
     if (graph->error.status != TD_OK)
@@ -54,7 +46,7 @@ td_status td_window_read(const td_model *model, td_search *search, td_arena *are
     td_memory memory = {0};
     int32_t offsets[2] = {0, (int32_t)features->rows};
     td_batch source = {.ragged = {1, offsets}, .features = features->data, .width = features->width};
-    begin_graph(search, arena, &graph);
+    td_search_begin_graph(search, arena, &graph);
     td_status status = model->network.architecture->encode(&model->network, &graph, &source, &memory);
     if (status != TD_OK || !td_graph_ok(&graph) || !memory.states)
         return graph_failure(&graph, status, error);
@@ -99,7 +91,7 @@ td_status td_window_probe(const td_model *model, td_search *search, td_arena *ar
 {
     td_graph graph;
     td_tensor *hidden = NULL;
-    begin_graph(search, arena, &graph);
+    td_search_begin_graph(search, arena, &graph);
     TD_TRY(read_ids(&model->network, &graph, memory, ids, count, NULL, &hidden, error));
     td_tensor *logits = td_project(&model->network, &graph, hidden);
     if (!logits)
@@ -142,7 +134,7 @@ td_status td_window_align(const td_model *model, td_search *search, td_arena *ar
         return TD_OK;
     td_graph graph;
     td_tensor *hidden = NULL;
-    begin_graph(search, arena, &graph);
+    td_search_begin_graph(search, arena, &graph);
     int32_t *ids = td_graph_allocate(&graph, read, sizeof *ids);
     td_watched_heads watched = {heads->layer.length, heads->layer.data, heads->head.data, NULL};
     watched.weights = td_graph_allocate(&graph, watched.count * read, window->memory.rows * sizeof *watched.weights);

@@ -81,13 +81,6 @@ void *td_arena_zeroed_array(td_arena *arena, size_t count, size_t size)
     return memory;
 }
 
-bool td_arena_reserve(td_arena *arena, size_t bytes)
-{
-    if (arena->blocks && arena->blocks->size - arena->used >= bytes)
-        return true;
-    return push_block(arena, bytes);
-}
-
 /* One block for all that is expected in the place of whatever there is. */
 static void replace_blocks(td_arena *arena, size_t peak)
 {

@@ -27,8 +27,6 @@ void td_arena_free(td_arena *arena);
 void *td_arena_allocate(td_arena *arena, size_t bytes);
 void *td_arena_allocate_array(td_arena *arena, size_t count, size_t size);
 void *td_arena_zeroed_array(td_arena *arena, size_t count, size_t size);
-/* Makes room for `bytes` in one block ahead of use. False when out of memory. */
-bool td_arena_reserve(td_arena *arena, size_t bytes);
 /* Of an emptied arena: prepares it for a step of `bytes`, as if it had seen one. Without memory it stays as it is. */
 void td_arena_expect(td_arena *arena, size_t bytes);
 /* Forgets everything allocated. */

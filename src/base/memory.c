@@ -62,6 +62,14 @@ void *td_resize_array(void *block, size_t count, size_t size)
     return process_allocator.resize(process_allocator.context, block, bytes ? bytes : 1);
 }
 
+bool td_grow_array(void *block, size_t count, size_t size)
+{
+    void **place = block, *grown = td_resize_array(*place, count, size);
+    if (grown)
+        *place = grown;
+    return grown != NULL;
+}
+
 /* The block's start is kept in the pointer just below the aligned address. */
 void *td_allocate_aligned(size_t bytes)
 {

@@ -12,6 +12,8 @@ void *td_allocate(size_t bytes) __attribute__((malloc, warn_unused_result));
 void *td_allocate_array(size_t count, size_t size) __attribute__((malloc, warn_unused_result));
 /* Grows or shrinks; the old block stays valid on failure (NULL). */
 void *td_resize_array(void *block, size_t count, size_t size) __attribute__((warn_unused_result));
+/* Resizes what the pointer at `block` points to; false: there is no memory, and it is as it was. */
+bool td_grow_array(void *block, size_t count, size_t size) __attribute__((warn_unused_result));
 /* 64-byte aligned block; release with td_release_aligned. */
 void *td_allocate_aligned(size_t bytes) __attribute__((malloc, warn_unused_result));
 void td_release_aligned(void *block);

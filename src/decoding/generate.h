@@ -14,6 +14,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+struct td_arena;
+struct td_graph;
 struct td_network;
 
 typedef enum td_early_stopping { TD_EARLY_STOPPING_FALSE, TD_EARLY_STOPPING_TRUE, TD_EARLY_STOPPING_NEVER } td_early_stopping;
@@ -129,8 +131,9 @@ typedef struct td_search_options {
 typedef struct td_search td_search;
 td_status td_search_new(const struct td_network *network, const td_search_options *options, td_search **ret_search, td_error *error);
 void td_search_free(td_search *search);
-struct td_pool *td_search_pool(const td_search *search);  /* of the threads that share products; NULL: the calling one alone */
 td_recorder *td_search_recorder(const td_search *search); /* of what is measured; NULL: nothing is */
+/* A graph for what is computed beside the search, with its threads; the arena is emptied. */
+void td_search_begin_graph(const td_search *search, struct td_arena *arena, struct td_graph *ret_graph);
 
 /* Decodes until `next` gives none and all is delivered. A failure of a callback ends it with that status. */
 td_status td_generate(td_search *search, const td_generation *generation, const td_generate_callbacks *callbacks, td_error *error);

@@ -93,9 +93,12 @@ void td_search_free(td_search *search)
         td_release(blocks[i]);
 }
 
-td_pool *td_search_pool(const td_search *search)
+void td_search_begin_graph(const td_search *search, td_arena *arena, td_graph *ret_graph)
 {
-    return search->pool;
+    td_arena_reset(arena);
+    td_graph_begin(ret_graph, arena, false);
+    ret_graph->pool = search->pool;
+    ret_graph->recorder = search->recorder;
 }
 
 td_recorder *td_search_recorder(const td_search *search)
@@ -105,11 +108,8 @@ td_recorder *td_search_recorder(const td_search *search)
 
 void td_search_step(td_search *search)
 {
-    td_arena_reset(&search->arena);
-    td_graph_begin(&search->graph, &search->arena, false);
+    td_search_begin_graph(search, &search->arena, &search->graph);
     search->graph.products = search->options.products;
-    search->graph.pool = search->pool;
-    search->graph.recorder = search->recorder;
 }
 
 td_status td_search_failure(td_search *search, td_status status, const char *what, td_error *error)

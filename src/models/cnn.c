@@ -22,17 +22,6 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- configuration ---- */
 
-td_status td_cnn_get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
-                          td_error *error)
-{
-    int64_t value;
-    TD_TRY(td_json_get_integer(config, file, key, (int64_t)fallback, &value, error));
-    if (value < 1 || (uint64_t)value > limit)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %zu", file, key, limit);
-    *ret_size = (size_t)value;
-    return TD_OK;
-}
-
 td_status td_cnn_get_sizes(const json_t *config, const char *file, const char *key, size_t limit, size_t sizes[TD_CNN_MAX_STAGES],
                            size_t *ret_count, td_error *error)
 {
@@ -49,24 +38,6 @@ td_status td_cnn_get_sizes(const json_t *config, const char *file, const char *k
                        limit);
     *ret_count = count;
     return TD_OK;
-}
-
-td_status td_cnn_get_activation(const json_t *config, const char *file, const char *fallback, td_activation *ret_activation,
-                                td_error *error)
-{
-    static const struct {
-        const char *name;
-        td_activation activation;
-    } names[] = {{"relu", TD_RELU}, {"relu6", TD_RELU6}, {"gelu", TD_GELU}, {"silu", TD_SWISH}, {"swish", TD_SWISH}, {"tanh", TD_TANH}};
-    const char *name;
-    TD_TRY(td_json_get_string(config, file, "hidden_act", fallback, &name, error));
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i].name, name) == 0) {
-            *ret_activation = names[i].activation;
-            return TD_OK;
-        }
-    return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"hidden_act\": \"%s\" is not supported (relu, relu6, gelu, silu, swish, tanh)", file,
-                   name);
 }
 
 static td_status find_kind(const json_t *config, const char *file, const td_cnn_kind **ret_kind, td_error *error)
@@ -93,7 +64,7 @@ td_status td_cnn_configure(const json_t *config, const char *file, const char *p
     const td_cnn_kind *kind;
     size_t channels = 3;
     TD_TRY(find_kind(config, file, &kind, error));
-    TD_TRY(td_cnn_get_size(config, file, "num_channels", 3, 1 << 16, &channels, error));
+    TD_TRY(td_config_size_or(config, file, "num_channels", 1 << 16, 3, &channels, error));
     if (channels != 3)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"num_channels\": pictures have 3 channels here, not %zu", file, channels);
     td_cnn *cnn = td_allocate_array(1, sizeof *cnn);

@@ -3,6 +3,7 @@
 #define TD_MODELS_CNN_KIND_H
 
 #include "models/cnn.h"
+#include "models/configuration.h"
 
 /* Convolution, batch norm, activation. */
 typedef struct td_cnn_layer {
@@ -46,11 +47,6 @@ typedef struct td_cnn_kind {
 } td_cnn_kind;
 extern const td_cnn_kind td_cnn_mobilenet_v2, td_cnn_resnet, td_cnn_tandem;
 
-/* Getters that kinds share. fallback 0: the key must be there. */
-td_status td_cnn_get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
-                          td_error *error);
-td_status td_cnn_get_activation(const json_t *config, const char *file, const char *fallback, td_activation *ret_activation,
-                                td_error *error);
 /* A list of 1 .. TD_CNN_MAX_STAGES integers from 1 to limit. */
 enum { TD_CNN_MAX_STAGES = 16 };
 td_status td_cnn_get_sizes(const json_t *config, const char *file, const char *key, size_t limit, size_t sizes[TD_CNN_MAX_STAGES],

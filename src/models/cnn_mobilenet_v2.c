@@ -39,16 +39,16 @@ static td_status read(td_cnn_builder *builder, const json_t *json, const char *f
     size_t stride;
     TD_TRY(read_factor(json, file, "depth_multiplier", 1, &config->depth_multiplier, error));
     TD_TRY(read_factor(json, file, "expand_ratio", 6, &config->expand_ratio, error));
-    TD_TRY(td_cnn_get_size(json, file, "depth_divisible_by", 8, 1024, &config->divisor, error));
-    TD_TRY(td_cnn_get_size(json, file, "min_depth", 8, 1024, &config->smallest, error));
+    TD_TRY(td_config_size_or(json, file, "depth_divisible_by", 1024, 8, &config->divisor, error));
+    TD_TRY(td_config_size_or(json, file, "min_depth", 1024, 8, &config->smallest, error));
     TD_TRY(td_json_get_bool(json, file, "first_layer_is_expansion", true, &config->first_is_expansion, error));
     TD_TRY(td_json_get_bool(json, file, "finegrained_output", true, &config->fine_output, error));
     TD_TRY(td_json_get_bool(json, file, "tf_padding", true, &builder->same_padding, error));
     TD_TRY(td_json_get_real(json, file, "layer_norm_eps", 0.001, &builder->epsilon, error));
     if (!(builder->epsilon > 0 && builder->epsilon < 1))
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"layer_norm_eps\" must lie between 0 and 1", file);
-    TD_TRY(td_cnn_get_activation(json, file, "relu6", &config->activation, error));
-    TD_TRY(td_cnn_get_size(json, file, "output_stride", 32, 1 << 16, &stride, error));
+    TD_TRY(td_config_activation(json, file, "hidden_act", "relu6", &config->activation, error));
+    TD_TRY(td_config_size_or(json, file, "output_stride", 1 << 16, 32, &stride, error));
     if (stride != 32)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"output_stride\": %zu needs dilated convolutions, which are not supported (32)",
                        file, stride);

@@ -21,7 +21,7 @@ static td_status read(const json_t *json, const char *file, resnet_config *confi
     if (!config->bottleneck && strcmp(layer, "basic") != 0)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"layer_type\": \"%s\" is not supported by resnet (basic, bottleneck)", file,
                        layer);
-    TD_TRY(td_cnn_get_size(json, file, "embedding_size", 64, 1 << 14, &config->embedding, error));
+    TD_TRY(td_config_size_or(json, file, "embedding_size", 1 << 14, 64, &config->embedding, error));
     TD_TRY(td_cnn_get_sizes(json, file, "hidden_sizes", 1 << 14, config->widths, &config->stages, error));
     TD_TRY(td_cnn_get_sizes(json, file, "depths", 256, config->depths, &depths, error));
     if (depths != config->stages)
@@ -32,7 +32,7 @@ static td_status read(const json_t *json, const char *file, resnet_config *confi
             return td_fail(error, TD_ERROR_FORMAT, "%s: \"hidden_sizes\" must be at least 4 with bottlenecks", file);
     TD_TRY(td_json_get_bool(json, file, "downsample_in_first_stage", false, &config->stride_in_first_stage, error));
     TD_TRY(td_json_get_bool(json, file, "downsample_in_bottleneck", false, &config->stride_in_first_layer, error));
-    return td_cnn_get_activation(json, file, "relu", &config->activation, error);
+    return td_config_activation(json, file, "hidden_act", "relu", &config->activation, error);
 }
 
 static void convolution(td_cnn_builder *builder, td_cnn_layer layer, const char *block, const char *part)

@@ -16,10 +16,10 @@ static td_status build(td_cnn_builder *builder, const json_t *json, const char *
     if (given && given != stages)
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"strides\" has %zu entries, \"channels\" %zu: one of each for a stage", file, given,
                        stages);
-    TD_TRY(td_cnn_get_size(json, file, "kernel_size", 3, 31, &kernel, error));
+    TD_TRY(td_config_size_or(json, file, "kernel_size", 31, 3, &kernel, error));
     if (kernel % 2 == 0)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"kernel_size\" must be odd: 3, 5, ...", file);
-    TD_TRY(td_cnn_get_activation(json, file, "relu", &activation, error));
+    TD_TRY(td_config_activation(json, file, "hidden_act", "relu", &activation, error));
     for (size_t i = 0; i < stages; i++) {
         char name[32];
         snprintf(name, sizeof name, "stages.%zu", i);

@@ -4,23 +4,20 @@
 
 #include <string.h>
 
-td_status td_config_size(const json_t *config, const char *file, const char *key, size_t limit, size_t *ret_size, td_error *error)
+td_status td_config_size_or(const json_t *config, const char *file, const char *key, size_t limit, size_t fallback, size_t *ret_size,
+                            td_error *error)
 {
     int64_t value;
-    TD_TRY(td_json_get_integer(config, file, key, -1, &value, error));
+    TD_TRY(td_json_get_integer(config, file, key, (int64_t)fallback, &value, error));
     if (value < 1 || (uint64_t)value > limit)
         return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %zu", file, key, limit);
     *ret_size = (size_t)value;
     return TD_OK;
 }
 
-td_status td_config_size_or(const json_t *config, const char *file, const char *key, size_t limit, size_t fallback, size_t *ret_size,
-                            td_error *error)
+td_status td_config_size(const json_t *config, const char *file, const char *key, size_t limit, size_t *ret_size, td_error *error)
 {
-    if (td_json_has(config, key))
-        return td_config_size(config, file, key, limit, ret_size, error);
-    *ret_size = fallback;
-    return TD_OK;
+    return td_config_size_or(config, file, key, limit, 0, ret_size, error);
 }
 
 td_status td_config_real(const json_t *config, const char *file, const char *key, double fallback, td_real *ret_value, td_error *error)
@@ -37,13 +34,8 @@ bool td_activation_find(const char *name, td_activation *ret_activation)
     static const struct {
         const char *name;
         td_activation activation;
-    } names[] = {{"relu", TD_RELU},
-                 {"gelu", TD_GELU},
-                 {"swish", TD_SWISH},
-                 {"silu", TD_SWISH},
-                 {"tanh", TD_TANH},
-                 {"gelu_new", TD_GELU_TANH},
-                 {"gelu_pytorch_tanh", TD_GELU_TANH}};
+    } names[] = {{"relu", TD_RELU},  {"relu6", TD_RELU6}, {"gelu", TD_GELU},          {"swish", TD_SWISH},
+                 {"silu", TD_SWISH}, {"tanh", TD_TANH},   {"gelu_new", TD_GELU_TANH}, {"gelu_pytorch_tanh", TD_GELU_TANH}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i].name) == 0) {
             *ret_activation = names[i].activation;

@@ -7,8 +7,7 @@
 #include <string.h>
 
 typedef struct encoder_decoder {
-    td_text_decoder decoder; /* first: the shared functions look for it there */
-    td_transformer_stack encoder;
+    td_two_stacks stacks; /* first: the shared functions look for it there */
     size_t encoder_offset;
     td_parameter *bridge_weight, *bridge_bias; /* from the encoder's width to the decoder's; NULL: they are the same */
 } encoder_decoder;
@@ -29,16 +28,16 @@ static td_status configure_encoder(const json_t *config, const char *file, td_ne
     td_bert_sizes sizes;
     TD_TRY(find_kind(config, file, "encoder", &kind, error));
     TD_TRY(td_config_flag(config, file, "encoder-decoder", "is_decoder", false, error));
-    TD_TRY(td_bert_read(kind, config, file, &model->encoder, &sizes, error));
+    TD_TRY(td_bert_read(kind, config, file, &model->stacks.encoder, &sizes, error));
     model->encoder_offset = sizes.offset;
     network->max_positions = sizes.positions - sizes.offset;
-    return td_bert_declare(&network->parameters, kind, &sizes, &model->encoder, "encoder", error);
+    return td_bert_declare(&network->parameters, kind, &sizes, &model->stacks.encoder, "encoder", error);
 }
 
 /* transformers puts a projection between two widths unless the decoder says that its cross-attention takes the encoder's. */
 static td_status declare_bridge(const json_t *decoder, const char *file, td_network *network, encoder_decoder *model, td_error *error)
 {
-    size_t from = model->encoder.width, to = model->decoder.stack.width;
+    size_t from = model->stacks.encoder.width, to = model->stacks.decoder.stack.width;
     if (from == to)
         return TD_OK;
     if (td_json_has(decoder, "cross_attention_hidden_size"))
@@ -64,23 +63,14 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     TD_TRY(td_config_nested_ids(config, decoder, file, network, error));
     TD_TRY(configure_encoder(encoder, file, network, model, error));
     TD_TRY(find_kind(decoder, file, "decoder", &kind, error));
-    TD_TRY(td_bert_decoder_configure(kind, decoder, file, "decoder", 0, network, &model->decoder, error));
+    TD_TRY(td_bert_decoder_configure(kind, decoder, file, "decoder", 0, network, &model->stacks.decoder, error));
     return declare_bridge(decoder, file, network, model, error);
-}
-
-static void release(td_network *network)
-{
-    encoder_decoder *model = network->family;
-    td_release(model->encoder.layer);
-    td_release(model->decoder.stack.layer);
-    td_release(model);
-    network->family = NULL;
 }
 
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
     const encoder_decoder *model = network->family;
-    td_tensor *x = td_text_encode(&model->encoder, network, graph, 1, model->encoder_offset, source);
+    td_tensor *x = td_text_encode(&model->stacks.encoder, network, graph, 1, model->encoder_offset, source);
     if (model->bridge_weight)
         x = td_linear_apply(graph, x, model->bridge_weight, model->bridge_bias);
     *ret_memory = (td_memory){source->ragged, x, NULL, source->ids};
@@ -92,7 +82,7 @@ const td_architecture td_architecture_encoder_decoder = {
     .model_type = "encoder-decoder",
     .source = TD_TEXT,
     .configure = configure,
-    .release = release,
+    .release = td_two_stacks_release,
     .encode = encode,
     TD_TEXT_DECODER_FUNCTIONS,
 };

@@ -43,15 +43,6 @@ void td_cache_free(td_key_value_cache *cache)
     *cache = (td_key_value_cache){0};
 }
 
-static bool grow_array(void *array, size_t count, size_t size)
-{
-    void **block = array;
-    void *grown = td_resize_array(*block, count, size);
-    if (grown)
-        *block = grown;
-    return grown != NULL;
-}
-
 /* Widens the table of slots to [rows, length], keeping what it holds. */
 static bool grow_rows(td_key_value_cache *cache, size_t rows, size_t length)
 {
@@ -61,9 +52,9 @@ static bool grow_rows(td_key_value_cache *cache, size_t rows, size_t length)
     rows = rows > cache->row_capacity ? rows * 2 : cache->row_capacity;
     length = length > old_length ? (length < 16 ? 32 : length * 2) : old_length;
     size_t count;
-    if (td_multiply_overflows(rows, length, &count) || !grow_array(&cache->row, rows, sizeof *cache->row) ||
-        !grow_array(&cache->spare_row, rows, sizeof *cache->spare_row) || !grow_array(&cache->past, rows, sizeof *cache->past) ||
-        !grow_array(&cache->slots, count, sizeof *cache->slots) || !grow_array(&cache->spare_slots, count, sizeof *cache->slots))
+    if (td_multiply_overflows(rows, length, &count) || !td_grow_array(&cache->row, rows, sizeof *cache->row) ||
+        !td_grow_array(&cache->spare_row, rows, sizeof *cache->spare_row) || !td_grow_array(&cache->past, rows, sizeof *cache->past) ||
+        !td_grow_array(&cache->slots, count, sizeof *cache->slots) || !td_grow_array(&cache->spare_slots, count, sizeof *cache->slots))
         return false;
     for (size_t row = cache->rows; old_length != length && row-- > 0;)
         memmove(cache->slots + row * length, cache->slots + row * old_length, old_length * sizeof *cache->slots);
@@ -78,8 +69,8 @@ static bool grow_slots(td_key_value_cache *cache, size_t needed)
         return true;
     size_t old = cache->slot_capacity, capacity = (old - cache->free_count + needed) * 2, count;
     if (capacity > INT32_MAX || td_multiply_overflows(capacity, cache->layers * 2 * cache->width * cache->number, &count) ||
-        !grow_array(&cache->kv, count, 1) || !grow_array(&cache->slot_references, capacity, sizeof *cache->slot_references) ||
-        !grow_array(&cache->free_slots, capacity, sizeof *cache->free_slots))
+        !td_grow_array(&cache->kv, count, 1) || !td_grow_array(&cache->slot_references, capacity, sizeof *cache->slot_references) ||
+        !td_grow_array(&cache->free_slots, capacity, sizeof *cache->free_slots))
         return false;
     for (size_t slot = capacity; slot-- > old;) {
         cache->slot_references[slot] = 0;
@@ -97,7 +88,7 @@ static td_memory_group *take_group(td_key_value_cache *cache)
             return &cache->groups[i];
     if (cache->group_count == cache->group_capacity) {
         size_t capacity = cache->group_capacity ? cache->group_capacity * 2 : 4;
-        if (!grow_array(&cache->groups, capacity, sizeof *cache->groups))
+        if (!td_grow_array(&cache->groups, capacity, sizeof *cache->groups))
             return NULL;
         cache->group_capacity = capacity;
     }
@@ -114,8 +105,8 @@ static size_t stored_rows(const td_key_value_cache *cache, size_t length)
 static bool place_sequences(td_memory_group *group, const td_key_value_cache *cache, td_ragged ragged)
 {
     if (ragged.count + 1 > group->offsets_capacity) {
-        if (!grow_array(&group->offsets, ragged.count + 1, sizeof *group->offsets) ||
-            !grow_array(&group->places, ragged.count + 1, sizeof *group->places))
+        if (!td_grow_array(&group->offsets, ragged.count + 1, sizeof *group->offsets) ||
+            !td_grow_array(&group->places, ragged.count + 1, sizeof *group->places))
             return false;
         group->offsets_capacity = ragged.count + 1;
     }
@@ -134,7 +125,7 @@ static bool size_group(td_memory_group *group, const td_key_value_cache *cache, 
     if (!place_sequences(group, cache, ragged) || td_multiply_overflows((size_t)group->places[ragged.count], row, &bytes))
         return false;
     if (bytes > group->capacity) {
-        if (!grow_array(&group->kv, bytes + bytes / 4, 1))
+        if (!td_grow_array(&group->kv, bytes + bytes / 4, 1))
             return false;
         group->capacity = bytes + bytes / 4;
     }

@@ -10,7 +10,7 @@
 enum { CONVOLUTIONS = 3 };
 
 typedef struct moonshine {
-    td_speech_network speech; /* first: the shared functions look for it there */
+    td_two_stacks stacks; /* first: the shared functions look for it there */
     td_conv_layer conv[CONVOLUTIONS];
     td_norm_layer sound_norm; /* after the first convolution */
 } moonshine;
@@ -28,7 +28,7 @@ static const td_layer_names decoder_names = {ATTENTION_NAMES, .final_norm = "fin
 /* Heads of keys and values that several queries share are in no published checkpoint. */
 static td_status read_heads(const json_t *config, const char *file, moonshine *model, td_error *error)
 {
-    size_t *encoder = &model->speech.encoder.heads, *decoder = &model->speech.decoder.stack.heads, shared[2];
+    size_t *encoder = &model->stacks.encoder.heads, *decoder = &model->stacks.decoder.stack.heads, shared[2];
     TD_TRY(td_config_size_or(config, file, "encoder_num_attention_heads", 1 << 12, 8, encoder, error));
     TD_TRY(td_config_size_or(config, file, "decoder_num_attention_heads", 1 << 12, 8, decoder, error));
     TD_TRY(td_config_size_or(config, file, "encoder_num_key_value_heads", 1 << 12, *encoder, &shared[0], error));
@@ -70,7 +70,7 @@ static td_status read_rotation(const json_t *config, const char *file, td_transf
 
 static td_status read_sizes(const json_t *config, const char *file, td_network *network, moonshine *model, td_error *error)
 {
-    td_transformer_stack *encoder = &model->speech.encoder, *decoder = &model->speech.decoder.stack;
+    td_transformer_stack *encoder = &model->stacks.encoder, *decoder = &model->stacks.decoder.stack;
     TD_TRY(td_config_size_or(config, file, "hidden_size", 1 << 14, 288, &encoder->width, error));
     TD_TRY(td_config_size_or(config, file, "intermediate_size", 1 << 20, 1152, &encoder->feed_forward, error));
     TD_TRY(td_config_size_or(config, file, "encoder_num_hidden_layers", 1024, 6, &encoder->layers, error));
@@ -87,7 +87,7 @@ static td_status read_sizes(const json_t *config, const char *file, td_network *
     encoder->pre_norm = decoder->pre_norm = true;
     encoder->missing_bias = decoder->missing_bias = encoder->bare = decoder->bare = true;
     encoder->epsilon = decoder->epsilon = (td_real)1e-5;
-    model->speech.decoder.embedding_scale = 1;
+    model->stacks.decoder.embedding_scale = 1;
     TD_TRY(read_heads(config, file, model, error));
     TD_TRY(td_stack_check(encoder, file, "hidden_size", error));
     TD_TRY(read_rotation(config, file, encoder, error));
@@ -124,7 +124,7 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     TD_TRY(td_config_ids(config, file, network, error));
     TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
     td_parameters *parameters = &network->parameters;
-    td_transformer_stack *encoder = &model->speech.encoder, *decoder = &model->speech.decoder.stack;
+    td_transformer_stack *encoder = &model->stacks.encoder, *decoder = &model->stacks.decoder.stack;
     size_t width = encoder->width;
     declare_convolutions(parameters, model, width);
     TD_TRY(td_stack_declare(parameters, encoder, "model.encoder.layers", error));
@@ -132,11 +132,11 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     decoder->embedding =
         td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_NORMAL, 0.02, "model.decoder.embed_tokens.weight");
     td_parameters_product(parameters);
-    model->speech.decoder.logits_weight = decoder->embedding;
+    model->stacks.decoder.logits_weight = decoder->embedding;
     if (tied) {
         td_parameters_alias(parameters, "proj_out.weight");
     } else {
-        model->speech.decoder.logits_weight =
+        model->stacks.decoder.logits_weight =
             td_parameters_declare(parameters, network->vocabulary, width, TD_INIT_NORMAL, 0.02, "proj_out.weight");
         td_parameters_product(parameters);
     }
@@ -163,7 +163,7 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
         if (td_ragged_length(ragged, i) == 0)
             td_graph_fail(graph, TD_ERROR_ARGUMENT, "source: %zu samples are too few; the convolutions of this model need 895",
                           td_ragged_length(source->ragged, i));
-    x = td_graph_ok(graph) ? td_stack_encode(&model->speech.encoder, network, graph, ragged, x) : NULL;
+    x = td_graph_ok(graph) ? td_stack_encode(&model->stacks.encoder, network, graph, ragged, x) : NULL;
     *ret_memory = (td_memory){ragged, x, NULL, NULL};
     return graph->error.status;
 }
@@ -173,7 +173,7 @@ const td_architecture td_architecture_moonshine = {
     .model_type = "moonshine",
     .source = TD_AUDIO,
     .configure = configure,
-    .release = td_speech_release,
+    .release = td_two_stacks_release,
     .encode = encode,
     TD_TEXT_DECODER_FUNCTIONS,
 };

@@ -82,9 +82,6 @@ struct td_decoder_state {
     td_tensor *recorded, *recorded_coverage, *keys, *memory_values;
 };
 
-/* A size from the configuration, 1..limit; fallback 0: the key must be there. */
-td_status td_rnn_get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
-                          td_error *error);
 /* Declares NAME.weight and NAME.bias. */
 td_rnn_linear td_rnn_declare_linear(td_parameters *parameters, size_t outputs, size_t inputs, const char *name);
 /* What sound and pictures have in place of a vocabulary: its sizes (after cells were read; sets encoder.inputs and memory), then its

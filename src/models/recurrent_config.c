@@ -1,6 +1,7 @@
 /* config.json of a recurrent encoder-decoder -> sizes and declared weights. */
 #include "io/json.h"
 #include "models/cnn.h"
+#include "models/configuration.h"
 #include "models/recurrent.h"
 
 #include <math.h>
@@ -38,27 +39,6 @@ static td_status get_choice(const json_t *config, const char *file, const char *
     return status;
 }
 
-td_status td_rnn_get_size(const json_t *config, const char *file, const char *key, size_t fallback, size_t limit, size_t *ret_size,
-                          td_error *error)
-{
-    int64_t value;
-    TD_TRY(td_json_get_integer(config, file, key, (int64_t)fallback, &value, error));
-    if (value < 1 || (uint64_t)value > limit)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be an integer from 1 to %zu", file, key, limit);
-    *ret_size = (size_t)value;
-    return TD_OK;
-}
-
-static td_status get_id(const json_t *config, const char *file, const char *key, int32_t *ret_id, td_error *error)
-{
-    int64_t value;
-    TD_TRY(td_json_get_integer(config, file, key, -1, &value, error));
-    if (value < -1 || value > INT32_MAX)
-        return td_fail(error, TD_ERROR_FORMAT, "%s: \"%s\" must be a token id", file, key);
-    *ret_id = (int32_t)value;
-    return TD_OK;
-}
-
 static td_status read_cells(const json_t *config, const char *file, td_network *network, td_error *error)
 {
     td_rnn_network *model = network->family;
@@ -68,12 +48,12 @@ static td_status read_cells(const json_t *config, const char *file, td_network *
     td_cell_kind kind = cell == TD_CELL_RNN_TANH ? (td_cell_kind)nonlinearity : (td_cell_kind)cell;
     td_recurrent_stack *encoder = &model->encoder, *decoder = &model->decoder;
     encoder->kind = decoder->kind = kind;
-    TD_TRY(td_rnn_get_size(config, file, "embedding_size", 0, 1 << 16, &model->embedding, error));
-    TD_TRY(td_rnn_get_size(config, file, "hidden_size", 0, 1 << 16, &decoder->hidden, error));
-    TD_TRY(td_rnn_get_size(config, file, "encoder_hidden_size", decoder->hidden, 1 << 16, &encoder->hidden, error));
-    TD_TRY(td_rnn_get_size(config, file, "attention_size", decoder->hidden, 1 << 16, &model->attention_width, error));
-    TD_TRY(td_rnn_get_size(config, file, "encoder_layers", 1, 64, &encoder->layers, error));
-    TD_TRY(td_rnn_get_size(config, file, "decoder_layers", 1, 64, &decoder->layers, error));
+    TD_TRY(td_config_size(config, file, "embedding_size", 1 << 16, &model->embedding, error));
+    TD_TRY(td_config_size(config, file, "hidden_size", 1 << 16, &decoder->hidden, error));
+    TD_TRY(td_config_size_or(config, file, "encoder_hidden_size", 1 << 16, decoder->hidden, &encoder->hidden, error));
+    TD_TRY(td_config_size_or(config, file, "attention_size", 1 << 16, decoder->hidden, &model->attention_width, error));
+    TD_TRY(td_config_size_or(config, file, "encoder_layers", 64, 1, &encoder->layers, error));
+    TD_TRY(td_config_size_or(config, file, "decoder_layers", 64, 1, &decoder->layers, error));
     TD_TRY(td_json_get_bool(config, file, "encoder_bidirectional", false, &encoder->bidirectional, error));
     TD_TRY(td_json_get_bool(config, file, "reverse_source", false, &encoder->reverse, error));
     encoder->inputs = model->embedding;
@@ -209,8 +189,8 @@ static td_status declare_weights(const json_t *config, const char *file, td_netw
 {
     size_t words = 0;
     int tie = TIE_NONE;
-    TD_TRY(td_rnn_get_size(config, file, "vocab_size", 0, 1 << 26, &words, error));
-    TD_TRY(td_rnn_get_size(config, file, "decoder_vocab_size", words, 1 << 26, &network->vocabulary, error));
+    TD_TRY(td_config_size(config, file, "vocab_size", 1 << 26, &words, error));
+    TD_TRY(td_config_size_or(config, file, "decoder_vocab_size", 1 << 26, words, &network->vocabulary, error));
     TD_TRY(get_choice(config, file, "tie_embeddings", ties, &tie, error));
     if (tie == TIE_THREE_WAY && network->vocabulary != words)
         return td_fail(error, TD_ERROR_FORMAT,
@@ -245,10 +225,10 @@ td_status td_rnn_configure(const json_t *config, const char *file, td_network *n
     network->family = model;
     TD_TRY(read_cells(config, file, network, error));
     TD_TRY(read_attention(config, file, model, error));
-    TD_TRY(get_id(config, file, "pad_token_id", &network->pad_id, error));
-    TD_TRY(get_id(config, file, "eos_token_id", &network->eos_id, error));
-    TD_TRY(get_id(config, file, "bos_token_id", &network->bos_id, error));
-    TD_TRY(get_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error));
+    TD_TRY(td_config_id(config, file, "pad_token_id", &network->pad_id, error));
+    TD_TRY(td_config_id(config, file, "eos_token_id", &network->eos_id, error));
+    TD_TRY(td_config_id(config, file, "bos_token_id", &network->bos_id, error));
+    TD_TRY(td_config_id(config, file, "decoder_start_token_id", &network->decoder_start_id, error));
     return declare_weights(config, file, network, model, error);
 }
 

@@ -2,6 +2,7 @@
  * pyramid if wanted (Chan 2016). A picture: its cells, projected; the decoder starts from their mean (Vinyals 2015; Xu 2015). The
  * decoder is that of text. */
 #include "io/json.h"
+#include "models/configuration.h"
 #include "models/picture_encoder.h"
 #include "models/recurrent.h"
 
@@ -33,10 +34,10 @@ static td_status read_speech(const json_t *config, const char *file, td_network 
     td_rnn_network *model = network->family;
     td_rnn_front *front = &model->front;
     td_recurrent_stack *encoder = &model->encoder;
-    TD_TRY(td_rnn_get_size(config, file, "feature_size", 0, 1 << 16, &network->feature_width, error));
+    TD_TRY(td_config_size(config, file, "feature_size", 1 << 16, &network->feature_width, error));
     TD_TRY(read_strides(config, file, front, error));
-    TD_TRY(td_rnn_get_size(config, file, "subsampling_channels", encoder->hidden, 1 << 16, &front->channels, error));
-    TD_TRY(td_rnn_get_size(config, file, "subsampling_kernel", 3, 31, &front->kernel, error));
+    TD_TRY(td_config_size_or(config, file, "subsampling_channels", 1 << 16, encoder->hidden, &front->channels, error));
+    TD_TRY(td_config_size_or(config, file, "subsampling_kernel", 31, 3, &front->kernel, error));
     if (front->kernel % 2 == 0)
         return td_fail(error, TD_ERROR_UNSUPPORTED, "%s: \"subsampling_kernel\" must be odd: 3, 5, ...", file);
     int64_t pyramid;
@@ -54,7 +55,7 @@ static td_status read_image(const json_t *config, const char *file, td_network *
     td_rnn_network *model = network->family;
     TD_TRY(td_picture_encoder_configure(config, file, network, &model->front.cnn, &model->front.cell_width, error));
     model->encoder.layers = 1; /* one vector is what the decoder starts from */
-    return td_rnn_get_size(config, file, "memory_size", model->decoder.hidden, 1 << 16, &model->memory, error);
+    return td_config_size_or(config, file, "memory_size", 1 << 16, model->decoder.hidden, &model->memory, error);
 }
 
 td_status td_rnn_front_read(const json_t *config, const char *file, td_network *network, td_error *error)

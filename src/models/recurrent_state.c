@@ -34,15 +34,6 @@ void td_rnn_state_free(td_decoder_state *state)
     td_release(state);
 }
 
-static bool resize(void *array, size_t count, size_t size)
-{
-    void **block = array;
-    void *grown = td_resize_array(*block, count ? count : 1, size);
-    if (grown)
-        *block = grown;
-    return grown != NULL;
-}
-
 /* Coverage rows are as wide as the longest memory; a longer one moves them apart. */
 static bool reserve_coverage(td_decoder_state *state, size_t rows, size_t longest)
 {
@@ -52,7 +43,7 @@ static bool reserve_coverage(td_decoder_state *state, size_t rows, size_t longes
     if (td_multiply_overflows(rows, longest, &needed))
         return false;
     if (needed > state->coverage_capacity) {
-        if (!resize(&state->coverage, needed, sizeof(td_real)) || !resize(&state->spare_coverage, needed, sizeof(td_real)))
+        if (!td_grow_array(&state->coverage, needed, sizeof(td_real)) || !td_grow_array(&state->spare_coverage, needed, sizeof(td_real)))
             return false;
         state->coverage_capacity = needed;
     }
@@ -68,8 +59,8 @@ static bool reserve(td_decoder_state *state, size_t rows, size_t longest)
     size_t width = state->model->state * sizeof(td_real);
     if (rows > state->capacity) {
         size_t capacity = rows > 2 * state->capacity ? rows : 2 * state->capacity;
-        if (!resize(&state->row, capacity, sizeof *state->row) || !resize(&state->spare_row, capacity, sizeof *state->row) ||
-            !resize(&state->values, capacity, width) || !resize(&state->spare_values, capacity, width))
+        if (!td_grow_array(&state->row, capacity, sizeof *state->row) || !td_grow_array(&state->spare_row, capacity, sizeof *state->row) ||
+            !td_grow_array(&state->values, capacity, width) || !td_grow_array(&state->spare_values, capacity, width))
             return false;
         state->capacity = capacity;
     }
@@ -93,7 +84,7 @@ static size_t take_memory(td_decoder_state *state)
     for (size_t i = 0; i < state->memory_count; i++)
         if (!state->memories[i].references)
             return i;
-    if (!resize(&state->memories, state->memory_count + 1, sizeof *state->memories))
+    if (!td_grow_array(&state->memories, state->memory_count + 1, sizeof *state->memories))
         return SIZE_MAX;
     state->memories[state->memory_count] = (td_rnn_memory){0};
     return state->memory_count++;
@@ -103,7 +94,7 @@ static bool copy_tensor(td_real **to, size_t *capacity, const td_tensor *from)
 {
     size_t count = from->rows * from->columns;
     if (count > *capacity) {
-        if (!resize(to, count, sizeof **to))
+        if (!td_grow_array(to, count, sizeof **to))
             return false;
         *capacity = count;
     }

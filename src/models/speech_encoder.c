@@ -5,7 +5,7 @@
 td_status td_speech_sizes(const json_t *config, const char *file, td_network *network, const char *activation, size_t *ret_source_positions,
                           td_error *error)
 {
-    td_speech_network *model = network->family;
+    td_two_stacks *model = network->family;
     td_transformer_stack *encoder = &model->encoder, *decoder = &model->decoder.stack;
     TD_TRY(td_config_size(config, file, "d_model", 1 << 16, &encoder->width, error));
     TD_TRY(td_config_size(config, file, "encoder_layers", 1024, &encoder->layers, error));
@@ -24,7 +24,7 @@ td_status td_speech_sizes(const json_t *config, const char *file, td_network *ne
 
 td_status td_speech_stacks(td_network *network, const char *file, td_error *error)
 {
-    td_speech_network *model = network->family;
+    td_two_stacks *model = network->family;
     td_transformer_stack *encoder = &model->encoder, *decoder = &model->decoder.stack;
     encoder->pre_norm = true;
     encoder->epsilon = (td_real)1e-5;
@@ -36,15 +36,6 @@ td_status td_speech_stacks(td_network *network, const char *file, td_error *erro
     decoder->names = encoder->names;
     TD_TRY(td_stack_check(encoder, file, "d_model", error));
     return td_stack_check(decoder, file, "d_model", error);
-}
-
-void td_speech_release(td_network *network)
-{
-    td_speech_network *model = network->family;
-    td_release(model->encoder.layer);
-    td_release(model->decoder.stack.layer);
-    td_release(model);
-    network->family = NULL;
 }
 
 td_conv_layer td_conv_declare(td_parameters *parameters, size_t inputs, size_t outputs, td_convolution_options options, const char *prefix)
@@ -74,7 +65,8 @@ td_tensor *td_speech_input(td_graph *graph, const td_batch *source, size_t width
     return td_tensor_of(graph, (td_real *)(uintptr_t)source->features, td_ragged_total(source->ragged), width);
 }
 
-td_tensor *td_speech_positions(td_graph *graph, td_tensor *x, td_ragged ragged, const td_parameter *table, size_t offset)
+/* x + table[position + offset] */
+static td_tensor *add_positions(td_graph *graph, td_tensor *x, td_ragged ragged, const td_parameter *table, size_t offset)
 {
     if (!x)
         return NULL;
@@ -85,4 +77,12 @@ td_tensor *td_speech_positions(td_graph *graph, td_tensor *x, td_ragged ragged, 
                                  td_ragged_length(ragged, i), table->rows - offset);
     int32_t *positions = td_count_positions(graph, ragged, NULL, offset);
     return positions ? td_add_positions(graph, x, td_graph_parameter(graph, table), positions) : NULL;
+}
+
+td_status td_speech_encode(const td_network *network, td_graph *graph, td_tensor *x, td_ragged ragged, size_t offset, td_memory *ret_memory)
+{
+    const td_transformer_stack *encoder = &((const td_two_stacks *)network->family)->encoder;
+    x = td_dropout(graph, add_positions(graph, x, ragged, encoder->positions, offset), network->rates.dropout);
+    *ret_memory = (td_memory){ragged, td_stack_encode(encoder, network, graph, ragged, x), NULL, NULL};
+    return graph->error.status;
 }

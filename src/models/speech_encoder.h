@@ -9,24 +9,21 @@ typedef struct td_conv_layer {
     td_parameter *weight, *bias;
 } td_conv_layer;
 
-/* What the families' structs begin with. */
-typedef struct td_speech_network {
-    td_text_decoder decoder; /* first: the shared functions look for it there */
-    td_transformer_stack encoder;
-} td_speech_network;
+/* Of networks whose family begins with td_two_stacks. */
 
 /* The keys that all families write alike; the activation where `activation_function` is absent. */
 td_status td_speech_sizes(const json_t *config, const char *file, td_network *network, const char *activation, size_t *ret_source_positions,
                           td_error *error);
 /* What the configuration leaves no choice about: pre-norm stacks of one width under BART's names, checked. */
 td_status td_speech_stacks(td_network *network, const char *file, td_error *error);
-void td_speech_release(td_network *network);
 
 td_conv_layer td_conv_declare(td_parameters *parameters, size_t inputs, size_t outputs, td_convolution_options options, const char *prefix);
 td_tensor *td_conv_apply(td_graph *graph, td_tensor *x, td_ragged ragged, const td_conv_layer *layer, td_ragged *ret_ragged);
 /* The features as a tensor, after checking them: `width` columns, at least one row each. */
 td_tensor *td_speech_input(td_graph *graph, const td_batch *source, size_t width);
-/* x + table[position + offset]; a recording of more rows than the table has is an error that says how many frames are too many. */
-td_tensor *td_speech_positions(td_graph *graph, td_tensor *x, td_ragged ragged, const td_parameter *table, size_t offset);
+/* What the convolutions made, with what stands at positions from `offset` on, through the encoder's layers. A recording of more rows than
+ * there are positions is an error that says how many. */
+td_status td_speech_encode(const td_network *network, td_graph *graph, td_tensor *x, td_ragged ragged, size_t offset,
+                           td_memory *ret_memory);
 
 #endif

@@ -12,7 +12,7 @@
 enum { MAX_CONVOLUTIONS = 8 };
 
 typedef struct speech_to_text {
-    td_speech_network speech; /* first: the shared functions look for it there */
+    td_two_stacks stacks; /* first: the shared functions look for it there */
     size_t conv_count, conv_channels;
     td_conv_layer conv[MAX_CONVOLUTIONS];
     td_parameter *ctc_weight, *ctc_bias; /* NULL: none */
@@ -56,8 +56,8 @@ static td_status complete_stacks(speech_to_text *model, td_network *network, con
 {
     bool scale;
     TD_TRY(td_json_get_bool(config, file, "scale_embedding", true, &scale, error));
-    model->speech.decoder.embedding_scale = scale ? (td_real)sqrt((double)model->speech.encoder.width) : 1;
-    model->speech.decoder.position_offset = network->pad_id >= 0 ? (size_t)network->pad_id + 1 : 2;
+    model->stacks.decoder.embedding_scale = scale ? (td_real)sqrt((double)model->stacks.encoder.width) : 1;
+    model->stacks.decoder.position_offset = network->pad_id >= 0 ? (size_t)network->pad_id + 1 : 2;
     TD_TRY(td_config_counted_start(file, network->pad_id, network, error));
     return td_speech_stacks(network, file, error);
 }
@@ -68,7 +68,7 @@ static void declare_convolutions(td_network *network, speech_to_text *model)
     for (size_t i = 0; i < model->conv_count; i++) {
         char prefix[64];
         snprintf(prefix, sizeof prefix, "model.encoder.conv.conv_layers.%zu", i);
-        size_t outputs = i + 1 < model->conv_count ? model->conv_channels : 2 * model->speech.encoder.width;
+        size_t outputs = i + 1 < model->conv_count ? model->conv_channels : 2 * model->stacks.encoder.width;
         model->conv[i] = td_conv_declare(&network->parameters, inputs, outputs, model->conv[i].options, prefix);
         inputs = outputs / 2;
     }
@@ -82,7 +82,7 @@ static td_status declare_ctc(td_network *network, speech_to_text *model, const j
         TD_TRY(td_json_get_bool(ours, file, "ctc", false, &wanted, error));
     if (!wanted)
         return TD_OK;
-    model->ctc_weight = td_parameters_declare(&network->parameters, network->vocabulary, model->speech.encoder.width, TD_INIT_XAVIER, 1,
+    model->ctc_weight = td_parameters_declare(&network->parameters, network->vocabulary, model->stacks.encoder.width, TD_INIT_XAVIER, 1,
                                               "model.encoder.ctc_proj.weight");
     model->ctc_bias = td_parameters_declare(&network->parameters, network->vocabulary, 0, TD_INIT_ZERO, 0, "model.encoder.ctc_proj.bias");
     return TD_OK;
@@ -91,18 +91,18 @@ static td_status declare_ctc(td_network *network, speech_to_text *model, const j
 static void declare_text(td_network *network, speech_to_text *model, bool tied)
 {
     td_parameters *parameters = &network->parameters;
-    td_transformer_stack *decoder = &model->speech.decoder.stack;
+    td_transformer_stack *decoder = &model->stacks.decoder.stack;
     double spread = 1 / sqrt((double)decoder->width);
     decoder->embedding =
         td_parameters_declare(parameters, network->vocabulary, decoder->width, TD_INIT_NORMAL, spread, "model.decoder.embed_tokens.weight");
     td_parameters_product(parameters);
     if (tied)
         td_parameters_alias(parameters, "lm_head.weight");
-    decoder->positions = td_parameters_declare(parameters, network->max_positions + model->speech.decoder.position_offset, decoder->width,
+    decoder->positions = td_parameters_declare(parameters, network->max_positions + model->stacks.decoder.position_offset, decoder->width,
                                                TD_INIT_CONSTANT, 0, "model.decoder.embed_positions.weights");
-    model->speech.decoder.logits_weight = decoder->embedding;
+    model->stacks.decoder.logits_weight = decoder->embedding;
     if (!tied) {
-        model->speech.decoder.logits_weight =
+        model->stacks.decoder.logits_weight =
             td_parameters_declare(parameters, network->vocabulary, decoder->width, TD_INIT_NORMAL, spread, "lm_head.weight");
         td_parameters_product(parameters);
     }
@@ -120,9 +120,9 @@ static td_status configure(const json_t *config, const char *file, td_network *n
     TD_TRY(complete_stacks(model, network, config, file, error));
     TD_TRY(td_json_get_bool(config, file, "tie_word_embeddings", true, &tied, error));
     td_parameters *parameters = &network->parameters;
-    td_transformer_stack *encoder = &model->speech.encoder, *decoder = &model->speech.decoder.stack;
+    td_transformer_stack *encoder = &model->stacks.encoder, *decoder = &model->stacks.decoder.stack;
     declare_convolutions(network, model);
-    encoder->positions = td_parameters_declare(parameters, source_positions + model->speech.decoder.position_offset, encoder->width,
+    encoder->positions = td_parameters_declare(parameters, source_positions + model->stacks.decoder.position_offset, encoder->width,
                                                TD_INIT_CONSTANT, 0, "model.encoder.embed_positions.weights");
     TD_TRY(td_stack_declare(parameters, encoder, "model.encoder.layers", error));
     encoder->final_norm = td_norm_declare(parameters, encoder->width, "model.encoder.layer_norm");
@@ -135,9 +135,9 @@ static td_status configure(const json_t *config, const char *file, td_network *n
 static void fill_constants(td_network *network)
 {
     speech_to_text *model = network->family;
-    double steps = (double)(model->speech.encoder.width / 2) - 1;
-    td_fill_sinusoids(model->speech.encoder.positions, steps);
-    td_fill_sinusoids(model->speech.decoder.stack.positions, steps);
+    double steps = (double)(model->stacks.encoder.width / 2) - 1;
+    td_fill_sinusoids(model->stacks.encoder.positions, steps);
+    td_fill_sinusoids(model->stacks.decoder.stack.positions, steps);
 }
 
 static td_projection ctc(const td_network *network)
@@ -153,13 +153,9 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
     td_ragged ragged = source->ragged;
     for (size_t i = 0; i < model->conv_count; i++)
         x = td_gated_linear(graph, td_conv_apply(graph, x, ragged, &model->conv[i], &ragged), TD_SIGMOID);
-    if (model->speech.decoder.embedding_scale != 1)
-        x = td_scale(graph, x, model->speech.decoder.embedding_scale);
-    x = td_speech_positions(graph, x, ragged, model->speech.encoder.positions, model->speech.decoder.position_offset);
-    x = td_dropout(graph, x, network->rates.dropout);
-    x = td_stack_encode(&model->speech.encoder, network, graph, ragged, x);
-    *ret_memory = (td_memory){ragged, x, NULL, NULL};
-    return graph->error.status;
+    if (model->stacks.decoder.embedding_scale != 1)
+        x = td_scale(graph, x, model->stacks.decoder.embedding_scale);
+    return td_speech_encode(network, graph, x, ragged, model->stacks.decoder.position_offset, ret_memory);
 }
 
 extern const td_architecture td_architecture_speech_to_text;
@@ -168,7 +164,7 @@ const td_architecture td_architecture_speech_to_text = {
     .source = TD_AUDIO,
     .configure = configure,
     .fill_constants = fill_constants,
-    .release = td_speech_release,
+    .release = td_two_stacks_release,
     .encode = encode,
     TD_TEXT_DECODER_FUNCTIONS,
     .ctc = ctc,

@@ -9,11 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct t5 {
-    td_text_decoder decoder; /* first: the shared functions look for it there */
-    td_transformer_stack encoder;
-} t5;
-
 /* Blocks number their parts: 0 looks at the stack itself, 1 in decoders at the source, the last is the feed-forward part. */
 #define NAMES(feed_forward)                                                                                                                \
     .query = {"layer.0.SelfAttention.q", "layer.1.EncDecAttention.q"}, .key = {"layer.0.SelfAttention.k", "layer.1.EncDecAttention.k"},    \
@@ -113,7 +108,8 @@ static td_status declare_stack(td_parameters *parameters, td_transformer_stack *
 
 /* Where the output is tied and scaled, it is the embedding, as in T5 v1.0. Where it is not, it is a table of its own, as in T5 v1.1 and
  * mT5, unless the file holds but one. */
-static td_status configure_output(const json_t *config, const char *file, bool may_scale, td_network *network, t5 *model, td_error *error)
+static td_status configure_output(const json_t *config, const char *file, bool may_scale, td_network *network, td_two_stacks *model,
+                                  td_error *error)
 {
     bool tied, scaled;
     size_t words = network->vocabulary, width = model->encoder.width;
@@ -140,7 +136,7 @@ static td_status configure_output(const json_t *config, const char *file, bool m
 
 static td_status configure(const json_t *config, const char *file, bool multilingual, td_network *network, td_error *error)
 {
-    t5 *model = td_allocate_array(1, sizeof *model);
+    td_two_stacks *model = td_allocate_array(1, sizeof *model);
     if (!model)
         return td_fail_memory(error, sizeof *model);
     network->family = model;
@@ -175,18 +171,9 @@ static td_status configure_mt5(const json_t *config, const char *file, td_networ
     return configure(config, file, true, network, error);
 }
 
-static void release(td_network *network)
-{
-    t5 *model = network->family;
-    td_release(model->encoder.layer);
-    td_release(model->decoder.stack.layer);
-    td_release(model);
-    network->family = NULL;
-}
-
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
 {
-    const t5 *model = network->family;
+    const td_two_stacks *model = network->family;
     td_tensor *x = td_text_encode(&model->encoder, network, graph, 1, 0, source);
     *ret_memory = (td_memory){source->ragged, x, NULL, source->ids};
     return graph->error.status;
@@ -198,7 +185,7 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
         .model_type = name,                                                                                                                \
         .source = TD_TEXT,                                                                                                                 \
         .configure = configure_##symbol,                                                                                                   \
-        .release = release,                                                                                                                \
+        .release = td_two_stacks_release,                                                                                                  \
         .encode = encode,                                                                                                                  \
         TD_TEXT_DECODER_FUNCTIONS,                                                                                                         \
     };

@@ -4,6 +4,15 @@
 
 #include <string.h>
 
+void td_two_stacks_release(td_network *network)
+{
+    td_two_stacks *model = network->family;
+    td_release(model->encoder.layer);
+    td_release(model->decoder.stack.layer);
+    td_release(model);
+    network->family = NULL;
+}
+
 td_projection td_text_decoder_projection(const td_network *network)
 {
     const td_text_decoder *decoder = network->family;

@@ -19,6 +19,14 @@ typedef struct td_text_decoder {
     td_copy_head copy;    /* of a network that copies */
 } td_text_decoder;
 
+/* With the stack that it looks at: what the structs of most families begin with. */
+typedef struct td_two_stacks {
+    td_text_decoder decoder; /* first: the shared functions look for it there */
+    td_transformer_stack encoder;
+} td_two_stacks;
+/* td_architecture.release for those that own nothing else. */
+void td_two_stacks_release(td_network *network);
+
 td_projection td_text_decoder_projection(const td_network *network);
 td_status td_text_decoder_state_new(const td_network *network, td_decoder_state **ret_state, td_error *error);
 void td_text_decoder_state_free(td_decoder_state *state);

@@ -6,7 +6,7 @@
 #include "models/configuration.h"
 
 typedef struct whisper {
-    td_speech_network speech; /* first: the shared functions look for it there */
+    td_two_stacks stacks; /* first: the shared functions look for it there */
     td_conv_layer conv[2];
 } whisper;
 
@@ -43,10 +43,10 @@ static td_status configure(const json_t *config, const char *file, td_network *n
         return td_fail_memory(error, sizeof *model);
     network->family = model;
     size_t source_positions = 0;
-    td_transformer_stack *encoder = &model->speech.encoder, *decoder = &model->speech.decoder.stack;
+    td_transformer_stack *encoder = &model->stacks.encoder, *decoder = &model->stacks.decoder.stack;
     TD_TRY(read_sizes(config, file, network, &source_positions, error));
     encoder->missing_bias = decoder->missing_bias = true; /* k_proj has none: it would add the same to all of a query's scores */
-    model->speech.decoder.embedding_scale = 1;
+    model->stacks.decoder.embedding_scale = 1;
     TD_TRY(td_speech_stacks(network, file, error));
     td_parameters *parameters = &network->parameters;
     size_t width = encoder->width;
@@ -70,7 +70,7 @@ static td_status configure(const json_t *config, const char *file, td_network *n
 static void fill_constants(td_network *network)
 {
     whisper *model = network->family;
-    td_fill_sinusoids(model->speech.encoder.positions, (double)(model->speech.encoder.width / 2) - 1);
+    td_fill_sinusoids(model->stacks.encoder.positions, (double)(model->stacks.encoder.width / 2) - 1);
 }
 
 static td_status encode(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_memory)
@@ -82,11 +82,7 @@ static td_status encode(const td_network *network, td_graph *graph, const td_bat
         x = td_conv_apply(graph, x, ragged, &model->conv[i], &ragged);
         x = td_activate(graph, x, TD_GELU, 0); /* whatever the layers' activation is */
     }
-    x = td_speech_positions(graph, x, ragged, model->speech.encoder.positions, 0);
-    x = td_dropout(graph, x, network->rates.dropout);
-    x = td_stack_encode(&model->speech.encoder, network, graph, ragged, x);
-    *ret_memory = (td_memory){ragged, x, NULL, NULL};
-    return graph->error.status;
+    return td_speech_encode(network, graph, x, ragged, 0, ret_memory);
 }
 
 extern const td_architecture td_architecture_whisper;
@@ -95,7 +91,7 @@ const td_architecture td_architecture_whisper = {
     .source = TD_AUDIO,
     .configure = configure,
     .fill_constants = fill_constants,
-    .release = td_speech_release,
+    .release = td_two_stacks_release,
     .encode = encode,
     TD_TEXT_DECODER_FUNCTIONS,
 };

@@ -1,4 +1,4 @@
-/* Sums, products and scaling of tensors of one shape. */
+/* Sums and scaling of tensors of one shape. */
 #include "ops/ops.h"
 
 #include <string.h>
@@ -63,29 +63,6 @@ td_tensor *td_add(td_graph *graph, td_tensor *a, td_tensor *b)
     add_parts parts = {graph->kernels, a, b, y, td_graph_parts(graph, y->rows * y->columns)};
     td_graph_run(graph, parts.parts, add_part, &parts);
     record_pair(graph, add_backward, a, b, y, 0);
-    return y;
-}
-
-static void multiply_backward(td_graph *graph, void *operation)
-{
-    pair_operation *op = operation;
-    size_t count = op->y->rows * op->y->columns;
-    td_real *da = td_gradient(graph, op->a), *db = td_gradient(graph, op->b);
-    if (da && op->y->gradient)
-        graph->kernels->add_product(da, op->y->gradient, op->b->data, count);
-    if (db && op->y->gradient)
-        graph->kernels->add_product(db, op->y->gradient, op->a->data, count);
-}
-
-td_tensor *td_multiply(td_graph *graph, td_tensor *a, td_tensor *b)
-{
-    TD_PROFILE(graph->recorder, "multiply");
-    td_tensor *y = pair_output(graph, "multiply", a, b);
-    if (!y)
-        return NULL;
-    memset(y->data, 0, a->rows * a->columns * sizeof *y->data);
-    graph->kernels->add_product(y->data, a->data, b->data, a->rows * a->columns);
-    record_pair(graph, multiply_backward, a, b, y, 0);
     return y;
 }
 

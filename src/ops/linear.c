@@ -113,36 +113,3 @@ td_tensor *td_linear(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor
     }
     return y;
 }
-
-static void matmul_backward(td_graph *graph, void *operation)
-{
-    linear_operation *op = operation;
-    td_tensor *a = op->x, *b = op->weight;
-    const td_real *dy = op->y->gradient;
-    if (!dy)
-        return;
-    td_real *da = td_gradient(graph, a), *db = td_gradient(graph, b);
-    if (da)
-        td_product(graph, false, true, a->rows, a->columns, b->columns, dy, b->columns, b->data, b->stride, true, da, a->stride);
-    if (db)
-        td_product(graph, true, false, b->rows, b->columns, a->rows, a->data, a->stride, dy, b->columns, true, db, b->stride);
-}
-
-td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b)
-{
-    TD_PROFILE(graph->recorder, "matmul");
-    if (!a || !b)
-        return NULL;
-    if (a->columns != b->rows)
-        return td_graph_fail(graph, TD_ERROR_INTERNAL, "matmul: [%zu, %zu] by [%zu, %zu]", a->rows, a->columns, b->rows, b->columns);
-    td_tensor *y = td_tensor_new(graph, a->rows, b->columns, td_needs_gradient(a) || td_needs_gradient(b));
-    if (!y)
-        return NULL;
-    td_product(graph, false, false, a->rows, b->columns, a->columns, a->data, a->stride, b->data, b->stride, false, y->data, y->stride);
-    linear_operation *op = y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
-    if (op) {
-        *op = (linear_operation){a, b, NULL, y};
-        td_record(graph, matmul_backward, op);
-    }
-    return y;
-}

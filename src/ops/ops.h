@@ -13,16 +13,12 @@ td_tensor *td_linear_activate(td_graph *graph, td_tensor *x, td_tensor *weight, 
  * one product instead of several. */
 td_tensor *td_linear_several(td_graph *graph, td_tensor *x, const td_parameter *const *weights, const td_parameter *const *biases,
                              size_t count);
-/* a [M, K], b [K, N] -> a b [M, N] */
-td_tensor *td_matmul(td_graph *graph, td_tensor *a, td_tensor *b);
 /* table [V, D], ids [count] -> scale * table[ids] [count, D]; an id outside 0..V-1 is an error */
 td_tensor *td_embedding(td_graph *graph, td_tensor *table, const int32_t *ids, size_t count, td_real scale);
 /* x [T, D] + table[positions + first] ; table may be constant (sinusoids) or learned; positions [T] */
 td_tensor *td_add_positions(td_graph *graph, td_tensor *x, td_tensor *table, const int32_t *positions);
 /* a + b, same shape */
 td_tensor *td_add(td_graph *graph, td_tensor *a, td_tensor *b);
-/* a * b elementwise, same shape */
-td_tensor *td_multiply(td_graph *graph, td_tensor *a, td_tensor *b);
 td_tensor *td_scale(td_graph *graph, td_tensor *x, td_real factor);
 /* residual + dropout(x), same shape; the identity of dropout when not training or rate is 0 */
 td_tensor *td_add_dropout(td_graph *graph, td_tensor *residual, td_tensor *x, td_real rate);

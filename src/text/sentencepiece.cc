@@ -522,11 +522,6 @@ extern "C" int32_t td_sentencepiece_id(const td_sentencepiece *model, const char
     return model->processor.PieceToId(absl::string_view(piece, length));
 }
 
-extern "C" int32_t td_sentencepiece_unknown_id(const td_sentencepiece *model)
-{
-    return model->processor.unk_id();
-}
-
 extern "C" bool td_sentencepiece_is_unknown(const td_sentencepiece *model, int32_t id)
 {
     return in_range(model, id) && model->processor.IsUnknown(id);

@@ -33,7 +33,6 @@ size_t td_sentencepiece_size(const td_sentencepiece *model);
 const char *td_sentencepiece_piece(const td_sentencepiece *model, int32_t id); /* NULL when out of range */
 /* The unknown id when there is no such piece. */
 int32_t td_sentencepiece_id(const td_sentencepiece *model, const char *piece, size_t length);
-int32_t td_sentencepiece_unknown_id(const td_sentencepiece *model);
 bool td_sentencepiece_is_unknown(const td_sentencepiece *model, int32_t id);
 bool td_sentencepiece_is_control(const td_sentencepiece *model, int32_t id);
 bool td_sentencepiece_is_byte(const td_sentencepiece *model, int32_t id);

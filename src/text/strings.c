@@ -31,13 +31,6 @@ void td_strings_add(td_strings *strings, const char *bytes, size_t length, bool 
     td_strings_append(strings, bytes, length);
 }
 
-void td_strings_clear(td_strings *strings)
-{
-    td_buffer_clear(&strings->text);
-    strings->count = 0;
-    strings->failed = false;
-}
-
 void td_strings_free(td_strings *strings)
 {
     td_buffer_free(&strings->text);

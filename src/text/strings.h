@@ -19,7 +19,6 @@ typedef struct td_strings {
 void td_strings_begin(td_strings *strings, bool first);                        /* a new, empty string at the end */
 void td_strings_append(td_strings *strings, const char *bytes, size_t length); /* to the last string */
 void td_strings_add(td_strings *strings, const char *bytes, size_t length, bool first);
-void td_strings_clear(td_strings *strings);
 void td_strings_free(td_strings *strings);
 static inline bool td_strings_ok(const td_strings *strings)
 {

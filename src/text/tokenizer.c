@@ -483,11 +483,6 @@ int32_t td_tokenizer_unknown_id(const td_tokenizer *tokenizer)
     return tokenizer->unknown;
 }
 
-int32_t td_tokenizer_bos_id(const td_tokenizer *tokenizer)
-{
-    return tokenizer->bos;
-}
-
 int32_t td_tokenizer_eos_id(const td_tokenizer *tokenizer)
 {
     return tokenizer->eos;

@@ -45,7 +45,6 @@ int32_t td_tokenizer_id(const td_tokenizer *tokenizer, const char *piece); /* -1
 bool td_tokenizer_is_special(const td_tokenizer *tokenizer, int32_t id);
 /* -1 where the kind has none. */
 int32_t td_tokenizer_unknown_id(const td_tokenizer *tokenizer);
-int32_t td_tokenizer_bos_id(const td_tokenizer *tokenizer);
 int32_t td_tokenizer_eos_id(const td_tokenizer *tokenizer);
 int32_t td_tokenizer_pad_id(const td_tokenizer *tokenizer);
 

@@ -87,16 +87,12 @@ static td_tensor *apply(operation_case *it)
     const char *name = it->name;
     if (strncmp(name, "linear", 6) == 0)
         return td_linear(graph, in[0], in[1], in[2]);
-    if (strcmp(name, "matmul") == 0)
-        return td_matmul(graph, in[0], in[1]);
     if (strcmp(name, "embedding") == 0)
         return td_embedding(graph, in[0], it->ids, it->id_count, (td_real)2.5);
     if (strcmp(name, "positions") == 0)
         return td_add_positions(graph, in[0], in[1], it->ids);
     if (strcmp(name, "add") == 0)
         return td_add_dropout(graph, in[0], in[1], (td_real)0.5); /* not training: no dropout */
-    if (strcmp(name, "multiply") == 0)
-        return td_multiply(graph, in[0], in[1]);
     if (strcmp(name, "scale") == 0)
         return td_scale(graph, td_dropout(graph, in[0], (td_real)0.5), (td_real)-0.75);
     if (strcmp(name, "layer_norm") == 0)

@@ -89,7 +89,7 @@ static void run_graph(step *it, td_graph *graph, size_t index)
     td_tensor *x = td_layer_norm(graph, td_add(graph, tied, lonely), td_graph_parameter(graph, &it->weights[SCALE]),
                                  td_graph_parameter(graph, &it->weights[SHIFT]), (td_real)1e-5);
     td_tensor *wide = td_linear_several(graph, x, several, NULL, 3);
-    td_tensor *y = td_multiply(graph, td_scale(graph, x, 2), td_activate(graph, x, TD_TANH, 0));
+    td_tensor *y = td_add(graph, td_scale(graph, x, 2), td_activate(graph, x, TD_TANH, 0));
     static const int32_t all[TOKENS] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
     for (size_t i = 0; i < 3; i++)
         y = td_add(graph, y, td_gather_rows(graph, td_tensor_columns(graph, wide, i * WIDTH, WIDTH), all, TOKENS));

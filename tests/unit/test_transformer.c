@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "io/json.h"
+#include "models/configuration.h"
 #include "models/copying.h"
 
 #define SIZES                                                                                                                              \
@@ -473,7 +474,24 @@ static void warm_steps_allocate_nothing(void **state)
     every_model(warm);
 }
 
-/* ---- refusals ---- */
+/* ---- settings ---- */
+
+static void activations_have_the_names_of_transformers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        td_activation activation;
+    } known[] = {
+        {"relu", TD_RELU},  {"relu6", TD_RELU6}, {"gelu", TD_GELU}, {"gelu_new", TD_GELU_TANH}, {"gelu_pytorch_tanh", TD_GELU_TANH},
+        {"silu", TD_SWISH}, {"swish", TD_SWISH}, {"tanh", TD_TANH}};
+    td_activation activation = TD_SIGMOID;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        assert_true(td_activation_find(known[i].name, &activation));
+        assert_int_equal(activation, known[i].activation);
+    }
+    assert_false(td_activation_find("mish", &activation));
+}
 
 static void settings_are_checked(void **state)
 {
@@ -547,10 +565,15 @@ static void ids_and_positions_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_equal_whole),       cmocka_unit_test(portions_equal_whole),
-        cmocka_unit_test(company_changes_nothing), cmocka_unit_test(step_company_changes_nothing),
-        cmocka_unit_test(recorded_equals_whole),   cmocka_unit_test(warm_steps_allocate_nothing),
-        cmocka_unit_test(settings_are_checked),    cmocka_unit_test(ids_and_positions_are_checked),
+        cmocka_unit_test(steps_equal_whole),
+        cmocka_unit_test(portions_equal_whole),
+        cmocka_unit_test(company_changes_nothing),
+        cmocka_unit_test(step_company_changes_nothing),
+        cmocka_unit_test(recorded_equals_whole),
+        cmocka_unit_test(warm_steps_allocate_nothing),
+        cmocka_unit_test(activations_have_the_names_of_transformers),
+        cmocka_unit_test(settings_are_checked),
+        cmocka_unit_test(ids_and_positions_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,11 +77,9 @@ CAUSAL = dict(queries=[1, 3, 5, 17], keys=[1, 4, 12, 17])
 CASES = {
     "linear": (F.linear, [(7, 19), (11, 19), (1, 11)], {}),
     "linear without bias": (F.linear, [(1, 33), (18, 33)], {}),
-    "matmul": (torch.matmul, [(5, 20), (20, 9)], {}),
     "embedding": (lambda table: 2.5 * table[[3, 0, 3, 6, 1, 3]], [(8, 18)], dict(ids=[3, 0, 3, 6, 1, 3])),
     "positions": (lambda x, table: x + table[[2, 3, 2, 5]], [(4, 18), (6, 18)], dict(ids=[2, 3, 2, 5])),
     "add": (torch.add, [(5, 18), (5, 18)], {}),
-    "multiply": (torch.mul, [(5, 18), (5, 18)], {}),
     "scale": (lambda x: x * -0.75, [(5, 18)], {}),
     "relu": (F.relu, [(5, 35)], {}),
     "gelu": (F.gelu, [(5, 35)], {}),
