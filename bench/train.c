@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <tandem/training.h>
+#include <time.h>
 
 enum { PAIRS = 12000, LEXICON = 9900, PATH = 512, REPORT_EVERY = 4, REPORTS = 4 };
 
@@ -76,12 +77,43 @@ static double best_speed(const bench_settings *settings, const char *variant)
     return best;
 }
 
+/* Seconds of processor time of all threads when steps began and when the last one was reported. */
+typedef struct step_clock {
+    double begun, ended;
+} step_clock;
+
+static void watch_steps(void *context, const char *line, bool transient)
+{
+    step_clock *clock = context;
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    if (strncmp(line, "memory:", 7) == 0)
+        clock->begun = seconds;
+    if (!transient && strstr(line, " step "))
+        clock->ended = seconds;
+}
+
+/* Target tokens of all steps, as the last checkpoint counts them. */
+static double count_tokens(const bench_settings *settings, const char *variant)
+{
+    char path[PATH];
+    snprintf(path, sizeof path, "%s/run-%s/checkpoints/step-%d/state.json", settings->directory, variant, REPORT_EVERY * REPORTS);
+    json_t *state = json_load_file(path, 0, NULL);
+    double tokens = json_number_value(json_object_get(state, "tokens"));
+    json_decref(state);
+    return tokens;
+}
+
 void bench_train(const bench_settings *settings, const char *model, bench_result *result)
 {
     char recipe[PATH];
+    step_clock clock = {0};
     td_error error;
     td_train_options options = TD_TRAIN_OPTIONS_INIT;
     options.restart = true;
+    options.report = watch_steps;
+    options.context = &clock;
     snprintf(recipe, sizeof recipe, "%s/recipe.yaml", settings->directory);
     if (!write_side(settings->directory, "source.txt", 1) || !write_side(settings->directory, "target.txt", 2) ||
         !write_recipe(settings, model, recipe))
@@ -89,6 +121,7 @@ void bench_train(const bench_settings *settings, const char *model, bench_result
     if (td_train(recipe, &options, &error) != TD_OK)
         return bench_fail(result, "%s", error.message);
     bench_add(result, "tokens/s", best_speed(settings, model), "target tokens");
+    bench_add(result, "tokens/s", count_tokens(settings, model) / (clock.ended - clock.begun), "of processor time");
 }
 
 void bench_train_peer(const bench_settings *settings, const char *model, bench_result *result)
@@ -103,6 +136,7 @@ void bench_train_peer(const bench_settings *settings, const char *model, bench_r
     if (!object)
         return bench_fail(result, "%s did not answer", command);
     bench_add(result, "tokens/s", json_number_value(json_object_get(object, "tokens_per_second")), "target tokens");
+    bench_add(result, "tokens/s", json_number_value(json_object_get(object, "tokens_per_processor_second")), "of processor time");
     bench_add(result, "MB", json_number_value(json_object_get(object, "peak_memory_mb")), "peak memory");
     json_decref(object);
 }

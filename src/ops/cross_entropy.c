@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Rows of a block: more of them share a pass over the weight and over its gradient, fewer keep their logits in a nearer cache. */
-enum { LEAST_ROWS = 128, MOST_ROWS = 512, MOST_LOGITS = 1 << 22, WHOLE = 64 /* numbers that rows of logits are multiples of */ };
+enum { LEAST_ROWS = 128, MOST_ROWS = 512, MOST_LOGITS = 3 << 20, WHOLE = 64 /* numbers that rows of logits are multiples of */ };
 
 typedef struct loss_operation {
     td_graph *graph;
@@ -49,6 +49,7 @@ static void block_backward(const loss_operation *op, size_t first, size_t rows, 
     td_operand gradient = {.data = dlogits, .stride = op->stride};
     if (op->rounds) {
         gradient.rounded = (const uint16_t *)dlogits;
+        gradient.whole = true;
         gradient.stride = op->stride * (sizeof *dlogits / sizeof *gradient.rounded);
     }
     if (op->dhidden)
@@ -59,14 +60,16 @@ static void block_backward(const loss_operation *op, size_t first, size_t rows, 
                             op->dweight, width);
 }
 
-/* Rounds a row in its own place. */
+/* Rounds a row in its own place, and a zero follows it. */
 static void round_row(const td_kernels *kernels, td_real *row, size_t n)
 {
     enum { PART = 512 };
-    uint16_t part[PART];
+    uint16_t part[PART + 1];
     for (size_t i = 0; i < n; i += PART) {
         size_t count = n - i < PART ? n - i : PART;
         kernels->to_bfloat16(part, row + i, count);
+        if (i + count == n)
+            part[count++] = 0; /* pairs are multiplied */
         memcpy((char *)row + i * sizeof *part, part, count * sizeof *part);
     }
 }

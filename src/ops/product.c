@@ -85,6 +85,29 @@ static void multiply_rows(void *context, size_t part, size_t thread)
                             parts->accumulate, parts->c + first * parts->ldc, parts->ldc);
 }
 
+#ifdef TD_DOUBLE
+
+static void product_in_panels(td_graph *graph, const td_panel_kernels *kernels, td_panel_matrix a, td_panel_matrix b, size_t m, size_t n,
+                              size_t k, const td_real *start, size_t start_stride, td_real *c, size_t ldc)
+{
+    (void)graph, (void)kernels, (void)a, (void)b, (void)m, (void)n, (void)k, (void)start, (void)start_stride, (void)c, (void)ldc;
+}
+
+#else
+
+/* The right matrix is laid out on the way; rows of the result begin with those of `start`, as far apart. */
+static void product_in_panels(td_graph *graph, const td_panel_kernels *kernels, td_panel_matrix a, td_panel_matrix b, size_t m, size_t n,
+                              size_t k, const td_real *start, size_t start_stride, td_real *c, size_t ldc)
+{
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    void *room = td_graph_allocate(graph, kernels->room(a.transposed, n, k), 1);
+    if (room)
+        kernels->product(a, b, m, n, k, room, (td_panel_start){start, start_stride}, c, ldc);
+    td_arena_release_to(graph->arena, mark);
+}
+
+#endif
+
 /* a^T b in panels, for results wide enough to pay for laying out a: the product library is slower at these. */
 static bool multiplied_in_panels(td_graph *graph, bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, const td_real *a,
                                  size_t lda, const td_real *b, size_t ldb, bool accumulate, td_real *c, size_t ldc)
@@ -93,16 +116,8 @@ static bool multiplied_in_panels(td_graph *graph, bool transpose_a, bool transpo
     const td_panel_kernels *kernels = panels_of(graph, false);
     if (!graph->recording || !kernels || !transpose_a || transpose_b || n < LEAST_COLUMNS || k == 0)
         return false;
-#ifdef TD_DOUBLE
-    (void)m, (void)a, (void)lda, (void)b, (void)ldb, (void)accumulate, (void)c, (void)ldc;
-#else
-    td_arena_mark mark = td_arena_get_mark(graph->arena);
-    void *room = td_graph_allocate(graph, kernels->room(true, n, k), 1);
-    if (room)
-        kernels->product((td_panel_matrix){a, lda, true}, (td_panel_matrix){b, ldb, false}, m, n, k, room,
-                         (td_panel_start){accumulate ? c : NULL, ldc}, c, ldc);
-    td_arena_release_to(graph->arena, mark);
-#endif
+    product_in_panels(graph, kernels, (td_panel_matrix){a, lda, true}, (td_panel_matrix){b, ldb, false}, m, n, k, accumulate ? c : NULL,
+                      ldc, c, ldc);
     return true;
 }
 
@@ -140,6 +155,9 @@ void td_product_operands(td_graph *graph, bool transpose_a, bool transpose_b, si
     TD_PROFILE_PRODUCT(graph->recorder, a.rounded && b.rounded ? "bfloat16" : TD_REAL_NAME, m, n, k, transpose_a);
     if (b.panels && !transpose_a && !a.rounded == !b.rounded)
         multiply_panels(panels_of(graph, b.rounded), m, n, k, a, b, accumulate, c, ldc);
+    else if (a.whole && a.rounded && b.rounded && !transpose_a && !transpose_b && panels_of(graph, true))
+        product_in_panels(graph, panels_of(graph, true), (td_panel_matrix){a.rounded, a.stride, false},
+                          (td_panel_matrix){b.rounded, b.stride, false}, m, n, k, accumulate ? c : NULL, ldc, c, ldc);
     else if (a.rounded && b.rounded)
         td_gemm_bfloat16(graph->products, transpose_a, transpose_b, m, n, k, a.rounded, a.stride, b.rounded, b.stride, accumulate, c, ldc,
                          &graph->error);
@@ -171,16 +189,6 @@ static void biased_in_two(td_graph *graph, size_t m, size_t n, size_t k, const t
     td_product(graph, false, true, m, n, k, x, ldx, w, ldw, bias != NULL, y, ldy);
 }
 
-#ifdef TD_DOUBLE
-
-void td_product_biased(td_graph *graph, size_t m, size_t n, size_t k, const td_real *x, size_t ldx, const td_real *w, size_t ldw,
-                       const td_real *bias, td_real *y, size_t ldy)
-{
-    biased_in_two(graph, m, n, k, x, ldx, w, ldw, bias, y, ldy);
-}
-
-#else
-
 /* In panels, results are written once and not read before. */
 void td_product_biased(td_graph *graph, size_t m, size_t n, size_t k, const td_real *x, size_t ldx, const td_real *w, size_t ldw,
                        const td_real *bias, td_real *y, size_t ldy)
@@ -194,14 +202,10 @@ void td_product_biased(td_graph *graph, size_t m, size_t n, size_t k, const td_r
     td_arena_mark mark = td_arena_get_mark(graph->arena);
     td_operand left = rounds ? td_operand_of(graph, x, m, k, ldx) : (td_operand){.data = x, .stride = ldx};
     td_operand right = rounds ? td_operand_of(graph, w, n, k, ldw) : (td_operand){.data = w, .stride = ldw};
-    void *room = td_graph_allocate(graph, kernels->room(false, n, k), 1);
-    if (room) {
+    if (td_graph_ok(graph)) {
         TD_PROFILE_PRODUCT(graph->recorder, rounds ? "bfloat16" : TD_REAL_NAME, m, n, k, 0);
-        kernels->product((td_panel_matrix){rounds ? (const void *)left.rounded : x, left.stride, false},
-                         (td_panel_matrix){rounds ? (const void *)right.rounded : w, right.stride, true}, m, n, k, room,
-                         (td_panel_start){bias, 0}, y, ldy);
+        product_in_panels(graph, kernels, (td_panel_matrix){rounds ? (const void *)left.rounded : x, left.stride, false},
+                          (td_panel_matrix){rounds ? (const void *)right.rounded : w, right.stride, true}, m, n, k, bias, 0, y, ldy);
     }
     td_arena_release_to(graph->arena, mark);
 }
-
-#endif

@@ -30,6 +30,7 @@ typedef struct td_operand {
     const td_real *data;
     const uint16_t *rounded; /* NULL: use data */
     size_t stride;           /* of the form in use */
+    bool whole;              /* of a left one: zeros follow each row as far as products in panels read (kernels/panels.h) */
     const void *panels;      /* of a right operand: the form that kernels/panels.h multiplies, or NULL */
 } td_operand;
 td_operand td_operand_of(td_graph *graph, const td_real *data, size_t rows, size_t columns, size_t stride);

@@ -52,9 +52,9 @@ static td_profile *measured(void)
     return profile;
 }
 
-static void test_rows(void **state)
+/* Whether the time of linear layers came without that of their products, which a program that interrupts them hides. */
+static bool rows_are_apart(void)
 {
-    (void)state;
     td_profile *profile = measured();
     td_profile_row row, product = {0}, linear = {0};
     double shares = 0, last = INFINITY;
@@ -77,8 +77,19 @@ static void test_rows(void **state)
     assert_true(product.operations == 2.0 * (100 + 128 + 65) * 512 * 256);
     assert_true(product.seconds >= 0.012);
     assert_int_equal(linear.calls, 4);
-    assert_true(linear.seconds >= 0.008 && linear.seconds < product.seconds + 0.004); /* without its products */
+    assert_true(linear.seconds >= 0.008);
     td_profile_free(profile);
+    return linear.seconds < product.seconds + 0.004;
+}
+
+static void test_rows(void **state)
+{
+    enum { ATTEMPTS = 50 };
+    (void)state;
+    bool apart = false;
+    for (int i = 0; i < ATTEMPTS && !apart; i++)
+        apart = rows_are_apart();
+    assert_true(apart);
 }
 
 static void test_table(void **state)
