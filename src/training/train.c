@@ -111,8 +111,11 @@ static td_status measure_memory(td_training_run *run, td_error *error)
     kept_batch batches[2] = {0};
     td_step_result result;
     td_status status = find_largest(run, &batches[0], &batches[1], error);
+    bool same =
+        batches[0].count == batches[1].count &&
+        (batches[0].count == 0 || memcmp(batches[0].indices, batches[1].indices, batches[0].count * sizeof *batches[0].indices) == 0);
     for (size_t i = 0; i < 2; i++) {
-        if (status == TD_OK)
+        if (status == TD_OK && !(same && i == 1))
             status = td_stepper_run(run->stepper, 0, batches[i].indices, batches[i].count, run->gradient, &result, error);
         td_release(batches[i].indices);
     }
