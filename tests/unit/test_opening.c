@@ -21,8 +21,8 @@
 
 static void add(td_buffer *buffer, uint64_t value, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        uint8_t byte = (uint8_t)(value >> 8 * i);
+    for (size_t i = 0; i < bytes; i++, value >>= 8) {
+        uint8_t byte = (uint8_t)value;
         td_buffer_append(buffer, (const char *)&byte, 1);
     }
 }
