@@ -66,7 +66,7 @@ INLINE vector widen(const uint16_t *x)
 #elif defined(VECTOR_NEON)
     return (vector)vshlq_n_u32(vmovl_u16(vld1_u16(x)), 16);
 #else
-    vector y;
+    vector y = {0}; /* all of it is written, which not every compiler sees */
     for (size_t i = 0; i < WIDTH; i++) {
         union {
             uint32_t bits;
@@ -208,7 +208,7 @@ INLINE td_real largest_of(vector x)
 
 INLINE vector load_part(const td_real *x, size_t n, td_real fill)
 {
-    vector y;
+    vector y = {0}; /* all of it is written, which not every compiler sees */
     for (size_t i = 0; i < WIDTH; i++)
         y[i] = i < n ? x[i] : fill;
     return y;
