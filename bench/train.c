@@ -88,7 +88,7 @@ static void watch_steps(void *context, const char *line, bool transient)
     struct timespec now;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    if (strncmp(line, "memory:", 7) == 0)
+    if (clock->begun == 0 && strncmp(line, "memory:", 7) == 0) /* before step one; at the end a second line says what steps took */
         clock->begun = seconds;
     if (!transient && strstr(line, " step "))
         clock->ended = seconds;
