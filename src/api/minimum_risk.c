@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Probabilities of a beam's candidates count to this power: they are far apart because sums of log-probabilities are, and a few candidates
- * say little about how much of the distribution each stands for. Chosen on Multi30k's validation part (docs/results.md). */
+ * say little about how much of the distribution each stands for. */
 #define BEAM_POWER 0.3
 
 typedef td_status (*td_agreement)(const char *candidate, const char *other, double *ret_agreement, td_error *error);

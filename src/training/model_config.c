@@ -64,8 +64,8 @@ static bool set_own(json_t *own, const char *key, json_t *value)
     return value && json_object_set_new(own, key, value) == 0;
 }
 
-/* What the published layouts have no key for: the language to write when nobody says, copying, the length that texts are cut to, as they
- * were in training, and a head for CTC beside a speech_to_text model. */
+/* What the published layouts have no key for: the language to write when nobody says, copying, and a head for CTC beside a speech_to_text
+ * model. */
 static td_status add_own_keys(const td_recipe *recipe, const td_tokenizer *tokenizer, json_t *config, td_error *error)
 {
     json_t *own = json_object();
@@ -74,8 +74,6 @@ static td_status add_own_keys(const td_recipe *recipe, const td_tokenizer *token
         made = set_own(own, "target_language", json_string(recipe->data.languages.items[0]));
     if (made && recipe->model.copy)
         made = set_own(own, "copy", json_true()) && set_own(own, "unk_token_id", json_integer(td_tokenizer_unknown_id(tokenizer)));
-    if (made && recipe->data.truncate_source && td_recipe_reads_text(recipe))
-        made = set_own(own, "max_source_length", json_integer(recipe->data.max_source_length));
     bool speech = recipe->task == TD_TASK_TRANSCRIBE && recipe->model.type == TD_RECIPE_TRANSFORMER;
     if (made && speech && recipe->training.ctc_weight > 0)
         made = set_own(own, "ctc", json_true());

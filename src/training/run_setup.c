@@ -85,17 +85,6 @@ static td_status load_starting_point(td_training_run *run, td_error *error)
     return status;
 }
 
-/* "tandem": {"max_source_length": N}, as model_config.c writes it for a new model. */
-static td_status cut_as_trained(const td_recipe *recipe, json_t *config, td_error *error)
-{
-    json_t *own = json_object_get(config, "tandem");
-    if (!own && json_object_set_new(config, "tandem", json_object()) == 0)
-        own = json_object_get(config, "tandem");
-    return own && json_object_set_new(own, "max_source_length", json_integer(recipe->data.max_source_length)) == 0
-               ? TD_OK
-               : td_fail_memory(error, 0);
-}
-
 static td_status read_model_from(const td_training_run *run, json_t **ret_config, td_error *error)
 {
     char *path = td_path_join(run->recipe->model.from, "config.json");
@@ -108,7 +97,7 @@ static td_status read_model_from(const td_training_run *run, json_t **ret_config
     for (size_t i = 0; status == TD_OK && i < 2; i++)
         if (json_object_get(*ret_config, types[i]) && json_object_set_new(*ret_config, types[i], json_string("float32")) != 0)
             status = td_fail_memory(error, 0);
-    return status == TD_OK && run->recipe->data.truncate_source ? cut_as_trained(run->recipe, *ret_config, error) : status;
+    return status;
 }
 
 /* Texts that the model has no positions for cannot be learned from; a limit that nobody chose follows the model's. */
@@ -131,11 +120,26 @@ static size_t feature_width(const td_training_run *run)
     return td_recipe_reads_text(run->recipe) ? 0 : td_sources_width(&run->sources);
 }
 
+/* Where texts were cut in training they are cut in use: "tandem": {"max_source_length": N}. */
+static td_status cut_as_trained(const td_recipe *recipe, json_t *config, td_error *error)
+{
+    if (!recipe->data.truncate_source || !td_recipe_reads_text(recipe))
+        return TD_OK;
+    json_t *own = json_object_get(config, "tandem");
+    if (!own && json_object_set_new(config, "tandem", json_object()) == 0)
+        own = json_object_get(config, "tandem");
+    return own && json_object_set_new(own, "max_source_length", json_integer(recipe->data.max_source_length)) == 0
+               ? TD_OK
+               : td_fail_memory(error, 0);
+}
+
 static td_status set_up_network(td_training_run *run, td_error *error)
 {
     json_t *config = NULL;
     td_status status = *run->recipe->model.from ? read_model_from(run, &config, error)
                                                 : td_model_config(run->recipe, run->data.tokenizer, feature_width(run), &config, error);
+    if (status == TD_OK)
+        status = cut_as_trained(run->recipe, config, error);
     if (status == TD_OK)
         status = td_network_configure(config, "config.json", &run->network, error);
     if (status == TD_OK)

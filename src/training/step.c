@@ -542,20 +542,23 @@ static td_status cut_shards(td_stepper *stepper, size_t count, td_error *error)
     return TD_OK;
 }
 
-td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices, size_t count, size_t *ret_tokens, td_error *error)
+td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices, size_t count, double *ret_size, td_error *error)
 {
-    size_t most = 0;
+    const double even = 1000; /* tokens of a pair at which the two are about alike */
+    double most = 0;
     stepper->indices = indices;
     TD_TRY(cut_shards(stepper, count, error));
     for (size_t i = 0; i < stepper->shard_count; i++) {
-        size_t tokens = 0, source, target;
+        double size = 0;
         for (size_t k = 0; k < stepper->shards[i].count; k++) {
+            size_t source, target;
             td_corpus_lengths(stepper->options.corpus, indices[stepper->shards[i].first + k], &source, &target);
-            tokens += source + target;
+            double tokens = (double)(source + target);
+            size += tokens * (1 + tokens / even);
         }
-        most = tokens > most ? tokens : most;
+        most = size > most ? size : most;
     }
-    *ret_tokens = most;
+    *ret_size = most;
     return TD_OK;
 }
 
@@ -647,7 +650,7 @@ static td_status lay_output_weight(td_stepper *stepper, td_error *error)
     if (!stepper->panels)
         stepper->panels = td_allocate_aligned(stepper->panel_bytes);
     if (!stepper->panels)
-        return td_fail_memory(error, kernels->bytes(weight->columns, weight->rows));
+        return td_fail_memory(error, stepper->panel_bytes);
     stepper->laid_weight = (td_laid_weight){weight->data, stepper->panels};
     weight_parts parts = {stepper, kernels, weight};
     td_pool_run(stepper->pool, (weight->rows + LAID_PART - 1) / LAID_PART, lay_part, &parts);

@@ -43,8 +43,9 @@ void td_stepper_free(td_stepper *stepper);
  * gradient NULL: only the loss, without dropout. */
 td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
                          td_step_result *ret_result, td_error *error);
-/* Source and target tokens of the largest of the parts that such a step is cut into: what its memory follows. */
-td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices, size_t count, size_t *ret_tokens, td_error *error);
+/* How much memory the largest of the parts that such a step is cut into takes, in an arbitrary unit: results grow with the tokens,
+ * attention's weights with their squares. */
+td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices, size_t count, double *ret_size, td_error *error);
 /* Bytes of all arenas and of the copies of weights that products take. */
 size_t td_stepper_peak_memory(const td_stepper *stepper);
 

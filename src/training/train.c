@@ -69,56 +69,40 @@ static td_status update(td_training_run *run, td_error *error)
     return TD_OK;
 }
 
-/* A batch kept for later. */
-typedef struct kept_batch {
-    uint64_t *indices;
-    size_t count, size; /* size: what it was chosen by */
-} kept_batch;
-
-static td_status keep_largest(kept_batch *kept, size_t size, const uint64_t *indices, size_t count, td_error *error)
-{
-    if (size <= kept->size)
-        return TD_OK;
-    uint64_t *copy = td_resize_array(kept->indices, count, sizeof *copy);
-    if (!copy)
-        return td_fail_memory(error, count * sizeof *copy);
-    memcpy(copy, indices, count * sizeof *copy);
-    *kept = (kept_batch){copy, count, size};
-    return TD_OK;
-}
-
-/* Of the first batches: that with the largest part, and that with the longest pair, for what grows faster than length. */
-static td_status find_largest(td_training_run *run, kept_batch *largest, kept_batch *longest, td_error *error)
+/* Goes through the batch of the first ones whose largest part takes the most. */
+static td_status run_largest(td_training_run *run, uint64_t **largest, td_error *error)
 {
     enum { LOOKED_AT = 256 };
     int64_t epoch = td_batches_position(run->batches).epoch;
+    double most = 0;
+    size_t largest_count = 0;
     for (int i = 0; i < LOOKED_AT && td_batches_position(run->batches).epoch == epoch; i++) {
         const uint64_t *indices;
-        size_t count = td_batches_next(run->batches, &indices), tokens, source, target;
-        TD_TRY(td_stepper_largest_shard(run->stepper, indices, count, &tokens, error));
-        TD_TRY(keep_largest(largest, tokens, indices, count, error));
-        td_corpus_lengths(&run->data.train, indices[count - 1], &source, &target);
-        TD_TRY(keep_largest(longest, source + target, indices, count, error));
+        size_t count = td_batches_next(run->batches, &indices);
+        double size;
+        TD_TRY(td_stepper_largest_shard(run->stepper, indices, count, &size, error));
+        if (size <= most)
+            continue;
+        uint64_t *copy = td_resize_array(*largest, count, sizeof *copy);
+        if (!copy)
+            return td_fail_memory(error, count * sizeof *copy);
+        memcpy(copy, indices, count * sizeof *copy);
+        *largest = copy;
+        largest_count = count;
+        most = size;
     }
-    return TD_OK;
+    td_step_result result;
+    return td_stepper_run(run->stepper, 0, *largest, largest_count, run->gradient, &result, error);
 }
 
-/* The largest batches go through once before training: what they took is what training will take, and the arenas have their size from
- * step one. */
+/* The largest batch goes through once before training: what it took is what training will take, and the arenas have their size from step
+ * one. */
 static td_status measure_memory(td_training_run *run, td_error *error)
 {
     td_batch_position position = td_batches_position(run->batches);
-    kept_batch batches[2] = {0};
-    td_step_result result;
-    td_status status = find_largest(run, &batches[0], &batches[1], error);
-    bool same =
-        batches[0].count == batches[1].count &&
-        (batches[0].count == 0 || memcmp(batches[0].indices, batches[1].indices, batches[0].count * sizeof *batches[0].indices) == 0);
-    for (size_t i = 0; i < 2; i++) {
-        if (status == TD_OK && !(same && i == 1))
-            status = td_stepper_run(run->stepper, 0, batches[i].indices, batches[i].count, run->gradient, &result, error);
-        td_release(batches[i].indices);
-    }
+    uint64_t *largest = NULL;
+    td_status status = run_largest(run, &largest, error);
+    td_release(largest);
     TD_TRY(status);
     size_t weights = (run->network.parameters.size + run->optimizer.size * (run->optimizer.average ? 4 : 3)) * sizeof(td_real);
     size_t step = td_stepper_peak_memory(run->stepper);
