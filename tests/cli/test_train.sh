@@ -102,6 +102,14 @@ grep -qx 'data.vocabulary.kind has changed: the vocabulary is made anew' message
     fail "another vocabulary without a model: $(cat messages)"
 train --restart --set training.max_steps=1 2> messages && [ "$same" = "$(cat run/vocab.json)" ] || fail "--restart: $(cat messages)"
 
+# ---- texts cut in training are cut in use, also by what is trained on from there ----
+set -- --set training.max_steps=2 --set data.truncate_source=true
+train --set output=cut --set data.max_source_length=9 "$@" 2> messages || fail "cut texts: $(cat messages)"
+[ "$("$tandem" inspect --json cut | sed 's/.*"max_source": *\([0-9]*\).*/\1/')" = 9 ] || fail "cut texts: $(cat cut/config.json)"
+sed 's/^model:/model: {from: cut}/; /vocabulary:/d; /^  encoder:/d; /^  decoder:/d' recipe.yaml > from.yaml
+"$tandem" train from.yaml --progress off --set output=cut-2 --set data.max_source_length=7 "$@" 2> messages || fail "cut texts, from: $(cat messages)"
+[ "$("$tandem" inspect --json cut-2 | sed 's/.*"max_source": *\([0-9]*\).*/\1/')" = 7 ] || fail "cut texts, from: $(cat cut-2/config.json)"
+
 # ---- not a number ----
 code=0
 train --set output=huge --set training.learning_rate=1000 --set training.warmup_steps=0 --set training.clip_norm=0 --set training.optimizer=sgd \
