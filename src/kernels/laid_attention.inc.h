@@ -16,109 +16,67 @@ static void lay_keys(const td_real *k, size_t ldk, const td_real *v, size_t ldv,
         memcpy(laid + j * d, v + j * ldv, d * sizeof *laid);
 }
 
-/* scores[r][column ..] of `rows` queries and `vectors` vectors of keys; every sum goes through the head's numbers in their order. */
-INLINE void score_tile(const td_real *q, size_t ldq, size_t rows, const td_real *keys, size_t d, size_t column, size_t vectors,
-                       td_real scale, td_real *scores, size_t lds)
+typedef struct laid_matrix {
+    const td_real *data; /* [steps, columns], or the same in panels: [columns / TD_KEY_PANEL][steps][TD_KEY_PANEL] */
+    size_t steps, columns;
+    bool in_panels;
+} laid_matrix;
+
+INLINE const td_real *laid_at(const laid_matrix *matrix, size_t step, size_t column)
 {
-    vector sums[TD_LAID_ROWS][LAID_VECTORS];
-    const td_real *at[LAID_VECTORS];
-    for (size_t v = 0; v < vectors; v++) {
-        size_t key = column + v * WIDTH;
-        at[v] = keys + key / TD_KEY_PANEL * TD_KEY_PANEL * d + key % TD_KEY_PANEL;
-    }
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < vectors; v++)
-            sums[r][v] = (vector){0};
-    for (size_t i = 0; i < d; i++) {
-        vector key[LAID_VECTORS];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++)
-            key[v] = load(at[v] + i * TD_KEY_PANEL);
-#pragma GCC unroll 6
-        for (size_t r = 0; r < rows; r++) {
-            td_real value = q[r * ldq + i];
-#pragma GCC unroll 4
-            for (size_t v = 0; v < vectors; v++)
-                sums[r][v] += value * key[v];
-        }
-    }
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++)
-            store(scores + r * lds + column + v * WIDTH, scale * sums[r][v]);
+    if (!matrix->in_panels)
+        return matrix->data + step * matrix->columns + column;
+    return matrix->data + column / TD_KEY_PANEL * TD_KEY_PANEL * matrix->steps + step * TD_KEY_PANEL + column % TD_KEY_PANEL;
 }
 
-/* out[r][column ..] = sum over keys of p[r][j] values[j][column ..] */
-INLINE void mix_tile(const td_real *p, size_t ldp, size_t rows, const td_real *values, size_t nk, size_t d, size_t column, size_t vectors,
-                     td_real *out, size_t ldo)
+/* y[r][column ..] = factor * sum over steps of x[r][step] * right[step][column ..], every sum in the steps' order */
+INLINE void laid_tile(const td_real *x, size_t ldx, size_t rows, const laid_matrix *right, size_t column, size_t vectors, td_real factor,
+                      td_real *y, size_t ldy)
 {
     vector sums[TD_LAID_ROWS][LAID_VECTORS];
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < vectors; v++)
-            sums[r][v] = (vector){0};
-    for (size_t j = 0; j < nk; j++) {
-        vector value[LAID_VECTORS];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++)
-            value[v] = load(values + j * d + column + v * WIDTH);
-#pragma GCC unroll 6
-        for (size_t r = 0; r < rows; r++) {
-            td_real weight = p[r * ldp + j];
-#pragma GCC unroll 4
-            for (size_t v = 0; v < vectors; v++)
-                sums[r][v] += weight * value[v];
+    EACH_SUM (rows, vectors)
+        sums[r][v] = (vector){0};
+    for (size_t step = 0; step < right->steps; step++) {
+        vector values[LAID_VECTORS];
+        EACH_VECTOR (vectors)
+            values[v] = load(laid_at(right, step, column + v * WIDTH));
+        EACH_ROW (rows) {
+            td_real value = x[r * ldx + step];
+            EACH_VECTOR (vectors)
+                sums[r][v] += value * values[v];
         }
     }
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++)
-            store(out + r * ldo + column + v * WIDTH, sums[r][v]);
+    EACH_SUM (rows, vectors)
+        store(y + r * ldy + column + v * WIDTH, factor * sums[r][v]);
 }
 
+INLINE void laid_product(const td_real *x, size_t ldx, size_t rows, laid_matrix right, td_real factor, td_real *y, size_t ldy)
+{
+    size_t column = 0;
+    for (; column + LAID_VECTORS * WIDTH <= right.columns; column += LAID_VECTORS * WIDTH)
+        laid_tile(x, ldx, rows, &right, column, LAID_VECTORS, factor, y, ldy);
+    for (; column < right.columns; column += WIDTH)
+        laid_tile(x, ldx, rows, &right, column, 1, factor, y, ldy);
+}
+
+/* Scores, their softmax, and with it the mean of the values. */
 INLINE void attend_tile(const td_real *q, size_t ldq, size_t rows, const td_real *laid, size_t nk, size_t d, td_real scale, td_real *out,
                         size_t ldo, td_real *p, size_t ldp)
 {
-    size_t column = 0;
-    for (; column + LAID_VECTORS * WIDTH <= ldp; column += LAID_VECTORS * WIDTH)
-        score_tile(q, ldq, rows, laid, d, column, LAID_VECTORS, scale, p, ldp);
-    for (; column < ldp; column += WIDTH)
-        score_tile(q, ldq, rows, laid, d, column, 1, scale, p, ldp);
+    laid_product(q, ldq, rows, (laid_matrix){laid, d, ldp, true}, scale, p, ldp);
     for (size_t r = 0; r < rows; r++)
         softmax(p + r * ldp, nk);
-    const td_real *values = laid + ldp * d;
-    for (column = 0; column + LAID_VECTORS * WIDTH <= d; column += LAID_VECTORS * WIDTH)
-        mix_tile(p, ldp, rows, values, nk, d, column, LAID_VECTORS, out, ldo);
-    for (; column < d; column += WIDTH)
-        mix_tile(p, ldp, rows, values, nk, d, column, 1, out, ldo);
+    laid_product(p, ldp, rows, (laid_matrix){laid + ldp * d, nk, d, false}, 1, out, ldo);
 }
 
 static void attend_laid(const td_real *q, size_t ldq, size_t nq, const td_real *laid, size_t nk, size_t d, td_real scale, td_real *out,
                         size_t ldo, td_real *p)
 {
-    size_t ldp = td_laid_keys(nk), row = 0;
+    size_t ldp = td_laid_keys(nk), row = 0, left = nq;
 #define TILE(ROWS) attend_tile(q + row * ldq, ldq, ROWS, laid, nk, d, scale, out + row * ldo, ldo, p + row * ldp, ldp)
-    for (; row + TD_LAID_ROWS <= nq; row += TD_LAID_ROWS)
+    for (; left >= TD_LAID_ROWS; left -= TD_LAID_ROWS, row += TD_LAID_ROWS)
         TILE(TD_LAID_ROWS);
-    switch (nq - row) {
-    case 5:
-        TILE(5);
-        break;
-    case 4:
-        TILE(4);
-        break;
-    case 3:
-        TILE(3);
-        break;
-    case 2:
-        TILE(2);
-        break;
-    case 1:
-        TILE(1);
-        break;
-    default:
-        break;
-    }
+    if (left)
+        WITH_ROWS(left, TILE)
 #undef TILE
 }

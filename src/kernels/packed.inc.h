@@ -1,14 +1,13 @@
-/* The one body of the products with packed weights. The including file defines TD_PACKED_TABLE and TD_PACKED_ISA, and before that
- * may define its own int8_tile or bfloat16_tile with TD_PACKED_INT8 and TD_PACKED_BFLOAT16 to say so. */
+/* The one body of the products with packed weights. The including file defines TD_PACKED_TABLE and TD_PACKED_ISA. Before that it may
+ * define int8_dots or bfloat16_dots, an instruction that multiplies four bytes at once, with TD_PACKED_INT8_DOTS or
+ * TD_PACKED_BFLOAT16_DOTS to say so; or a whole int8_tile or bfloat16_tile, with TD_PACKED_INT8 or TD_PACKED_BFLOAT16. */
 #include "kernels/packed.h"
 #include "kernels/packed_ahead.h"
 #include "kernels/rows_vector.h"
+#include "kernels/tile.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
-typedef int32_t loose_integers __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
 enum {
     TILE_ROWS = 6,
@@ -58,28 +57,21 @@ INLINE void float_vectors(const td_packed_job *job, const float *w, size_t row, 
     const float *x = job->input.values + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
     vector sums[TILE_ROWS][MOST_VECTORS];
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < vectors; v++)
-            sums[r][v] = (vector){0};
+    EACH_SUM (rows, vectors)
+        sums[r][v] = (vector){0};
     for (size_t k = 0; k < depth; k++) {
         vector weights[MOST_VECTORS];
         look_ahead(&next);
-#pragma GCC unroll 8
-        for (size_t v = 0; v < vectors; v++)
+        EACH_VECTOR (vectors)
             weights[v] = load(w + k * TD_PANEL + first + v * WIDTH);
-#pragma GCC unroll 6
-        for (size_t r = 0; r < rows; r++) {
+        EACH_ROW (rows) {
             float value = x[r * stride + k];
-#pragma GCC unroll 8
-            for (size_t v = 0; v < vectors; v++)
+            EACH_VECTOR (vectors)
                 sums[r][v] += value * weights[v];
         }
     }
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 8
-        for (size_t v = 0; v < vectors; v++)
-            store(y[r] + first + v * WIDTH, sums[r][v]);
+    EACH_SUM (rows, vectors)
+        store(y[r] + first + v * WIDTH, sums[r][v]);
 }
 
 INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, size_t rows, size_t first, ahead next, float (*y)[TD_PANEL])
@@ -89,9 +81,43 @@ INLINE void float_tile(const td_packed_job *job, const float *w, size_t row, siz
         float_vectors(job, w, row, rows, first, vectors, next, y);
 }
 
+/* ---- instructions that multiply four bytes at once: four int8 or two bfloat16 ---- */
+
+/* sum + the products of `inputs` with the four bytes beside each sum */
+typedef integers dots(integers sum, uint32_t inputs, integers weights);
+
+/* x, w: of the first step; stride: bytes from row to row; y [rows, TD_PANEL], float32 or int32 as `add` makes them. */
+INLINE void dot_tile(dots *add, const void *x, size_t stride, size_t rows, const void *w, size_t first, size_t steps, ahead next, void *y)
+{
+    integers sums[TILE_ROWS][TILE_VECTORS];
+    EACH_SUM (rows, TILE_VECTORS)
+        sums[r][v] = (integers){0};
+    for (size_t step = 0; step < steps; step++) {
+        integers weights[TILE_VECTORS];
+        look_ahead(&next);
+        EACH_VECTOR (TILE_VECTORS)
+            weights[v] = *(const loose_integers *)((const char *)w + step * STEP_BYTES + 4 * (first + v * WIDTH));
+        EACH_ROW (rows) {
+            uint32_t inputs;
+            memcpy(&inputs, (const char *)x + r * stride + 4 * step, sizeof inputs);
+            EACH_VECTOR (TILE_VECTORS)
+                sums[r][v] = add(sums[r][v], inputs, weights[v]);
+        }
+    }
+    EACH_SUM (rows, TILE_VECTORS)
+        *(loose_integers *)((int32_t *)y + r * TD_PANEL + first + v * WIDTH) = sums[r][v];
+}
+
 /* ---- bfloat16 ---- */
 
-#ifndef TD_PACKED_BFLOAT16
+#if defined(TD_PACKED_BFLOAT16_DOTS)
+INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, ahead next,
+                          float (*y)[TD_PANEL])
+{
+    const td_packed_input *x = &job->input;
+    dot_tile(bfloat16_dots, x->rounded + row * x->stride, 2 * x->stride, rows, w, first, job->weights->depth / 2, next, y);
+}
+#elif !defined(TD_PACKED_BFLOAT16)
 /* Widened to float32; the even input of a pair is added before the odd one. */
 INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t row, size_t rows, size_t first, ahead next,
                           float (*y)[TD_PANEL])
@@ -99,32 +125,34 @@ INLINE void bfloat16_tile(const td_packed_job *job, const uint16_t *w, size_t ro
     const uint16_t *x = job->input.rounded + row * job->input.stride;
     size_t stride = job->input.stride, depth = job->weights->depth;
     vector sums[TILE_ROWS][TILE_VECTORS];
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < TILE_VECTORS; v++)
-            sums[r][v] = (vector){0};
+    EACH_SUM (rows, TILE_VECTORS)
+        sums[r][v] = (vector){0};
     for (size_t k = 0; k < depth; k += 2) {
         look_ahead(&next);
-#pragma GCC unroll 4
-        for (size_t v = 0; v < TILE_VECTORS; v++) {
+        EACH_VECTOR (TILE_VECTORS) {
             integers pairs = *(const loose_integers *)(w + k * TD_PANEL + 2 * (first + v * WIDTH));
             vector even = (vector)(pairs << 16), odd = (vector)(pairs & (int32_t)0xffff0000);
-#pragma GCC unroll 6
-            for (size_t r = 0; r < rows; r++) {
+            EACH_ROW (rows) {
                 integers both = (integers){0} + (int32_t)(x[r * stride + k] | (uint32_t)x[r * stride + k + 1] << 16);
                 sums[r][v] += (vector)(both << 16) * even;
                 sums[r][v] += (vector)(both & (int32_t)0xffff0000) * odd;
             }
         }
     }
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < TILE_VECTORS; v++)
-            store(y[r] + first + v * WIDTH, sums[r][v]);
+    EACH_SUM (rows, TILE_VECTORS)
+        store(y[r] + first + v * WIDTH, sums[r][v]);
 }
 #endif
 
 /* ---- int8 ---- */
 
-#ifndef TD_PACKED_INT8
+#if defined(TD_PACKED_INT8_DOTS)
+INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next, int32_t (*y)[TD_PANEL])
+{
+    const td_packed_input *x = &job->input;
+    dot_tile(int8_dots, x->shifted + row * x->stride, x->stride, rows, w, first, job->weights->depth / 4, next, y);
+}
+#elif !defined(TD_PACKED_INT8)
 /* Exact in integers: |sum| <= inputs * 255 * 127, which 32 bits hold up to 66,000 inputs. */
 INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, size_t rows, size_t first, ahead next, int32_t (*y)[TD_PANEL])
 {
@@ -141,8 +169,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
             sums[r] = _mm256_setzero_si256();
         for (size_t k = 0; k < depth; k += 4) {
             __m256i weights = _mm256_load_si256((const __m256i *)(w + k * TD_PANEL + 4 * at)), sizes = _mm256_abs_epi8(weights);
-#pragma GCC unroll 6
-            for (size_t r = 0; r < rows; r++) {
+            EACH_ROW (rows) {
                 int32_t four;
                 memcpy(&four, x + r * stride + k, sizeof four);
                 __m256i values = _mm256_set1_epi32(four ^ (int32_t)0x80808080);
@@ -167,7 +194,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
 
 /* Whether the tile took the 128 from the inputs, so that offsets have nothing to put right. */
 #ifndef TD_PACKED_SIGNED
-#if defined(__AVX2__) && !defined(TD_PACKED_INT8)
+#if defined(__AVX2__) && !defined(TD_PACKED_INT8) && !defined(TD_PACKED_INT8_DOTS)
 #define TD_PACKED_SIGNED 1
 #else
 #define TD_PACKED_SIGNED 0
@@ -203,7 +230,7 @@ INLINE void finish_integers(const td_packed_job *job, size_t panel, size_t row, 
 
 /* ---- all rows with one panel after the other ---- */
 
-INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t rows, ahead next)
+INLINE void rows_of(const td_packed_job *job, td_precision precision, size_t panel, size_t row, size_t rows, ahead next)
 {
     const td_packed *packed = job->weights;
     union {
@@ -216,50 +243,27 @@ INLINE void rows_of(const td_packed_job *job, size_t panel, size_t row, size_t r
         for (size_t i = 0; i < TD_PANEL; i += 16)
             __builtin_prefetch(y + r * job->ldy + i, 1, 3);
     for (size_t first = 0; first < TD_PANEL; first += TILE_OUTPUTS) {
-        if (packed->precision == TD_FLOAT32)
+        if (precision == TD_FLOAT32)
             float_tile(job, (const float *)packed->data + start, row, rows, first, next, sums.values);
-        else if (packed->precision == TD_BFLOAT16)
+        else if (precision == TD_BFLOAT16)
             bfloat16_tile(job, (const uint16_t *)packed->data + start, row, rows, first, next, sums.values);
         else
             int8_tile(job, (const int8_t *)packed->data + start, row, rows, first, next, sums.integers);
         next.at += next.part;
     }
-    if (packed->precision == TD_INT8)
+    if (precision == TD_INT8)
         finish_integers(job, panel, row, rows, sums.integers);
     else
         finish(job, panel, row, rows, sums.values);
 }
 
-INLINE void few_rows_of(const td_packed_job *job, size_t panel, size_t row, size_t rows, ahead next)
-{
-    switch (rows) {
-    case 6:
-        rows_of(job, panel, row, 6, next);
-        break;
-    case 5:
-        rows_of(job, panel, row, 5, next);
-        break;
-    case 4:
-        rows_of(job, panel, row, 4, next);
-        break;
-    case 3:
-        rows_of(job, panel, row, 3, next);
-        break;
-    case 2:
-        rows_of(job, panel, row, 2, next);
-        break;
-    default:
-        rows_of(job, panel, row, 1, next);
-        break;
-    }
-}
-
 /* Rows in tiles that are as full as each other: a tile of one or two rows reads the panel for little. Each tile asks
- * for its part of the next panel, so that the whole of it is on its way when the last tile is done. */
+ * for its part of the next panel, so that the whole of it is on its way when the last tile is done. `precision` is a constant, that only
+ * its tiles are made. */
 INLINE void product(const td_packed_job *job, td_precision precision)
 {
     const td_packed *packed = job->weights;
-    if (packed->precision != precision || job->input.rows == 0) /* tells the compiler which tile is meant */
+    if (job->input.rows == 0)
         return;
     size_t rows = job->input.rows, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, panels = td_packed_panels(packed);
     size_t bytes = TD_PANEL * packed->depth * (precision == TD_FLOAT32 ? 4 : precision == TD_BFLOAT16 ? 2 : 1);
@@ -270,7 +274,9 @@ INLINE void product(const td_packed_job *job, td_precision precision)
         for (size_t tile = 0, row = 0; tile < tiles; tile++) {
             size_t end = rows * (tile + 1) / tiles;
             next.at = following + bytes / tiles * tile;
-            few_rows_of(job, panel, row, end - row, next);
+#define TILE(ROWS) rows_of(job, precision, panel, row, ROWS, next)
+            WITH_ROWS(end - row, TILE)
+#undef TILE
             row = end;
         }
     }

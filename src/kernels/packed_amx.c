@@ -7,6 +7,7 @@
 #define TD_PACKED_ISA TD_MATRIX_AMX
 #define TD_PACKED_TILES
 #define TD_PACKED_BFLOAT16
+#include "kernels/packed_ahead.h"
 #include "kernels/packed_vnni.inc.h"
 
 static void product_bfloat16(const td_packed_job *job);

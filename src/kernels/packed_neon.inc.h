@@ -1,6 +1,7 @@
 /* The int8 tile of NEON: eight products of bytes in 16 bits; two of them fit side by side (2 * 127 * 127 < 2^15) before
  * neighbours are added to 32-bit sums. */
 #include "kernels/packed_ahead.h"
+#include "kernels/tile.h"
 
 #include <string.h>
 
@@ -27,8 +28,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
             low[r] = high[r] = vdupq_n_s32(0);
         for (size_t k = 0; k < depth; k += 8) {
             int8x16_t even = vld1q_s8(w + k * TD_PANEL + 4 * at), odd = vld1q_s8(w + (k + 4) * TD_PANEL + 4 * at);
-#pragma GCC unroll 6
-            for (size_t r = 0; r < rows; r++) {
+            EACH_ROW (rows) {
                 int8x16_t a = four_inputs(x + r * stride + k), b = four_inputs(x + r * stride + k + 4);
                 int16x8_t products = vmull_s8(vget_low_s8(a), vget_low_s8(even));
                 low[r] = vpadalq_s16(low[r], vmlal_s8(products, vget_low_s8(b), vget_low_s8(odd)));
@@ -36,8 +36,7 @@ INLINE void int8_tile(const td_packed_job *job, const int8_t *w, size_t row, siz
                 high[r] = vpadalq_s16(high[r], vmlal_high_s8(products, b, odd));
             }
         }
-#pragma GCC unroll 6
-        for (size_t r = 0; r < rows; r++)
+        EACH_ROW (rows)
             vst1q_s32(y[r] + at, vpaddq_s32(low[r], high[r]));
     }
 }

@@ -2,6 +2,8 @@
  * (their type), multiply_add(sum, a, b): sum + the products of the units of a and b; units_of_rows(from, stride, rows,
  * mask): 16 units, each of the next GROUP rows (of which `rows` exist) of one column. A tile of 6 rows by 64 columns
  * keeps 24 sums in registers; 10 loads feed 24 multiplications. */
+#include "kernels/tile.h"
+
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
@@ -57,29 +59,20 @@ INLINE void tile(size_t rows, left_matrix a, const uint32_t *panel, size_t units
                  const __mmask16 *masks)
 {
     __m512 sums[ROWS][VECTORS];
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < VECTORS; v++)
-            sums[r][v] = start.data ? _mm512_maskz_loadu_ps(masks[v], start.data + r * start.stride + v * LANES) : _mm512_setzero_ps();
+    EACH_SUM (rows, VECTORS)
+        sums[r][v] = start.data ? _mm512_maskz_loadu_ps(masks[v], start.data + r * start.stride + v * LANES) : _mm512_setzero_ps();
     for (size_t u = 0; u < units; u++, a.data += a.unit_step, panel += COLUMNS) {
         __m512i right[VECTORS];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < VECTORS; v++)
+        EACH_VECTOR (VECTORS)
             right[v] = _mm512_load_si512(panel + v * LANES);
-#pragma GCC unroll 6
-        for (size_t r = 0; r < rows; r++) {
+        EACH_ROW (rows) {
             __m512i left = broadcast(a.data + r * a.row_step);
-#pragma GCC unroll 4
-            for (size_t v = 0; v < VECTORS; v++)
+            EACH_VECTOR (VECTORS)
                 sums[r][v] = multiply_add(sums[r][v], left, right[v]);
         }
     }
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < VECTORS; v++)
-            _mm512_mask_storeu_ps(c + r * ldc + v * LANES, masks[v], sums[r][v]);
+    EACH_SUM (rows, VECTORS)
+        _mm512_mask_storeu_ps(c + r * ldc + v * LANES, masks[v], sums[r][v]);
 }
 
 /* Asks for the lines of a tile of results ahead: they come from far when the result is large and the inner dimension short. */
@@ -115,25 +108,10 @@ static void multiply_panel(size_t m, left_matrix a, const uint32_t *panel, size_
         ask_for(c + ROWS * ldc, ldc, smaller(m - ROWS, ROWS));
         tile(ROWS, a, panel, units, start, c, ldc, masks);
     }
-    switch (m) {
-    case 5:
-        tile(5, a, panel, units, start, c, ldc, masks);
-        break;
-    case 4:
-        tile(4, a, panel, units, start, c, ldc, masks);
-        break;
-    case 3:
-        tile(3, a, panel, units, start, c, ldc, masks);
-        break;
-    case 2:
-        tile(2, a, panel, units, start, c, ldc, masks);
-        break;
-    case 1:
-        tile(1, a, panel, units, start, c, ldc, masks);
-        break;
-    default:
-        break;
-    }
+#define TILE(ROWS) tile(ROWS, a, panel, units, start, c, ldc, masks)
+    if (m)
+        WITH_ROWS(m, TILE)
+#undef TILE
 }
 
 /* ---- packing ---- */

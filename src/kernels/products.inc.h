@@ -23,59 +23,32 @@ INLINE void product_tile(const product_job *job, size_t row, size_t first, size_
     const td_real *x = job->x + row * job->ldx, *w = job->panel + first;
     td_real *y = job->y + row * job->ldy + first;
     vector sums[PRODUCT_ROWS][PRODUCT_VECTORS];
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            const td_real *from = y + r * job->ldy + v * WIDTH;
-            bool whole = v + 1 < vectors || last == WIDTH;
-            sums[r][v] = !job->add ? (vector){0} : whole ? load(from) : load_part(from, last, 0);
-        }
+    EACH_SUM (rows, vectors) {
+        const td_real *from = y + r * job->ldy + v * WIDTH;
+        bool whole = v + 1 < vectors || last == WIDTH;
+        sums[r][v] = !job->add ? (vector){0} : whole ? load(from) : load_part(from, last, 0);
+    }
     for (size_t p = 0; p < job->depth; p++) {
         vector weights[PRODUCT_VECTORS];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++)
+        EACH_VECTOR (vectors)
             weights[v] = load(w + p * job->stride + v * WIDTH);
-#pragma GCC unroll 6
-        for (size_t r = 0; r < rows; r++) {
+        EACH_ROW (rows) {
             td_real value = x[r * job->ldx + p];
-#pragma GCC unroll 4
-            for (size_t v = 0; v < vectors; v++)
+            EACH_VECTOR (vectors)
                 sums[r][v] += value * weights[v];
         }
     }
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++)
-            if (v + 1 < vectors || last == WIDTH)
-                store(y + r * job->ldy + v * WIDTH, sums[r][v]);
-            else
-                store_part(y + r * job->ldy + v * WIDTH, sums[r][v], last);
+    EACH_SUM (rows, vectors)
+        if (v + 1 < vectors || last == WIDTH)
+            store(y + r * job->ldy + v * WIDTH, sums[r][v]);
+        else
+            store_part(y + r * job->ldy + v * WIDTH, sums[r][v], last);
 }
 
-INLINE void product_rows(const product_job *job, size_t row, size_t first, size_t rows, size_t vectors, size_t last)
-{
-    switch (rows) {
-    case 6:
-        product_tile(job, row, first, 6, vectors, last);
-        break;
-    case 5:
-        product_tile(job, row, first, 5, vectors, last);
-        break;
-    case 4:
-        product_tile(job, row, first, 4, vectors, last);
-        break;
-    case 3:
-        product_tile(job, row, first, 3, vectors, last);
-        break;
-    case 2:
-        product_tile(job, row, first, 2, vectors, last);
-        break;
-    default:
-        product_tile(job, row, first, 1, vectors, last);
-        break;
-    }
+INLINE void product_rows(const product_job *job, size_t row, size_t first, size_t rows, size_t vectors, size_t last){
+#define TILE(ROWS) product_tile(job, row, first, ROWS, vectors, last)
+    WITH_ROWS(rows, TILE)
+#undef TILE
 }
 
 /* All rows with one block of a panel, in tiles as full as each other; what is left of a panel one vector at a time. */

@@ -4,6 +4,7 @@
 #include "kernels/rows.h"
 #include "kernels/rows_math.h"
 #include "kernels/rows_vector.h"
+#include "kernels/tile.h"
 
 #include <stdbool.h>
 

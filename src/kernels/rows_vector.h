@@ -31,6 +31,8 @@
 
 typedef td_real vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef td_real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(td_real)), may_alias));
+typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t loose_integers __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
 INLINE vector load(const td_real *x)
 {

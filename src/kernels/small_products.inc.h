@@ -18,17 +18,14 @@ typedef struct small_product {
 INLINE void tile(const small_product *s, size_t rows, size_t vectors, size_t row, size_t column, size_t k, size_t part)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < vectors; v++)
-            sum[r][v] = (vector){0};
+    EACH_SUM (rows, vectors)
+        sum[r][v] = (vector){0};
     const td_real *a = s->a + row * s->a_row, *b = s->b + column;
     const size_t a_row = s->a_row, a_column = s->a_column, ldb = s->ldb;
     for (size_t p = 0; p < k; p++, a += a_column, b += ldb)
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
+        EACH_VECTOR (vectors) {
             vector y = part ? load_part(b, part, 0) : load(b + v * WIDTH);
-#pragma GCC unroll 4
-            for (size_t r = 0; r < rows; r++)
+            EACH_ROW (rows)
                 sum[r][v] += a[r * a_row] * y;
         }
     for (size_t r = 0; r < rows; r++) {

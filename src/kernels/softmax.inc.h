@@ -30,8 +30,6 @@ static td_real exp_sum(td_real *y, const td_real *x, td_real shift, size_t n)
 
 #ifndef TD_DOUBLE
 
-typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
-
 /* exp(x) for x <= 0 as 2^n 2^f, |f| <= 1/2, with a minimax polynomial; at least 2^-126, which is nothing in a sum that has a 1 in it.
  * `doubt` becomes NaN where x is. */
 INLINE vector exp_of_negative(vector x, vector *doubt)
