@@ -269,12 +269,11 @@ static td_status write_model(const td_averaging *averaging, const char *output, 
 static td_status quantise(td_averaging *averaging, const td_parameters *parameters, td_error *error)
 {
     size_t count = averaging->tensor_count;
-    td_stored_tensor *tensors = td_resize_array(averaging->tensors, 2 * count, sizeof *tensors);
-    averaging->tensors = tensors ? tensors : averaging->tensors;
-    void **means = td_resize_array(averaging->means, 3 * count, sizeof *means);
-    averaging->means = means ? means : averaging->means;
-    if (!tensors || !means)
-        return td_fail_memory(error, 3 * count * sizeof *tensors);
+    if (!td_grow_array(&averaging->tensors, 2 * count, sizeof *averaging->tensors) ||
+        !td_grow_array(&averaging->means, 3 * count, sizeof *averaging->means))
+        return td_fail_memory(error, 3 * count * sizeof *averaging->tensors);
+    td_stored_tensor *tensors = averaging->tensors;
+    void **means = averaging->means;
     for (size_t i = 0; i < count; i++) {
         td_stored_tensor *tensor = &tensors[i], *scales = &tensors[averaging->tensor_count];
         if (tensor->dtype != TD_F32 || tensor->rank != 2 || !td_parameters_is_product(parameters, tensor->name))

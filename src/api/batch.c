@@ -4,6 +4,7 @@
 #include "api/queue.h"
 #include "api/split.h"
 #include "api/task.h"
+#include "base/array.h"
 
 #include <string.h>
 
@@ -22,14 +23,7 @@ typedef struct td_worker {
 
 static td_status remember(td_worker *worker, size_t index, td_result *result, td_error *error)
 {
-    if (worker->count == worker->capacity) {
-        size_t capacity = worker->capacity ? worker->capacity * 2 : 64;
-        struct td_open_result *open = td_resize_array(worker->open, capacity, sizeof *open);
-        if (!open)
-            return td_fail_memory(error, capacity * sizeof *open);
-        worker->open = open;
-        worker->capacity = capacity;
-    }
+    TD_TRY(td_reserve_array(&worker->open, &worker->capacity, worker->count + 1, sizeof *worker->open, error));
     worker->open[worker->count++] = (struct td_open_result){index, result};
     worker->holds += td_queue_work(worker->queue, index);
     return TD_OK;

@@ -1,5 +1,6 @@
 #include "api/split.h"
 
+#include "base/array.h"
 #include "base/utf8.h"
 #include "text/sentences.h"
 
@@ -23,18 +24,9 @@ void td_split_free(td_split *split)
 
 static td_status add_part(td_split *split, const char *text, size_t gap_begin, size_t begin, size_t end, td_error *error)
 {
-    if (split->parts_count == split->capacity) {
-        size_t capacity = split->capacity ? split->capacity * 2 : 64;
-        char **parts = td_resize_array(split->parts, capacity, sizeof *parts);
-        if (!parts)
-            return td_fail_memory(error, capacity * sizeof *parts);
-        split->parts = parts;
-        char **gaps = td_resize_array(split->gaps, capacity, sizeof *gaps);
-        if (!gaps)
-            return td_fail_memory(error, capacity * sizeof *gaps);
-        split->gaps = gaps;
-        split->capacity = capacity;
-    }
+    size_t capacity = split->capacity, wanted = split->parts_count + 1;
+    TD_TRY(td_reserve_array(&split->parts, &capacity, wanted, sizeof *split->parts, error));
+    TD_TRY(td_reserve_array(&split->gaps, &split->capacity, wanted, sizeof *split->gaps, error));
     char *part = td_copy_bytes(text + begin, end - begin), *gap = td_copy_bytes(text + gap_begin, begin - gap_begin);
     if (!part || !gap) {
         td_release(part);

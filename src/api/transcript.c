@@ -1,6 +1,6 @@
 #include "api/transcript.h"
 
-#include "base/memory.h"
+#include "base/array.h"
 
 #include <string.h>
 
@@ -28,14 +28,7 @@ void td_transcript_free(td_transcript *transcript)
 td_status td_transcript_add(td_transcript *transcript, double start, double end, const char *text, const int32_t *ids, size_t id_count,
                             td_transcript_segment **ret_segment, td_error *error)
 {
-    if (transcript->count == transcript->capacity) {
-        size_t capacity = transcript->capacity ? 2 * transcript->capacity : 16;
-        td_transcript_segment *segments = td_resize_array(transcript->segments, capacity, sizeof *segments);
-        if (!segments)
-            return td_fail_memory(error, capacity * sizeof *segments);
-        transcript->segments = segments;
-        transcript->capacity = capacity;
-    }
+    TD_TRY(td_reserve_array(&transcript->segments, &transcript->capacity, transcript->count + 1, sizeof *transcript->segments, error));
     int32_t *id_copy = td_allocate_array(id_count, sizeof *id_copy);
     char *text_copy = td_copy_string(text);
     if (!id_copy || !text_copy) {

@@ -1,6 +1,8 @@
 /* CTC without a decoder. Prefixes are nodes of a tree; a frame moves probability from each kept prefix to itself (a blank, or its last
  * label again) and to its children, and the best stay. */
 #include "decoding/ctc.h"
+
+#include "base/array.h"
 #include "decoding/select.h"
 
 #include <math.h>
@@ -55,14 +57,8 @@ static double total(const prefix_node *node)
 /* A new node, or NONE without memory. */
 static int32_t add_node(prefix_tree *tree, int32_t parent, int32_t label)
 {
-    if (tree->count == tree->capacity) {
-        size_t capacity = tree->capacity ? 2 * tree->capacity : 256;
-        prefix_node *nodes = capacity > INT32_MAX ? NULL : td_resize_array(tree->nodes, capacity, sizeof *nodes);
-        if (!nodes)
-            return NONE;
-        tree->nodes = nodes;
-        tree->capacity = capacity;
-    }
+    if (tree->count >= INT32_MAX || td_reserve_array(&tree->nodes, &tree->capacity, tree->count + 1, sizeof *tree->nodes, NULL) != TD_OK)
+        return NONE;
     int32_t sibling = parent == NONE ? NONE : tree->nodes[parent].child;
     if (parent != NONE)
         tree->nodes[parent].child = (int32_t)tree->count;
@@ -87,14 +83,8 @@ static prefix_node *reach(prefix_tree *tree, int32_t index, size_t t)
     prefix_node *node = &tree->nodes[index];
     if (node->reached == t + 1)
         return node;
-    if (tree->next_count == tree->next_capacity) {
-        size_t capacity = tree->next_capacity ? 2 * tree->next_capacity : 256;
-        int32_t *next = td_resize_array(tree->next, capacity, sizeof *next);
-        if (!next)
-            return NULL;
-        tree->next = next;
-        tree->next_capacity = capacity;
-    }
+    if (td_reserve_array(&tree->next, &tree->next_capacity, tree->next_count + 1, sizeof *tree->next, NULL) != TD_OK)
+        return NULL;
     tree->next[tree->next_count++] = index;
     node->reached = t + 1;
     node->next_by_blank = node->next_by_label = -INFINITY;

@@ -135,10 +135,8 @@ td_status td_sentence_attention(td_sentence *sentence, size_t positions, td_real
         return td_fail_memory(error, SIZE_MAX);
     if (size > sentence->attention_capacity) {
         size_t capacity = size + size / 2;
-        td_real *attention = td_resize_array(sentence->attention, capacity, sizeof *attention);
-        if (!attention)
-            return td_fail_memory(error, capacity * sizeof *attention);
-        sentence->attention = attention;
+        if (!td_grow_array(&sentence->attention, capacity, sizeof *sentence->attention))
+            return td_fail_memory(error, capacity * sizeof *sentence->attention);
         sentence->attention_capacity = capacity;
     }
     *ret_place = sentence->attention + sentence->attention_positions * each;

@@ -1,5 +1,6 @@
 #include "io/pickle.h"
 
+#include "base/array.h"
 #include "base/reader.h"
 
 #include <string.h>
@@ -73,16 +74,11 @@ static bool make_room(machine *m, value ***array, size_t *capacity, size_t wante
 {
     if (wanted <= *capacity)
         return true;
-    size_t larger = wanted < 64 ? 128 : wanted * 2;
-    value **grown = td_resize_array(*array, larger, sizeof *grown);
-    if (!grown) {
-        fail_memory(m, larger * sizeof *grown);
-        return false;
-    }
-    memset(grown + *capacity, 0, (larger - *capacity) * sizeof *grown);
-    *array = grown;
-    *capacity = larger;
-    return true;
+    size_t before = *capacity;
+    m->status = td_reserve_array(array, capacity, wanted, sizeof **array, m->error);
+    if (m->status == TD_OK)
+        memset(*array + before, 0, (*capacity - before) * sizeof **array);
+    return m->status == TD_OK;
 }
 
 static void push(machine *m, value *v)

@@ -1,6 +1,7 @@
 /* Named tensors of one file or several, whatever the format: opening a directory, and reading what is found. */
 #include "io/weights.h"
 
+#include "base/array.h"
 #include "io/json.h"
 
 #include <stdio.h>
@@ -31,14 +32,7 @@ static int compare_names(const void *a, const void *b)
 
 td_status td_weights_add(td_safetensors *file, const td_stored_tensor *tensor, td_error *error)
 {
-    if (file->count == file->capacity) {
-        size_t capacity = file->capacity ? file->capacity * 2 : 64;
-        td_stored_tensor *tensors = td_resize_array(file->tensors, capacity, sizeof *tensors);
-        if (!tensors)
-            return td_fail_memory(error, capacity * sizeof *tensors);
-        file->tensors = tensors;
-        file->capacity = capacity;
-    }
+    TD_TRY(td_reserve_array(&file->tensors, &file->capacity, file->count + 1, sizeof *file->tensors, error));
     file->tensors[file->count++] = *tensor;
     return TD_OK;
 }

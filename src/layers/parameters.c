@@ -1,5 +1,7 @@
 #include "layers/parameters.h"
 
+#include "base/array.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,19 +11,6 @@ static td_parameter *fail_memory(td_parameters *parameters)
 {
     td_fail_memory(&parameters->error, 0);
     return NULL;
-}
-
-static bool grow(td_parameters *parameters)
-{
-    if (parameters->count < parameters->capacity)
-        return true;
-    size_t capacity = parameters->capacity ? parameters->capacity * 2 : 64;
-    td_parameter_entry **entries = td_resize_array(parameters->entries, capacity, sizeof(td_parameter_entry *));
-    if (!entries)
-        return false;
-    parameters->entries = entries;
-    parameters->capacity = capacity;
-    return true;
 }
 
 static char *format_name(const char *format, va_list arguments)
@@ -41,7 +30,8 @@ td_parameter *td_parameters_declare(td_parameters *parameters, size_t rows, size
     va_start(arguments, name_format);
     char *name = format_name(name_format, arguments);
     va_end(arguments);
-    if (!entry || !name || !grow(parameters)) {
+    if (!entry || !name ||
+        td_reserve_array(&parameters->entries, &parameters->capacity, parameters->count + 1, sizeof *parameters->entries, NULL) != TD_OK) {
         td_release(entry);
         td_release(name);
         return fail_memory(parameters);
@@ -67,12 +57,11 @@ void td_parameters_alias(td_parameters *parameters, const char *name_format, ...
     size_t count = 0;
     while (entry->aliases && entry->aliases[count])
         count++;
-    char **aliases = td_resize_array(entry->aliases, count + 2, sizeof *aliases);
-    if (!aliases) {
+    if (!td_grow_array(&entry->aliases, count + 2, sizeof(char *))) {
         fail_memory(parameters);
         return;
     }
-    entry->aliases = aliases;
+    char **aliases = entry->aliases;
     va_list arguments;
     va_start(arguments, name_format);
     aliases[count] = format_name(name_format, arguments);

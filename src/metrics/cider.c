@@ -1,6 +1,8 @@
 /* CIDEr-D (Vedantam et al. 2015): cosine of tf-idf vectors of n-grams, clipped, with a penalty on unlike lengths. */
 #include "metrics/ngrams.h"
 
+#include "base/array.h"
+
 #include <math.h>
 
 enum { ORDER = 4 };
@@ -25,18 +27,9 @@ static td_status read_words(cider_counter *counter, td_codes text, td_codes *ret
 
 static td_status reserve(cider_counter *counter, size_t count, td_error *error)
 {
-    if (count <= counter->capacity)
-        return TD_OK;
-    uint32_t *counts = td_resize_array(counter->document_counts, 2 * count, sizeof *counts);
-    if (counts)
-        counter->document_counts = counts;
-    size_t *segments = td_resize_array(counter->last_segments, 2 * count, sizeof *segments);
-    if (segments)
-        counter->last_segments = segments;
-    if (!counts || !segments)
-        return td_fail_memory(error, 2 * count * sizeof *segments);
-    counter->capacity = 2 * count;
-    return TD_OK;
+    size_t capacity = counter->capacity;
+    TD_TRY(td_reserve_array(&counter->document_counts, &capacity, count, sizeof *counter->document_counts, error));
+    return td_reserve_array(&counter->last_segments, &counter->capacity, count, sizeof *counter->last_segments, error);
 }
 
 static td_status count_document(cider_counter *counter, size_t index, td_codes words, td_error *error)

@@ -1,6 +1,8 @@
 /* Clipped n-gram matches (Papineni et al. 2002, 2.1.1). */
 #include "metrics/ngrams.h"
 
+#include "base/array.h"
+
 void td_ngrams_init(td_ngrams *ngrams)
 {
     *ngrams = (td_ngrams){0};
@@ -14,18 +16,6 @@ void td_ngrams_free(td_ngrams *ngrams)
     *ngrams = (td_ngrams){0};
 }
 
-static td_status reserve(td_ngrams *ngrams, size_t count, td_error *error)
-{
-    if (count <= ngrams->capacity)
-        return TD_OK;
-    td_ngram_count *counts = td_resize_array(ngrams->counts, 2 * count, sizeof *counts);
-    if (!counts)
-        return td_fail_memory(error, 2 * count * sizeof *counts);
-    ngrams->counts = counts;
-    ngrams->capacity = 2 * count;
-    return TD_OK;
-}
-
 td_status td_ngrams_start(td_ngrams *ngrams, td_codes hypothesis, size_t order, td_error *error)
 {
     td_sequence_map_clear(&ngrams->map);
@@ -37,7 +27,7 @@ td_status td_ngrams_start(td_ngrams *ngrams, td_codes hypothesis, size_t order, 
             uint32_t number;
             hash = td_sequence_hash_add(hash, hypothesis.data[start + n - 1]);
             TD_TRY(td_sequence_map_add(&ngrams->map, hypothesis.data + start, n, hash, &number, error));
-            TD_TRY(reserve(ngrams, ngrams->map.count, error));
+            TD_TRY(td_reserve_array(&ngrams->counts, &ngrams->capacity, ngrams->map.count, sizeof *ngrams->counts, error));
             if (ngrams->map.count > before)
                 ngrams->counts[number] = (td_ngram_count){0, 0, 0};
             ngrams->counts[number].hypothesis++;

@@ -57,10 +57,8 @@ static td_status grow(td_sequence_map *map, td_error *error)
     if (capacity > UINT32_MAX / 4)
         return td_fail(error, TD_ERROR_LIMIT, "more than %zu different words or n-grams; score fewer segments at once",
                        map->entry_capacity);
-    td_sequence_entry *entries = td_resize_array(map->entries, capacity, sizeof *entries);
-    if (!entries)
-        return td_fail_memory(error, capacity * sizeof *entries);
-    map->entries = entries;
+    if (!td_grow_array(&map->entries, capacity, sizeof *map->entries))
+        return td_fail_memory(error, capacity * sizeof *map->entries);
     uint32_t *slots = td_allocate_array(2 * capacity, sizeof *slots);
     if (!slots)
         return td_fail_memory(error, 2 * capacity * sizeof *slots);
@@ -69,11 +67,11 @@ static td_status grow(td_sequence_map *map, td_error *error)
     map->slot_count = 2 * capacity;
     map->entry_capacity = capacity;
     for (size_t i = 0; i < map->count; i++) {
-        size_t slot = entries[i].hash & (map->slot_count - 1);
+        size_t slot = map->entries[i].hash & (map->slot_count - 1);
         while (slots[slot] != 0)
             slot = (slot + 1) & (map->slot_count - 1);
         slots[slot] = (uint32_t)i + 1;
-        entries[i].slot = (uint32_t)slot;
+        map->entries[i].slot = (uint32_t)slot;
     }
     return TD_OK;
 }

@@ -1,6 +1,6 @@
 #include "text/local_pieces.h"
 
-#include "base/memory.h"
+#include "base/array.h"
 
 #include <string.h>
 
@@ -15,14 +15,7 @@ td_status td_local_pieces_id(td_local_pieces *local, const char *piece, size_t l
         *ret_id = -1;
         return TD_OK;
     }
-    if (local->count == local->capacity) {
-        size_t capacity = local->capacity ? 2 * local->capacity : 8;
-        char **pieces = td_resize_array(local->pieces, capacity, sizeof(char *));
-        if (!pieces)
-            return td_fail_memory(error, capacity * sizeof(char *));
-        local->pieces = pieces;
-        local->capacity = capacity;
-    }
+    TD_TRY(td_reserve_array(&local->pieces, &local->capacity, local->count + 1, sizeof(char *), error));
     char *copy = td_copy_bytes(piece, length);
     if (!copy)
         return td_fail_memory(error, length);

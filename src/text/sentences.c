@@ -1,6 +1,6 @@
 #include "text/sentences.h"
 
-#include "base/memory.h"
+#include "base/array.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -67,15 +67,9 @@ static void add_span(span_list *list, const char *text, size_t begin, size_t end
         begin++;
     if (begin == end)
         return;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 16;
-        td_span *spans = td_resize_array(list->spans, capacity, sizeof *spans);
-        if (!spans) {
-            list->failed = true;
-            return;
-        }
-        list->spans = spans;
-        list->capacity = capacity;
+    if (td_reserve_array(&list->spans, &list->capacity, list->count + 1, sizeof *list->spans, NULL) != TD_OK) {
+        list->failed = true;
+        return;
     }
     list->spans[list->count++] = (td_span){begin, end};
 }

@@ -1,6 +1,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/steps.h"
 
+#include "base/array.h"
 #include "io/json.h"
 #include "text/unicode.h"
 
@@ -179,14 +180,8 @@ static bool add_stretch(stretches *list, size_t begin, size_t end, bool match, t
         last->end = end;
         return true;
     }
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        stretch *items = td_resize_array(list->items, capacity, sizeof *items);
-        if (!items)
-            return false;
-        list->items = items;
-        list->capacity = capacity;
-    }
+    if (td_reserve_array(&list->items, &list->capacity, list->count + 1, sizeof *list->items, NULL) != TD_OK)
+        return false;
     list->items[list->count++] = (stretch){begin, end, match};
     return true;
 }

@@ -1,18 +1,14 @@
 #include "text/strings.h"
 
+#include "base/array.h"
+
 void td_strings_begin(td_strings *strings, bool first)
 {
     if (strings->failed)
         return;
-    if (strings->count == strings->capacity) {
-        size_t capacity = strings->capacity ? strings->capacity * 2 : 32;
-        td_string *items = td_resize_array(strings->items, capacity, sizeof *items);
-        if (!items) {
-            strings->failed = true;
-            return;
-        }
-        strings->items = items;
-        strings->capacity = capacity;
+    if (td_reserve_array(&strings->items, &strings->capacity, strings->count + 1, sizeof *strings->items, NULL) != TD_OK) {
+        strings->failed = true;
+        return;
     }
     strings->items[strings->count++] = (td_string){strings->text.length, 0, first};
 }

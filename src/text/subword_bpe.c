@@ -1,6 +1,7 @@
 /* Byte pair encoding (Sennrich, Haddow, Birch 2016): a word's characters, joined pair by pair, earliest rule first. */
 #include "text/subword.h"
 
+#include "base/array.h"
 #include "base/utf8.h"
 #include "io/json.h"
 
@@ -110,15 +111,9 @@ static void offer(joining *j, size_t left)
     const td_merge_slot *merge = &j->model->merges[slot_of(j->model, j->symbols[left].id, j->symbols[right].id)];
     if (merge->rank < 0)
         return;
-    if (j->count == j->capacity) {
-        size_t capacity = j->capacity ? j->capacity * 2 : 64;
-        candidate *heap = td_resize_array(j->heap, capacity, sizeof *heap);
-        if (!heap) {
-            j->failed = true;
-            return;
-        }
-        j->heap = heap;
-        j->capacity = capacity;
+    if (td_reserve_array(&j->heap, &j->capacity, j->count + 1, sizeof *j->heap, NULL) != TD_OK) {
+        j->failed = true;
+        return;
     }
     candidate item = {merge->rank, merge->made, left};
     size_t at = j->count++;

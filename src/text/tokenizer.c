@@ -49,11 +49,9 @@ static td_status hide(td_tokenizer *tokenizer, int32_t id, td_error *error)
 {
     if ((size_t)id >= tokenizer->hidden_count) {
         size_t count = (size_t)id + 1 > tokenizer->vocabulary.size ? (size_t)id + 1 : tokenizer->vocabulary.size;
-        bool *hidden = td_resize_array(tokenizer->hidden, count, sizeof *hidden);
-        if (!hidden)
+        if (!td_grow_array(&tokenizer->hidden, count, sizeof *tokenizer->hidden))
             return td_fail_memory(error, count);
-        memset(hidden + tokenizer->hidden_count, 0, count - tokenizer->hidden_count);
-        tokenizer->hidden = hidden;
+        memset(tokenizer->hidden + tokenizer->hidden_count, 0, count - tokenizer->hidden_count);
         tokenizer->hidden_count = count;
     }
     tokenizer->hidden[id] = true;
@@ -75,14 +73,12 @@ td_status td_tokenizer_add_special(td_tokenizer *tokenizer, const char *text, in
         TD_TRY(hide(tokenizer, id, error));
     if (!*text || find_declared(tokenizer, text))
         return TD_OK;
-    td_special *specials = td_resize_array(tokenizer->specials, tokenizer->special_count + 1, sizeof *specials);
-    if (!specials)
-        return td_fail_memory(error, sizeof *specials);
-    tokenizer->specials = specials;
+    if (!td_grow_array(&tokenizer->specials, tokenizer->special_count + 1, sizeof *tokenizer->specials))
+        return td_fail_memory(error, sizeof *tokenizer->specials);
     char *copy = td_copy_string(text);
     if (!copy)
         return td_fail_memory(error, strlen(text));
-    specials[tokenizer->special_count++] = (td_special){copy, strlen(text), id, strip_left, strip_right};
+    tokenizer->specials[tokenizer->special_count++] = (td_special){copy, strlen(text), id, strip_left, strip_right};
     return TD_OK;
 }
 

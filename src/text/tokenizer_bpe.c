@@ -4,6 +4,7 @@
 #include "text/tokenizer_kind.h"
 #include "text/unicode.h"
 
+#include "base/array.h"
 #include "base/utf8.h"
 #include "io/json.h"
 #include "platform/file.h"
@@ -123,15 +124,9 @@ static bool comes_before(const merge *a, const merge *b)
 
 static void push(word *w, merge item)
 {
-    if (w->heap_count == w->heap_capacity) {
-        size_t capacity = w->heap_capacity ? w->heap_capacity * 2 : 64;
-        merge *heap = td_resize_array(w->heap, capacity, sizeof *heap);
-        if (!heap) {
-            w->failed = true;
-            return;
-        }
-        w->heap = heap;
-        w->heap_capacity = capacity;
+    if (td_reserve_array(&w->heap, &w->heap_capacity, w->heap_count + 1, sizeof *w->heap, NULL) != TD_OK) {
+        w->failed = true;
+        return;
     }
     size_t at = w->heap_count++;
     for (; at && comes_before(&item, &w->heap[(at - 1) / 2]); at = (at - 1) / 2)
@@ -193,10 +188,9 @@ static void merge_parts(word *w, const td_sampling *sampling)
 static td_status encode_word(word *w, const char *bytes, size_t length, const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     td_buffer_clear(&w->text);
-    part *parts = td_resize_array(w->parts, length, sizeof *parts);
-    if (!parts)
-        return td_fail_memory(error, length * sizeof *parts);
-    w->parts = parts;
+    if (!td_grow_array(&w->parts, length, sizeof *w->parts))
+        return td_fail_memory(error, length * sizeof *w->parts);
+    part *parts = w->parts;
     w->heap_count = 0;
     for (size_t i = 0; i < length; i++) {
         char character[4];

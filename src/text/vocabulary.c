@@ -1,5 +1,6 @@
 #include "text/vocabulary.h"
 
+#include "base/array.h"
 #include "base/random.h"
 #include "io/json.h"
 
@@ -41,14 +42,8 @@ static bool grow_slots(td_vocabulary *vocabulary)
 
 static bool grow_pieces(td_vocabulary *vocabulary, size_t size)
 {
-    if (size > vocabulary->capacity) {
-        size_t capacity = vocabulary->capacity * 2 > size ? vocabulary->capacity * 2 : size + 256;
-        char **pieces = td_resize_array(vocabulary->pieces, capacity, sizeof *pieces);
-        if (!pieces)
-            return false;
-        vocabulary->pieces = pieces;
-        vocabulary->capacity = capacity;
-    }
+    if (td_reserve_array(&vocabulary->pieces, &vocabulary->capacity, size, sizeof *vocabulary->pieces, NULL) != TD_OK)
+        return false;
     for (; vocabulary->size < size; vocabulary->size++)
         vocabulary->pieces[vocabulary->size] = NULL;
     return true;

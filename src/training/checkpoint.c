@@ -29,11 +29,9 @@ static int compare_steps(const void *left, const void *right)
 
 static td_status add_step(int64_t **steps, size_t *count, int64_t step, td_error *error)
 {
-    int64_t *grown = td_resize_array(*steps, *count + 1, sizeof **steps);
-    if (!grown)
+    if (!td_grow_array(steps, *count + 1, sizeof **steps))
         return td_fail_memory(error, (*count + 1) * sizeof **steps);
-    grown[(*count)++] = step;
-    *steps = grown;
+    (*steps)[(*count)++] = step;
     return TD_OK;
 }
 

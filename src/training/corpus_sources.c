@@ -1,6 +1,8 @@
 /* Pairs of sounds or pictures and text: a number of them is read ahead, threads make their features, and all is written in order. */
 #include "training/corpus_builder.h"
 
+#include "base/array.h"
+
 #include <string.h>
 
 enum { CHUNK = 64 }; /* sounds or pictures read at once */
@@ -149,14 +151,7 @@ static td_status wait_for_pair(td_corpus_builder *builder, const td_pairs *pairs
         return TD_OK;
     }
     TD_TRY(wait_for_source(builder, pair, error));
-    if (chunk->target_count == chunk->target_capacity) {
-        size_t capacity = chunk->target_capacity * 2 + CHUNK;
-        waiting_target *targets = td_resize_array(chunk->targets, capacity, sizeof *targets);
-        if (!targets)
-            return td_fail_memory(error, capacity * sizeof *targets);
-        chunk->targets = targets;
-        chunk->target_capacity = capacity;
-    }
+    TD_TRY(td_reserve_array(&chunk->targets, &chunk->target_capacity, chunk->target_count + 1, sizeof *chunk->targets, error));
     td_error place = {0};
     td_pairs_where(pairs, &place);
     waiting_target *target = &chunk->targets[chunk->target_count++];

@@ -1,6 +1,7 @@
 /* Line charts as SVG, and the chart of a run. */
 #include "training/plot.h"
 
+#include "base/array.h"
 #include "platform/file.h"
 #include "training/recipe_table.h"
 
@@ -171,18 +172,10 @@ typedef struct run_log {
 
 static bool append_point(series *s, double x, double y)
 {
-    if (s->count == s->capacity) {
-        size_t capacity = s->capacity ? 2 * s->capacity : 256;
-        double *grown_x = td_resize_array(s->x, capacity, sizeof *s->x);
-        if (grown_x)
-            s->x = grown_x;
-        double *grown_y = td_resize_array(s->y, capacity, sizeof *s->y);
-        if (grown_y)
-            s->y = grown_y;
-        if (!grown_x || !grown_y)
-            return false;
-        s->capacity = capacity;
-    }
+    size_t capacity = s->capacity;
+    if (td_reserve_array(&s->x, &capacity, s->count + 1, sizeof *s->x, NULL) != TD_OK ||
+        td_reserve_array(&s->y, &s->capacity, s->count + 1, sizeof *s->y, NULL) != TD_OK)
+        return false;
     s->x[s->count] = x;
     s->y[s->count++] = y;
     return true;

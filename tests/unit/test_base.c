@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/buffer.h"
 #include "base/random.h"
 #include "base/utf8.h"
@@ -90,6 +91,29 @@ static void buffer_grows(void **state)
     td_buffer_free(&buffer);
 }
 
+static void array_grows_seldom_and_fails_whole(void **state)
+{
+    (void)state;
+    uint64_t before = td_allocation_count();
+    int32_t *items = NULL;
+    size_t capacity = 0;
+    for (int32_t i = 0; i < 10000; i++) {
+        assert_int_equal(td_reserve_array(&items, &capacity, (size_t)i + 1, sizeof *items, NULL), TD_OK);
+        assert_true(capacity > (size_t)i);
+        items[i] = i;
+    }
+    assert_in_range(td_allocation_count() - before, 1, 9);
+    td_error error;
+    int32_t *kept = items;
+    size_t was = capacity;
+    assert_int_equal(td_reserve_array(&items, &capacity, SIZE_MAX / 2, sizeof *items, &error), TD_ERROR_MEMORY);
+    assert_ptr_equal(items, kept);
+    assert_int_equal(capacity, was);
+    for (int32_t i = 0; i < 10000; i++)
+        assert_int_equal(items[i], i);
+    td_release(items);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +121,7 @@ int main(void)
         cmocka_unit_test(arena_stops_allocating_after_the_first_step),
         cmocka_unit_test(utf8_round_trips_and_refuses_malformed),
         cmocka_unit_test(buffer_grows),
+        cmocka_unit_test(array_grows_seldom_and_fails_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
