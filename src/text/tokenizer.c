@@ -341,8 +341,9 @@ static size_t first_word(const char *piece, size_t length)
     return length;
 }
 
-td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids,
-                                      td_error *error)
+/* For a piece that the vocabulary lacks. */
+static td_status append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids,
+                                td_error *error)
 {
     if (!local) {
         td_ids_append(ids, tokenizer->unknown);
@@ -355,6 +356,34 @@ td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pi
         td_ids_append(ids, id >= 0 ? id : tokenizer->unknown);
     }
     return TD_OK;
+}
+
+typedef struct encoding {
+    const td_tokenizer *tokenizer;
+    const td_sentencepiece *model;
+    bool any_piece;
+    td_ids *ids;
+    td_local_pieces *local;
+} encoding;
+
+static td_status number_piece(void *context, const char *piece, size_t length, int32_t model_id, td_error *error)
+{
+    encoding *state = context;
+    bool plain =
+        state->any_piece || (!td_sentencepiece_is_unknown(state->model, model_id) && !td_sentencepiece_is_control(state->model, model_id));
+    int32_t id = plain ? td_vocabulary_find(&state->tokenizer->vocabulary, piece, length) : -1;
+    if (id < 0)
+        return append_unknown(state->tokenizer, state->local, piece, length, state->ids, error);
+    td_ids_append(state->ids, id);
+    return TD_OK;
+}
+
+td_status td_tokenizer_encode_pieces(const td_tokenizer *tokenizer, td_text_side side, bool any_piece, const char *text, size_t length,
+                                     const td_sampling *sampling, td_ids *ids, td_error *error)
+{
+    const td_sentencepiece *model = tokenizer->models[side];
+    encoding state = {tokenizer, model, any_piece, ids, sampling->local};
+    return td_sentencepiece_sample(model, text, length, sampling->dropout, sampling->random, number_piece, &state, error);
 }
 
 const char *td_tokenizer_piece_here(const td_tokenizer *tokenizer, int32_t id)

@@ -61,9 +61,10 @@ td_status td_tokenizer_named_special(td_tokenizer *tokenizer, const char *direct
                                      int32_t *ret_id, td_error *error);
 /* The piece of an id, also of one that stands for this text alone. */
 const char *td_tokenizer_piece_here(const td_tokenizer *tokenizer, int32_t id);
-/* Appends the id of a piece that the vocabulary lacks. */
-td_status td_tokenizer_append_unknown(const td_tokenizer *tokenizer, td_local_pieces *local, const char *piece, size_t length, td_ids *ids,
-                                      td_error *error);
+/* Cuts text by the side's SentencePiece model and numbers the pieces by the vocabulary. Unless `any_piece`, text that happens to spell an
+ * unknown or control piece is not that piece. */
+td_status td_tokenizer_encode_pieces(const td_tokenizer *tokenizer, td_text_side side, bool any_piece, const char *text, size_t length,
+                                     const td_sampling *sampling, td_ids *ids, td_error *error);
 /* The text of a named token in those two files, copied; NULL when they have none. */
 td_status td_tokenizer_special_text(const char *directory, const char *name, char **ret_text, td_error *error);
 /* For set_languages: the language's token after the text and its end token (mBART), or before the text (NLLB, mBART-50). */

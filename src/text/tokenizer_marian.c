@@ -29,23 +29,6 @@ static td_status open(td_tokenizer *tokenizer, const char *directory, td_error *
     return td_ids_ok(&tokenizer->suffix[0]) && td_ids_ok(&tokenizer->suffix[1]) ? TD_OK : td_fail_memory(error, 0);
 }
 
-typedef struct encoding {
-    const td_tokenizer *tokenizer;
-    td_ids *ids;
-    td_local_pieces *local;
-} encoding;
-
-static td_status visit_piece(void *context, const char *piece, size_t length, int32_t model_id, td_error *error)
-{
-    (void)model_id;
-    encoding *state = context;
-    int32_t id = td_vocabulary_find(&state->tokenizer->vocabulary, piece, length);
-    if (id < 0)
-        return td_tokenizer_append_unknown(state->tokenizer, state->local, piece, length, state->ids, error);
-    td_ids_append(state->ids, id);
-    return TD_OK;
-}
-
 /* The id of a ">>xx<<" that the text begins with, or -1. One that the vocabulary lacks stays text. */
 static int32_t leading_language(const td_tokenizer *tokenizer, const char *text, size_t length, size_t *ret_length)
 {
@@ -73,8 +56,7 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
         text += used;
         length -= used;
     }
-    encoding state = {tokenizer, ids, sampling->local};
-    return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, visit_piece, &state, error);
+    return td_tokenizer_encode_pieces(tokenizer, side, true, text, length, sampling, ids, error);
 }
 
 static td_status decode(const td_tokenizer *tokenizer, const int32_t *ids, size_t count, td_buffer *text, td_error *error)

@@ -39,32 +39,11 @@ static td_status end_with(td_tokenizer *tokenizer, int32_t id, td_error *error)
     return td_ids_ok(&tokenizer->suffix[0]) && td_ids_ok(&tokenizer->suffix[1]) ? TD_OK : td_fail_memory(error, sizeof id);
 }
 
-typedef struct encoding {
-    const td_tokenizer *tokenizer;
-    td_ids *ids;
-    td_local_pieces *local;
-} encoding;
-
-static td_status visit_piece(void *context, const char *piece, size_t length, int32_t model_id, td_error *error)
-{
-    encoding *state = context;
-    const td_tokenizer *tokenizer = state->tokenizer;
-    /* Text that happens to spell an unknown or control piece is not that piece. */
-    bool plain =
-        !td_sentencepiece_is_unknown(tokenizer->models[0], model_id) && !td_sentencepiece_is_control(tokenizer->models[0], model_id);
-    int32_t id = plain ? td_vocabulary_find(&tokenizer->vocabulary, piece, length) : -1;
-    if (id < 0)
-        return td_tokenizer_append_unknown(tokenizer, state->local, piece, length, state->ids, error);
-    td_ids_append(state->ids, id);
-    return TD_OK;
-}
-
 static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const char *text, size_t length, bool first,
                         const td_sampling *sampling, td_ids *ids, td_error *error)
 {
     (void)first;
-    encoding state = {tokenizer, ids, sampling->local};
-    return td_sentencepiece_sample(tokenizer->models[side], text, length, sampling->dropout, sampling->random, visit_piece, &state, error);
+    return td_tokenizer_encode_pieces(tokenizer, side, false, text, length, sampling, ids, error);
 }
 
 /* The model's id of one of our ids; its unknown id when it is not one of the model's pieces. */
