@@ -239,14 +239,15 @@ static td_status choose_language(td_request *request, td_error *error)
         target = NULL;
     if (request->whisper)
         source = NULL; /* the decoder is told */
-    if (!target)
+    if (!target) {
         target = language_of_settings(request);
+        TD_TRY(check_target(request, target, error));
+    }
     if (!target && model->languages[0]) {
         if (model->languages[1])
             return fail_language(model, "the model writes several languages; choose the target language", NULL, error);
         target = model->languages[0];
     }
-    TD_TRY(check_target(request, target, error));
     return td_model_tokenizer(model, source, target, &request->tokenizer, error);
 }
 
