@@ -1,9 +1,9 @@
 /* Byte pair encoding (Sennrich, Haddow, Birch 2016): a word's characters, joined pair by pair, earliest rule first. */
 #include "text/subword.h"
 
-#include "base/array.h"
 #include "base/utf8.h"
 #include "io/json.h"
+#include "text/merge_heap.h"
 
 #include <string.h>
 
@@ -83,25 +83,13 @@ typedef struct symbol {
     bool merged; /* into its left neighbour */
 } symbol;
 
-typedef struct candidate {
-    int32_t rank, made;
-    size_t left;
-} candidate;
-
 typedef struct joining {
     const td_subword *model;
     symbol *symbols;
-    candidate *heap; /* smallest rank first, then leftmost */
-    size_t count, capacity;
-    bool failed;
+    td_merge_heap heap; /* marked with what is made */
 } joining;
 
 #define NONE SIZE_MAX
-
-static bool comes_before(const candidate *a, const candidate *b)
-{
-    return a->rank != b->rank ? a->rank < b->rank : a->left < b->left;
-}
 
 static void offer(joining *j, size_t left)
 {
@@ -111,45 +99,21 @@ static void offer(joining *j, size_t left)
     const td_merge_slot *merge = &j->model->merges[slot_of(j->model, j->symbols[left].id, j->symbols[right].id)];
     if (merge->rank < 0)
         return;
-    if (td_reserve_array(&j->heap, &j->capacity, j->count + 1, sizeof *j->heap, NULL) != TD_OK) {
-        j->failed = true;
-        return;
-    }
-    candidate item = {merge->rank, merge->made, left};
-    size_t at = j->count++;
-    for (; at && comes_before(&item, &j->heap[(at - 1) / 2]); at = (at - 1) / 2)
-        j->heap[at] = j->heap[(at - 1) / 2];
-    j->heap[at] = item;
-}
-
-static candidate pop(joining *j)
-{
-    candidate top = j->heap[0], last = j->heap[--j->count];
-    size_t at = 0;
-    for (size_t child = 1; child < j->count; child = 2 * at + 1) {
-        if (child + 1 < j->count && comes_before(&j->heap[child + 1], &j->heap[child]))
-            child++;
-        if (!comes_before(&j->heap[child], &last))
-            break;
-        j->heap[at] = j->heap[child];
-        at = child;
-    }
-    j->heap[at] = last;
-    return top;
+    td_merge_heap_push(&j->heap, (td_merge){merge->rank, (uint32_t)merge->made, left});
 }
 
 static void join(joining *j, double dropout, td_random *random)
 {
-    while (j->count && !j->failed) {
-        candidate best = pop(j);
+    while (j->heap.count && !j->heap.failed) {
+        td_merge best = td_merge_heap_pop(&j->heap);
         symbol *left = &j->symbols[best.left];
         if (left->merged || left->next == NONE)
             continue;
         symbol *right = &j->symbols[left->next];
         const td_merge_slot *merge = &j->model->merges[slot_of(j->model, left->id, right->id)];
-        if (merge->rank < 0 || merge->made != best.made || (dropout > 0 && td_random_uniform(random) < dropout))
+        if (merge->rank < 0 || merge->made != (int32_t)best.mark || (dropout > 0 && td_random_uniform(random) < dropout))
             continue;
-        left->id = best.made;
+        left->id = merge->made;
         right->merged = true;
         left->next = right->next;
         if (right->next != NONE)
@@ -204,12 +168,12 @@ static td_status encode(const td_subword *model, const char *word, size_t length
         offer(&j, i);
     if (status == TD_OK)
         join(&j, dropout, random);
-    if (j.failed)
+    if (j.heap.failed)
         status = td_fail_memory(error, length);
     for (size_t i = 0; status == TD_OK && i < spelt.length; i = j.symbols[i].next)
         td_ids_append(ids, j.symbols[i].id);
     td_release(j.symbols);
-    td_release(j.heap);
+    td_release(j.heap.items);
     td_ids_free(&spelt);
     return status;
 }

@@ -1,10 +1,10 @@
 /* Byte-level BPE (GPT-2; Radford et al. 2019) for BART, Whisper and GPT-2: a pattern cuts the text into words, a word's bytes are written
  * as printable characters, and the merges of merges.txt join them, best rank first. */
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include "text/merge_heap.h"
 #include "text/tokenizer_kind.h"
 #include "text/unicode.h"
 
-#include "base/array.h"
 #include "base/utf8.h"
 #include "io/json.h"
 #include "platform/file.h"
@@ -100,55 +100,16 @@ typedef struct part {
     size_t previous, next;
 } part;
 
-typedef struct merge {
-    int32_t rank;
-    size_t left, right, size;
-} merge;
-
 typedef struct word {
     const td_tokenizer *tokenizer;
     td_buffer text; /* in stand-in characters */
     part *parts;
-    merge *heap; /* smallest rank first, then leftmost */
-    size_t heap_count, heap_capacity;
+    td_merge_heap heap; /* marked with the bytes of both */
     td_buffer key;
     bool failed;
 } word;
 
 #define NONE SIZE_MAX
-
-static bool comes_before(const merge *a, const merge *b)
-{
-    return a->rank != b->rank ? a->rank < b->rank : a->left < b->left;
-}
-
-static void push(word *w, merge item)
-{
-    if (td_reserve_array(&w->heap, &w->heap_capacity, w->heap_count + 1, sizeof *w->heap, NULL) != TD_OK) {
-        w->failed = true;
-        return;
-    }
-    size_t at = w->heap_count++;
-    for (; at && comes_before(&item, &w->heap[(at - 1) / 2]); at = (at - 1) / 2)
-        w->heap[at] = w->heap[(at - 1) / 2];
-    w->heap[at] = item;
-}
-
-static merge pop(word *w)
-{
-    merge top = w->heap[0], last = w->heap[--w->heap_count];
-    size_t at = 0;
-    for (size_t child = 1; child < w->heap_count; child = 2 * at + 1) {
-        if (child + 1 < w->heap_count && comes_before(&w->heap[child + 1], &w->heap[child]))
-            child++;
-        if (!comes_before(&w->heap[child], &last))
-            break;
-        w->heap[at] = w->heap[child];
-        at = child;
-    }
-    w->heap[at] = last;
-    return top;
-}
 
 static void offer(word *w, size_t left, size_t right)
 {
@@ -163,15 +124,18 @@ static void offer(word *w, size_t left, size_t right)
     int32_t rank = td_buffer_ok(&w->key) ? td_vocabulary_find(&state->ranks, w->key.data, w->key.length) : -1;
     w->failed |= !td_buffer_ok(&w->key);
     if (rank >= 0)
-        push(w, (merge){rank, left, right, b->end - a->begin});
+        td_merge_heap_push(&w->heap, (td_merge){rank, (uint32_t)(b->end - a->begin), left});
 }
 
 static void merge_parts(word *w, const td_sampling *sampling)
 {
-    while (w->heap_count && !w->failed) {
-        merge best = pop(w);
-        part *left = &w->parts[best.left], *right = &w->parts[best.right];
-        if (left->begin == left->end || right->begin == right->end || left->next != best.right || right->end - left->begin != best.size)
+    while (w->heap.count && !w->heap.failed && !w->failed) {
+        td_merge best = td_merge_heap_pop(&w->heap);
+        part *left = &w->parts[best.left];
+        if (left->begin == left->end || left->next == NONE)
+            continue;
+        part *right = &w->parts[left->next];
+        if ((uint32_t)(right->end - left->begin) != best.mark)
             continue;
         if (sampling->dropout > 0 && td_random_uniform(sampling->random) < sampling->dropout)
             continue;
@@ -191,7 +155,7 @@ static td_status encode_word(word *w, const char *bytes, size_t length, const td
     if (!td_grow_array(&w->parts, length, sizeof *w->parts))
         return td_fail_memory(error, length * sizeof *w->parts);
     part *parts = w->parts;
-    w->heap_count = 0;
+    w->heap.count = 0;
     for (size_t i = 0; i < length; i++) {
         char character[4];
         size_t begin = w->text.length;
@@ -203,7 +167,7 @@ static td_status encode_word(word *w, const char *bytes, size_t length, const td
     for (size_t i = 1; i < length; i++)
         offer(w, i - 1, i);
     merge_parts(w, sampling);
-    if (w->failed)
+    if (w->failed || w->heap.failed)
         return td_fail_memory(error, length);
     for (size_t i = 0; i != NONE; i = parts[i].next) {
         int32_t id = td_vocabulary_find(&w->tokenizer->vocabulary, w->text.data + parts[i].begin, parts[i].end - parts[i].begin);
@@ -251,7 +215,7 @@ static td_status encode(const td_tokenizer *tokenizer, td_text_side side, const 
     td_buffer_free(&w.text);
     td_buffer_free(&w.key);
     td_release(w.parts);
-    td_release(w.heap);
+    td_release(w.heap.items);
     return status;
 }
 
