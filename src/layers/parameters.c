@@ -143,6 +143,14 @@ void td_parameters_keep(td_parameters *parameters)
     entry->kept = entry->parameter.constant = true;
 }
 
+void td_parameters_keep_range(td_parameters *parameters, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++) {
+        parameters->entries[i]->kept = parameters->entries[i]->parameter.constant = true;
+        parameters->entries[i]->parameter.statistic = false;
+    }
+}
+
 void td_parameters_statistic(td_parameters *parameters)
 {
     td_parameters_keep(parameters);

@@ -48,6 +48,8 @@ void td_parameters_alias(td_parameters *parameters, const char *name_format, ...
 void td_parameters_shape(td_parameters *parameters, const size_t *shape, size_t rank);
 /* The last declared weight is not trained, but initialised, read and saved as if it were. */
 void td_parameters_keep(td_parameters *parameters);
+/* Nor are those declared first-th to (end - 1)-th, running statistics or not. */
+void td_parameters_keep_range(td_parameters *parameters, size_t first, size_t end);
 /* The same, and it is a running statistic: a step's graphs add their share of what they saw where its gradient would be,
  * in every step. */
 void td_parameters_statistic(td_parameters *parameters);

@@ -12,10 +12,12 @@ struct td_cnn {
     td_cnn_layer *layers;
     td_cnn_block *blocks;
     size_t layer_count, layer_capacity, block_count, block_capacity;
-    size_t channels;
-    bool trained, statistics, same_padding;
+    size_t first_trained; /* block; block_count: none */
+    bool statistics, same_padding;
     td_real epsilon;
 };
+
+enum { LAYER_PARAMETERS = 5 }; /* weights that a convolution declares */
 
 static const td_cnn_kind *const kinds[] = {&td_cnn_mobilenet_v2, &td_cnn_resnet, &td_cnn_tandem};
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -58,7 +60,27 @@ static td_status find_kind(const json_t *config, const char *file, const td_cnn_
     return status;
 }
 
-td_status td_cnn_configure(const json_t *config, const char *file, const char *prefix, bool trained, td_parameters *parameters,
+static size_t layers_before(const td_cnn *cnn, size_t block)
+{
+    size_t layers = 0;
+    for (size_t i = 0; i < block; i++)
+        layers += cnn->blocks[i].count + (cnn->blocks[i].residual == TD_CNN_SHORTCUT);
+    return layers;
+}
+
+/* All but the last `trained_blocks` stay as they are. */
+static td_status leave_blocks(td_cnn *cnn, const char *file, size_t trained_blocks, td_parameters *parameters, size_t first_parameter,
+                              td_error *error)
+{
+    if (trained_blocks != TD_CNN_ALL && trained_blocks > cnn->block_count)
+        return td_fail(error, TD_ERROR_FORMAT, "%s: the picture encoder has %zu blocks, of which %zu cannot be trained", file,
+                       cnn->block_count, trained_blocks);
+    cnn->first_trained = trained_blocks == TD_CNN_ALL ? 0 : cnn->block_count - trained_blocks;
+    td_parameters_keep_range(parameters, first_parameter, first_parameter + LAYER_PARAMETERS * layers_before(cnn, cnn->first_trained));
+    return TD_OK;
+}
+
+td_status td_cnn_configure(const json_t *config, const char *file, const char *prefix, size_t trained_blocks, td_parameters *parameters,
                            td_cnn **ret_cnn, td_error *error)
 {
     const td_cnn_kind *kind;
@@ -74,24 +96,24 @@ td_status td_cnn_configure(const json_t *config, const char *file, const char *p
                               .parameters = parameters,
                               .prefix = prefix,
                               .own_prefix = kind->own_prefix,
-                              .trained = trained,
-                              .statistics = kind->statistics && trained,
+                              .statistics = kind->statistics && trained_blocks > 0,
                               .epsilon = 1e-5};
+    size_t first_parameter = parameters->count;
     td_status status = kind->build(&builder, config, file, error);
     if (status == TD_OK && parameters->error.status != TD_OK) {
         status = parameters->error.status;
         if (error)
             *error = parameters->error;
     }
+    if (status == TD_OK)
+        status = leave_blocks(cnn, file, trained_blocks, parameters, first_parameter, error);
     if (status != TD_OK) {
         td_cnn_free(cnn);
         return status;
     }
-    cnn->trained = trained;
     cnn->statistics = builder.statistics;
     cnn->same_padding = builder.same_padding;
     cnn->epsilon = (td_real)builder.epsilon;
-    cnn->channels = cnn->layers[cnn->layer_count - 1].outputs;
     *ret_cnn = cnn;
     return TD_OK;
 }
@@ -105,9 +127,22 @@ void td_cnn_free(td_cnn *cnn)
     td_release(cnn);
 }
 
+static size_t channels_after(const td_cnn *cnn, size_t blocks)
+{
+    while (blocks > 0 && cnn->blocks[blocks - 1].max_pool)
+        blocks--;
+    const td_cnn_block *last = blocks > 0 ? &cnn->blocks[blocks - 1] : NULL;
+    return last ? cnn->layers[last->first + last->count - 1].outputs : cnn->layers[0].inputs;
+}
+
 size_t td_cnn_channels(const td_cnn *cnn)
 {
-    return cnn->channels;
+    return channels_after(cnn, cnn->block_count);
+}
+
+size_t td_cnn_frozen_channels(const td_cnn *cnn)
+{
+    return cnn->first_trained > 0 ? channels_after(cnn, cnn->first_trained) : 0;
 }
 
 /* ---- building ---- */
@@ -139,8 +174,6 @@ static td_parameter *declare(td_cnn_builder *builder, size_t rows, size_t column
         td_parameters_alias(parameters, "%s%s.%s", builder->own_prefix, name, part);
     if (builder->prefix[0])
         td_parameters_alias(parameters, "%s.%s", name, part);
-    if (!builder->trained)
-        td_parameters_keep(parameters);
     return parameter;
 }
 
@@ -187,9 +220,7 @@ static void add_block(td_cnn_builder *builder, td_cnn_block block)
 void td_cnn_end_block(td_cnn_builder *builder, td_cnn_residual residual, td_activation activation)
 {
     const td_cnn *cnn = builder->cnn;
-    size_t first = 0;
-    for (size_t i = 0; i < cnn->block_count; i++)
-        first += cnn->blocks[i].count + (cnn->blocks[i].residual == TD_CNN_SHORTCUT);
+    size_t first = layers_before(cnn, cnn->block_count);
     size_t count = cnn->layer_count - first - (residual == TD_CNN_SHORTCUT);
     add_block(builder, (td_cnn_block){.first = first, .count = count, .residual = residual, .activation = activation});
 }
@@ -209,11 +240,12 @@ static td_window window_of(const td_cnn *cnn, const td_cnn_layer *layer, td_grid
                              : td_window_square(layer->size, layer->stride, layer->size / 2);
 }
 
-td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, td_error *error)
+/* Size of what blocks first .. end make of it. */
+static td_status output_of(const td_cnn *cnn, size_t first, size_t end, td_grid pictures, td_grid *ret_map, td_error *error)
 {
     td_grid grid = pictures;
     bool fits = grid.height > 0 && grid.width > 0;
-    for (size_t i = 0; fits && i < cnn->block_count; i++) {
+    for (size_t i = first; fits && i < end; i++) {
         const td_cnn_block *block = &cnn->blocks[i];
         if (block->max_pool)
             fits = td_window_output(pool_window, grid, &grid);
@@ -226,11 +258,17 @@ td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, t
     return TD_OK;
 }
 
+td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, td_error *error)
+{
+    return output_of(cnn, 0, cnn->block_count, pictures, ret_map, error);
+}
+
 /* ---- the pass ---- */
 
 typedef struct cnn_pass {
     const td_cnn *cnn;
     td_graph *graph;
+    size_t first, end;             /* blocks */
     td_tensor **weights, **biases; /* [layers] with the norms inside, arranged; NULL when gradients are wanted */
 } cnn_pass;
 
@@ -247,7 +285,7 @@ static bool fold(cnn_pass *pass)
     td_graph *graph = pass->graph;
     pass->weights = td_graph_allocate(graph, cnn->layer_count, sizeof *pass->weights);
     pass->biases = td_graph_allocate(graph, cnn->layer_count, sizeof *pass->biases);
-    for (size_t i = 0; i < cnn->layer_count && td_graph_ok(graph); i++) {
+    for (size_t i = layers_before(cnn, pass->first); i < layers_before(cnn, pass->end) && td_graph_ok(graph); i++) {
         const td_cnn_layer *layer = &cnn->layers[i];
         td_window window = td_window_square(layer->depthwise ? 1 : layer->size, 1, 0);
         td_batch_norm_weights norm = norm_of(pass, layer);
@@ -314,16 +352,16 @@ static td_tensor *run_block(const cnn_pass *pass, const td_cnn_block *block, td_
 
 static td_tensor *run(const cnn_pass *pass, td_tensor *x, td_grid grid)
 {
-    for (size_t i = 0; i < pass->cnn->block_count && x; i++)
+    for (size_t i = pass->first; i < pass->end && x; i++)
         x = run_block(pass, &pass->cnn->blocks[i], x, &grid);
     return x;
 }
 
 /* Picture by picture, so that memory is that of one picture and each has the result it has alone. */
-static td_tensor *run_alone(cnn_pass *pass, td_tensor *pixels, td_grid pictures, td_grid map)
+static td_tensor *run_alone(cnn_pass *pass, td_tensor *x, td_grid pictures, td_grid map)
 {
     td_graph *graph = pass->graph;
-    td_tensor *y = td_tensor_new(graph, td_grid_rows(map), pass->cnn->channels, false);
+    td_tensor *y = td_tensor_new(graph, td_grid_rows(map), channels_after(pass->cnn, pass->end), false);
     td_arena_mark start = td_arena_get_mark(graph->arena);
     if (!y || !fold(pass))
         return NULL;
@@ -331,7 +369,7 @@ static td_tensor *run_alone(cnn_pass *pass, td_tensor *pixels, td_grid pictures,
     size_t rows = pictures.height * pictures.width, values = map.height * map.width * y->columns;
     for (size_t i = 0; i < pictures.count; i++) {
         td_arena_mark mark = td_arena_get_mark(graph->arena);
-        td_tensor *result = run(pass, td_tensor_of(graph, pixels->data + i * rows * pixels->columns, rows, pixels->columns), one);
+        td_tensor *result = run(pass, td_tensor_of(graph, x->data + i * rows * x->columns, rows, x->columns), one);
         if (!result)
             return NULL;
         memcpy(y->data + i * values, result->data, values * sizeof *y->data);
@@ -341,21 +379,45 @@ static td_tensor *run_alone(cnn_pass *pass, td_tensor *pixels, td_grid pictures,
     return y;
 }
 
-td_tensor *td_cnn_forward(const td_cnn *cnn, td_graph *graph, td_tensor *pixels, td_grid pictures, td_grid *ret_map)
+/* Blocks first .. end of x, with gradients where the graph records and there is something to train. */
+static td_tensor *run_part(const td_cnn *cnn, td_graph *graph, size_t first, size_t end, td_tensor *x, td_grid pictures, td_grid *ret_map)
 {
-    cnn_pass pass = {cnn, graph, NULL, NULL};
+    cnn_pass pass = {cnn, graph, first, end, NULL, NULL};
     td_grid map;
     td_error error = {0};
-    if (!pixels)
+    if (!x)
         return NULL;
-    if (pixels->columns != 3 || pixels->stride != 3 || pixels->rows != td_grid_rows(pictures))
-        return td_graph_fail(graph, TD_ERROR_INTERNAL, "cnn: [%zu, %zu] are not %zu pictures of %zu x %zu with 3 channels", pixels->rows,
-                             pixels->columns, pictures.count, pictures.height, pictures.width);
-    if (td_cnn_output(cnn, pictures, &map, &error) != TD_OK)
+    if (x->columns != channels_after(cnn, first) || x->stride != x->columns || x->rows != td_grid_rows(pictures))
+        return td_graph_fail(graph, TD_ERROR_INTERNAL, "cnn: [%zu, %zu] are not %zu pictures of %zu x %zu with %zu channels", x->rows,
+                             x->columns, pictures.count, pictures.height, pictures.width, channels_after(cnn, first));
+    if (output_of(cnn, first, end, pictures, &map, &error) != TD_OK)
         return td_graph_fail(graph, error.status, "%s", error.message);
-    bool alone = !graph->recording || (!cnn->trained && !td_needs_gradient(pixels));
-    td_tensor *y = alone ? run_alone(&pass, pixels, pictures, map) : run(&pass, pixels, pictures);
+    bool alone = !graph->recording || (end <= cnn->first_trained && !td_needs_gradient(x));
+    td_tensor *y = alone ? run_alone(&pass, x, pictures, map) : run(&pass, x, pictures);
     if (y)
         *ret_map = map;
     return y;
+}
+
+td_tensor *td_cnn_forward(const td_cnn *cnn, td_graph *graph, td_tensor *pixels, td_grid pictures, td_grid *ret_map)
+{
+    bool whole = !graph->recording || !pixels || td_needs_gradient(pixels) || cnn->first_trained == cnn->block_count;
+    if (whole || cnn->first_trained == 0)
+        return run_part(cnn, graph, 0, cnn->block_count, pixels, pictures, ret_map);
+    td_grid middle = {0};
+    td_tensor *x = td_cnn_frozen(cnn, graph, pixels, pictures, &middle);
+    return td_cnn_trained(cnn, graph, x, middle, ret_map);
+}
+
+td_tensor *td_cnn_frozen(const td_cnn *cnn, td_graph *graph, td_tensor *pixels, td_grid pictures, td_grid *ret_map)
+{
+    return run_part(cnn, graph, 0, cnn->first_trained, pixels, pictures, ret_map);
+}
+
+td_tensor *td_cnn_trained(const td_cnn *cnn, td_graph *graph, td_tensor *x, td_grid pictures, td_grid *ret_map)
+{
+    if (cnn->first_trained < cnn->block_count)
+        return run_part(cnn, graph, cnn->first_trained, cnn->block_count, x, pictures, ret_map);
+    *ret_map = pictures;
+    return x;
 }

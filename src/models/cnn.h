@@ -17,13 +17,16 @@ typedef struct td_cnn td_cnn;
 
 /* config: the object whose "model_type" names the kind; file: for messages. Declares the weights as prefix + their name in the kind's
  * own checkpoints ("encoder." + "conv_stem.first_conv.convolution.weight"), under which, with and without the kind's own prefix
- * ("mobilenet_v2."), files may hold them too. trained: false keeps all of them as they are (saved, not trained); their gradients are
- * then never computed. Call before td_parameters_allocate. */
-td_status td_cnn_configure(const json_t *config, const char *file, const char *prefix, bool trained, td_parameters *parameters,
+ * ("mobilenet_v2."), files may hold them too. trained_blocks: how many of the last blocks (a stage of the kind's list: a convolution or a
+ * few with a residual around them) are trained; those before them are kept as they are (saved, not trained) and their gradients never
+ * computed. Call before td_parameters_allocate. */
+#define TD_CNN_ALL SIZE_MAX
+td_status td_cnn_configure(const json_t *config, const char *file, const char *prefix, size_t trained_blocks, td_parameters *parameters,
                            td_cnn **ret_cnn, td_error *error);
 void td_cnn_free(td_cnn *cnn); /* NULL is fine */
 
-size_t td_cnn_channels(const td_cnn *cnn); /* columns of the feature map */
+size_t td_cnn_channels(const td_cnn *cnn);        /* columns of the feature map */
+size_t td_cnn_frozen_channels(const td_cnn *cnn); /* of td_cnn_frozen's result; 0: everything is trained */
 /* Size of the feature map of pictures of this size; an error when a picture is too small. */
 td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, td_error *error);
 
@@ -32,5 +35,8 @@ td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, t
  * one after the other in the same memory, each with the result it has alone; what the arena keeps is the map. The pooled vectors
  * (transformers' pooler_output) are td_global_average_pool(graph, map, *ret_map). NULL after a failure, noted in the graph. */
 td_tensor *td_cnn_forward(const td_cnn *cnn, td_graph *graph, td_tensor *pixels, td_grid pictures, td_grid *ret_map);
+/* Its two halves: what is not trained makes of pixels, and what the trained blocks make of that (x itself where there are none). */
+td_tensor *td_cnn_frozen(const td_cnn *cnn, td_graph *graph, td_tensor *pixels, td_grid pictures, td_grid *ret_map);
+td_tensor *td_cnn_trained(const td_cnn *cnn, td_graph *graph, td_tensor *x, td_grid pictures, td_grid *ret_map);
 
 #endif

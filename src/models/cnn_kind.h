@@ -29,7 +29,7 @@ typedef struct td_cnn_builder {
     td_cnn *cnn;
     td_parameters *parameters;
     const char *prefix, *own_prefix; /* own_prefix: of the kind's checkpoints with a head on top, "resnet." */
-    bool trained, statistics;        /* statistics: of the batch in training */
+    bool statistics;                 /* of the batch in training */
     bool same_padding;               /* TensorFlow's; else half the window's size on all sides */
     double epsilon;
 } td_cnn_builder;

@@ -166,7 +166,7 @@ static td_status encode_image(const td_network *network, td_graph *graph, const 
 static td_status frozen(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_features)
 {
     const td_rnn_network *model = network->family;
-    return td_picture_frozen(network, model->front.cnn, graph, source, ret_features);
+    return td_picture_frozen(model->front.cnn, graph, source, ret_features);
 }
 
 static td_projection ctc(const td_network *network)

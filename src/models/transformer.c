@@ -303,7 +303,7 @@ TRANSFORMER_TABLE_ROW(general, "tandem-transformer", TD_TEXT, NULL)
 static td_status frozen(const td_network *network, td_graph *graph, const td_batch *source, td_memory *ret_features)
 {
     const transformer *model = network->family;
-    return td_picture_frozen(network, model->cnn, graph, source, ret_features);
+    return td_picture_frozen(model->cnn, graph, source, ret_features);
 }
 
 /* Captions: the norms are where "normalize_before" says. */

@@ -21,7 +21,7 @@ static char *manifest_path(const char *directory, const char *name)
     return NULL;
 }
 
-static void add_file(td_buffer *text, const char *path)
+void td_manifest_add_file(td_buffer *text, const char *path)
 {
     struct stat facts;
     if (stat(path, &facts) == 0)
@@ -33,7 +33,7 @@ static void add_files(td_buffer *text, const char *what, const td_string_list *f
 {
     td_buffer_format(text, "%s\n", what);
     for (size_t i = 0; i < files->count; i++)
-        add_file(text, files->items[i]);
+        td_manifest_add_file(text, files->items[i]);
 }
 
 /* By its bytes: a vocabulary copied with its corpus to another directory is the same. */

@@ -140,6 +140,18 @@ static td_status add_new_encoder(const td_recipe *recipe, json_t *config, td_err
     return failed ? td_fail_memory(error, 0) : TD_OK;
 }
 
+td_status td_model_encoder_training(const td_recipe *recipe, json_t *config, td_error *error)
+{
+    const td_recipe_stack *stack = &recipe->model.encoder;
+    int failed = 0;
+    if (!*recipe->model.from || td_recipe_given(recipe, "model.encoder.frozen") ||
+        td_recipe_given(recipe, "model.encoder.trained_blocks")) {
+        failed |= json_object_set_new(config, "encoder_frozen", json_boolean(stack->frozen));
+        failed |= json_object_set_new(config, "encoder_trained_blocks", json_integer((json_int_t)stack->trained_blocks));
+    }
+    return failed ? td_fail_memory(error, 0) : TD_OK;
+}
+
 /* The picture encoder's own configuration becomes a part of the model's. */
 static td_status add_picture_encoder(const td_recipe *recipe, json_t *config, td_error *error)
 {
@@ -148,9 +160,8 @@ static td_status add_picture_encoder(const td_recipe *recipe, json_t *config, td
     td_status status = path ? td_json_load_file(path, &encoder, error) : td_fail_memory(error, 0);
     td_release(path);
     TD_TRY(status);
-    bool failed = json_object_set_new(config, "encoder", encoder) != 0;
-    failed |= json_object_set_new(config, "encoder_frozen", json_boolean(recipe->model.encoder.frozen)) != 0;
-    return failed ? td_fail_memory(error, 0) : TD_OK;
+    return json_object_set_new(config, "encoder", encoder) == 0 ? td_model_encoder_training(recipe, config, error)
+                                                                : td_fail_memory(error, 0);
 }
 
 /* transformers' keys of speech_to_text. It counts positions from the first token that is not padding, so decoding starts with the end
@@ -263,9 +274,9 @@ static td_status sound_config(const td_recipe *recipe, json_t **ret_config, td_e
     return *ret_config ? TD_OK : td_fail_memory(error, 0);
 }
 
-static td_status copied_picture_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
+static td_status copied_config(const char *directory, json_t **ret_config, td_error *error)
 {
-    char *path = td_path_join(recipe->model.encoder.from, "preprocessor_config.json");
+    char *path = td_path_join(directory, "preprocessor_config.json");
     td_status status = path ? td_json_load_file(path, ret_config, error) : td_fail_memory(error, 0);
     td_release(path);
     return status;
@@ -275,8 +286,9 @@ static td_status copied_picture_config(const td_recipe *recipe, json_t **ret_con
 static td_status picture_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
 {
     json_t *config = NULL;
-    if (*recipe->model.encoder.from)
-        TD_TRY(copied_picture_config(recipe, &config, error));
+    const char *from = *recipe->model.from ? recipe->model.from : recipe->model.encoder.from;
+    if (*from)
+        TD_TRY(copied_config(from, &config, error));
     else
         config = json_pack("{s:s}", "image_processor_type", "ViTImageProcessor");
     json_int_t size = (json_int_t)recipe->data.image.size;
@@ -292,7 +304,20 @@ static td_status picture_config(const td_recipe *recipe, json_t **ret_config, td
     return TD_OK;
 }
 
+/* Sound as the model of model.from reads it, unless the recipe says how. */
+static bool hears_as_before(const td_recipe *recipe)
+{
+    static const char *const keys[] = {"data.audio.kind", "data.audio.width", "data.audio.sampling_rate", "data.audio.normalize",
+                                       "data.audio.deltas"};
+    bool given = recipe->task != TD_TASK_TRANSCRIBE;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        given |= td_recipe_given(recipe, keys[i]);
+    return !given && *recipe->model.from;
+}
+
 td_status td_model_preprocessor_config(const td_recipe *recipe, json_t **ret_config, td_error *error)
 {
+    if (hears_as_before(recipe))
+        return copied_config(recipe->model.from, ret_config, error);
     return (recipe->task == TD_TASK_TRANSCRIBE ? sound_config : picture_config)(recipe, ret_config, error);
 }

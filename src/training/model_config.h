@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 
+/* How much of a captioner's picture encoder is trained goes into its configuration, of model.from only where the recipe says so. */
+td_status td_model_encoder_training(const td_recipe *recipe, json_t *config, td_error *error);
 /* New references. feature_width: columns of the source's features; 0 for text. */
 td_status td_model_config(const td_recipe *recipe, const td_tokenizer *tokenizer, size_t feature_width, json_t **ret_config,
                           td_error *error);

@@ -77,6 +77,7 @@ typedef struct td_recipe_stack {
     bool bidirectional; /* from here on: encoder only */
     char *from;
     bool frozen;
+    int64_t trained_blocks;
     struct {
         td_string_list channels, strides;
     } cnn;                      /* of a picture encoder trained from scratch */

@@ -146,6 +146,10 @@ static td_status check_pictures(const td_recipe *recipe, td_error *error)
     bool pictures = recipe->task == TD_TASK_CAPTION;
     if (*recipe->model.encoder.from && !pictures)
         return fail(recipe, "model.encoder.from", error, "is for task: caption");
+    if (recipe->model.encoder.trained_blocks > 0 && (!pictures || (!*recipe->model.encoder.from && !*recipe->model.from)))
+        return fail(recipe, "model.encoder.trained_blocks", error, "is for task: caption with model.encoder.from or model.from");
+    if (recipe->model.encoder.trained_blocks > 0 && !recipe->model.encoder.frozen)
+        return fail(recipe, "model.encoder.trained_blocks", error, "needs model.encoder.frozen: true; else all blocks are trained");
     if (channels->count && (!pictures || *recipe->model.encoder.from))
         return fail(recipe, "model.encoder.cnn.channels", error, "is for task: caption without model.encoder.from");
     if (channels->count > 16 || !are_sizes(channels, 16384))

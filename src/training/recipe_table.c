@@ -101,7 +101,10 @@ const td_recipe_key td_recipe_keys[] = {
     INTEGER(model.encoder.feed_forward, 1, 65536, "1024", "Inner width of the feed-forward blocks."),
     BOOL(model.encoder.bidirectional, "true", "Recurrent encoders read in both directions, each with half of the width."),
     STRING(model.encoder.from, TD_RECIPE_INPUT_PATH, "Model directory of a picture encoder (mobilenet_v2, resnet) to start from."),
-    BOOL(model.encoder.frozen, "true", "Leave that picture encoder as it is; its features are then computed once and kept on disk."),
+    BOOL(model.encoder.frozen, "true",
+         "Leave that picture encoder as it is, or that of model.from; its features are then computed once and kept on disk."),
+    INTEGER(model.encoder.trained_blocks, 0, 1000, "0",
+            "Of a frozen picture encoder, train so many of the last blocks nevertheless; what comes before them is computed once."),
     LIST(model.encoder.cnn.channels, TD_RECIPE_NO_PATH,
          "Channels of each stage (3 x 3 convolution, batch norm, ReLU) of a picture encoder that is trained from scratch, where "
          "model.encoder.from is not given; [32, 64, 128, 256] unless given."),

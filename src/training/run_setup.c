@@ -138,6 +138,8 @@ static td_status set_up_network(td_training_run *run, td_error *error)
     json_t *config = NULL;
     td_status status = *run->recipe->model.from ? read_model_from(run, &config, error)
                                                 : td_model_config(run->recipe, run->data.tokenizer, feature_width(run), &config, error);
+    if (status == TD_OK && *run->recipe->model.from && json_object_get(config, "encoder") && run->recipe->task == TD_TASK_CAPTION)
+        status = td_model_encoder_training(run->recipe, config, error);
     if (status == TD_OK)
         status = cut_as_trained(run->recipe, config, error);
     if (status == TD_OK)
@@ -278,8 +280,10 @@ td_status td_training_set_up(td_training_run *run, const char *path, td_error *e
     if (!text)
         TD_TRY(open_sources(run, error));
     TD_TRY(set_up_network(run, error));
-    if (run->recipe->task == TD_TASK_CAPTION && *run->recipe->model.encoder.from && run->recipe->model.encoder.frozen)
-        TD_TRY(td_sources_use_frozen(&run->sources, &run->network, error));
+    if (run->network.frozen_width > 0)
+        TD_TRY(td_sources_use_frozen(&run->sources, run->recipe, &run->network, error));
+    else if (run->recipe->model.encoder.trained_blocks > 0)
+        return td_fail(error, TD_ERROR_ARGUMENT, "model.encoder.trained_blocks: the model in model.from has no picture encoder of blocks");
     TD_TRY(td_prepare_corpora(run->recipe, text ? NULL : &run->sources.reader, report, &run->data, error));
     TD_TRY(allocate_buffers(run, error));
     TD_TRY(set_up_steppers(run, error));

@@ -1,6 +1,7 @@
 #include "training/sources.h"
 
 #include "io/json.h"
+#include "training/manifest.h"
 #include "training/model_config.h"
 #include "training/pairs.h"
 
@@ -132,7 +133,7 @@ static td_status write_config(const td_recipe *recipe, const td_corpus_watch *wa
     char *path = td_path_join(recipe->output, "preprocessor_config.json");
     td_status status = path ? td_model_preprocessor_config(recipe, &config, error) : td_fail_memory(error, 0);
     bool global = recipe->task == TD_TASK_TRANSCRIBE && recipe->data.audio.normalize == TD_RECIPE_NORM_GLOBAL;
-    if (status == TD_OK && global && !take_earlier(path, config))
+    if (status == TD_OK && global && !json_object_get(config, "mean") && !take_earlier(path, config))
         status = measure(recipe, watch, config, path, error);
     if (status == TD_OK)
         status = td_json_save_file(path, config, error);
@@ -184,8 +185,7 @@ static td_status describe(td_sources *sources, const td_recipe *recipe, td_error
     td_buffer config = TD_BUFFER_INIT;
     char *path = td_path_join(recipe->output, "preprocessor_config.json");
     td_status status = path ? td_file_read(path, 0, &config, error) : td_fail_memory(error, 0);
-    td_buffer_format(&sources->signature, "%s frozen %s", td_buffer_text(&config),
-                     recipe->model.encoder.frozen ? recipe->model.encoder.from : "");
+    td_buffer_format(&sources->signature, "%s", td_buffer_text(&config));
     if (status == TD_OK && !td_buffer_ok(&sources->signature))
         status = td_fail_memory(error, config.length);
     sources->reader.signature = td_buffer_text(&sources->signature);
@@ -216,13 +216,19 @@ td_status td_sources_open(const td_recipe *recipe, td_pool *pool, const td_corpu
     return TD_OK;
 }
 
-td_status td_sources_use_frozen(td_sources *sources, const td_network *network, td_error *error)
+td_status td_sources_use_frozen(td_sources *sources, const td_recipe *recipe, const td_network *network, td_error *error)
 {
-    if (network->frozen_width == 0)
-        return td_fail(error, TD_ERROR_ARGUMENT, "model.encoder.frozen: this model has no part that can be left as it is");
+    const char *from = *recipe->model.from ? recipe->model.from : recipe->model.encoder.from;
+    char *weights = td_path_join(from, "model.safetensors");
+    if (!weights)
+        return td_fail_memory(error, 0);
     sources->network = network;
     sources->reader.width = network->frozen_width;
-    return TD_OK;
+    td_buffer_format(&sources->signature, " frozen %s but %lld\n", from, (long long)recipe->model.encoder.trained_blocks);
+    td_manifest_add_file(&sources->signature, weights);
+    td_release(weights);
+    sources->reader.signature = td_buffer_text(&sources->signature);
+    return td_buffer_ok(&sources->signature) ? TD_OK : td_fail_memory(error, sources->signature.length);
 }
 
 void td_sources_close(td_sources *sources)

@@ -18,7 +18,7 @@ typedef struct td_sources {
  * opens the front end. */
 td_status td_sources_open(const td_recipe *recipe, td_pool *pool, const td_corpus_watch *watch, td_sources *ret_sources, td_error *error);
 /* From now on what is kept is the result of the network's frozen part. `sources` must stay where it is. */
-td_status td_sources_use_frozen(td_sources *sources, const td_network *network, td_error *error);
+td_status td_sources_use_frozen(td_sources *sources, const td_recipe *recipe, const td_network *network, td_error *error);
 void td_sources_close(td_sources *sources);
 /* Columns of the front end's features. */
 size_t td_sources_width(const td_sources *sources);

@@ -26,7 +26,7 @@ typedef struct subject {
     td_real *pixels;
 } subject;
 
-static void configure(subject *it, const char *folder, const char *prefix, bool trained)
+static void configure(subject *it, const char *folder, const char *prefix, size_t trained_blocks)
 {
     char path[512];
     td_error error = {0};
@@ -35,19 +35,19 @@ static void configure(subject *it, const char *folder, const char *prefix, bool 
     td_arena_init(&it->arena);
     snprintf(path, sizeof path, "%s/config.json", folder);
     assert_int_equal(td_json_load_file(path, &it->config, &error), TD_OK);
-    if (td_cnn_configure(it->config, path, prefix, trained, &it->parameters, &it->cnn, &error) != TD_OK ||
+    if (td_cnn_configure(it->config, path, prefix, trained_blocks, &it->parameters, &it->cnn, &error) != TD_OK ||
         td_parameters_allocate(&it->parameters, &error) != TD_OK || td_safetensors_open_directory(folder, &file, &error) != TD_OK ||
         td_parameters_load(&it->parameters, file, &error) != TD_OK)
         fail_msg("%s: %s", folder, error.message);
     td_safetensors_close(file);
 }
 
-static void open_subject(subject *it, const char *name, const char *prefix, bool trained)
+static void open_subject(subject *it, const char *name, const char *prefix, size_t trained_blocks)
 {
     char path[512];
     td_error error = {0};
     snprintf(path, sizeof path, "%s/golden/cnn/%s", TD_TEST_DATA, name);
-    configure(it, path, prefix, trained);
+    configure(it, path, prefix, trained_blocks);
     snprintf(path, sizeof path, "%s/golden/cnn/%s/expected.json", TD_TEST_DATA, name);
     assert_int_equal(td_json_load_file(path, &it->expected, &error), TD_OK);
     const json_t *size = json_object_get(it->expected, "pictures");
@@ -158,6 +158,73 @@ static void check_gradients(subject *it, const td_real *gradients)
     assert_int_equal(checked, json_object_size(json_object_get(it->expected, "gradients")));
 }
 
+/* The gradients of what is trained are those that all have, whether the rest is computed on the way or was before. */
+static void check_last_blocks(subject *it, bool halves)
+{
+    td_graph graph;
+    td_grid map;
+    size_t checked = 0, rows = td_grid_rows(it->pictures);
+    td_real *gradients = td_allocate_array(it->parameters.step_size, sizeof *gradients);
+    td_graph_begin(&graph, &it->arena, true);
+    graph.training = true;
+    graph.gradients = gradients;
+    td_tensor *x = td_tensor_of(&graph, it->pixels, rows, 3);
+    if (halves) {
+        td_grid middle;
+        td_tensor *kept = td_cnn_frozen(it->cnn, &graph, x, it->pictures, &middle);
+        assert_false(td_needs_gradient(kept));
+        assert_int_equal(kept->columns, td_cnn_frozen_channels(it->cnn));
+        x = td_cnn_trained(it->cnn, &graph, kept, middle, &map);
+    } else
+        x = td_cnn_forward(it->cnn, &graph, x, it->pictures, &map);
+    assert_string_equal(graph.error.message, "");
+    assert_values("last blocks", x, json_object_get(it->expected, "hidden"), 1e-4);
+    td_real *dy = td_gradient(&graph, x);
+    for (size_t i = 0; i < x->rows * x->columns; i++)
+        dy[i] = (td_real)(sin(1.7 * (double)i + 0.3) * 0.9 + 0.3 * cos(5.1 * (double)i));
+    assert_int_equal(td_backward(&graph, NULL, 0, NULL), TD_OK);
+    for (size_t i = 0; i < it->parameters.count; i++) {
+        const td_parameter *parameter = &it->parameters.entries[i]->parameter;
+        if (parameter->constant)
+            continue;
+        assert_sums(parameter->name, gradients + parameter->offset, parameter->rows * parameter->columns,
+                    json_object_get(json_object_get(it->expected, "gradients"), parameter->name));
+        checked++;
+    }
+    assert_in_range(checked, 3, json_object_size(json_object_get(it->expected, "gradients")) - 3);
+    td_release(gradients);
+    td_arena_reset(&it->arena);
+}
+
+static void last_blocks(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"mobilenet-same", "mobilenet-even", "resnet-basic", "resnet-bottleneck"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t blocks = 1; blocks <= 3; blocks++) {
+            subject it;
+            print_message("%s, the last %zu\n", names[i], blocks);
+            open_subject(&it, names[i], "", blocks);
+            check_last_blocks(&it, false);
+            check_last_blocks(&it, true);
+            close_subject(&it);
+        }
+}
+
+static void too_many_blocks(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"model_type\": \"tandem-cnn\", \"channels\": [4, 8]}";
+    td_error error = {0};
+    td_cnn *cnn = NULL;
+    td_parameters parameters = {0};
+    json_t *config = json_loads(text, 0, NULL);
+    assert_int_equal(td_cnn_configure(config, "config.json", "", 3, &parameters, &cnn, &error), TD_ERROR_FORMAT);
+    assert_string_equal(error.message, "config.json: the picture encoder has 2 blocks, of which 3 cannot be trained");
+    td_parameters_free(&parameters);
+    json_decref(config);
+}
+
 static void checkpoints(void **state)
 {
     (void)state;
@@ -165,7 +232,7 @@ static void checkpoints(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         subject it;
         print_message("%s\n", names[i]);
-        open_subject(&it, names[i], "", true);
+        open_subject(&it, names[i], "", TD_CNN_ALL);
         check_inference(&it, json_object_get(it.expected, "hidden"));
         td_real *gradients = td_allocate_array(it.parameters.step_size, sizeof *gradients);
         check_training(&it, true, gradients);
@@ -180,7 +247,7 @@ static void kept_under_a_prefix(void **state)
 {
     (void)state;
     subject it;
-    open_subject(&it, "resnet-basic", "encoder.", false);
+    open_subject(&it, "resnet-basic", "encoder.", 0);
     assert_int_equal(it.parameters.trained_size, 0);
     assert_int_equal(it.parameters.step_size, 0);
     check_inference(&it, json_object_get(it.expected, "hidden"));
@@ -204,7 +271,7 @@ static void from_scratch(void **state)
 {
     (void)state;
     subject it;
-    open_subject(&it, "tandem", "", true);
+    open_subject(&it, "tandem", "", TD_CNN_ALL);
     check_inference(&it, json_object_get(it.expected, "evaluated"));
     td_real *gradients = td_allocate_array(it.parameters.step_size, sizeof *gradients);
     assert_true(it.parameters.step_size > it.parameters.trained_size);
@@ -251,7 +318,7 @@ static void wrong_configurations(void **state)
         td_cnn *cnn = NULL;
         json_t *config = json_loads(cases[i][0], 0, NULL);
         assert_non_null(config);
-        assert_int_not_equal(td_cnn_configure(config, "config.json", "", true, &parameters, &cnn, &error), TD_OK);
+        assert_int_not_equal(td_cnn_configure(config, "config.json", "", TD_CNN_ALL, &parameters, &cnn, &error), TD_OK);
         assert_null(cnn);
         if (!strstr(error.message, "config.json") || !strstr(error.message, cases[i][1]))
             fail_msg("%s: %s", cases[i][0], error.message);
@@ -275,7 +342,7 @@ static void widths_of_mobilenet(void **state)
         td_cnn *cnn;
         td_grid map;
         json_t *config = json_loads(cases[i].config, 0, NULL);
-        assert_int_equal(td_cnn_configure(config, "config.json", "", true, &parameters, &cnn, &error), TD_OK);
+        assert_int_equal(td_cnn_configure(config, "config.json", "", TD_CNN_ALL, &parameters, &cnn, &error), TD_OK);
         assert_int_equal(td_cnn_channels(cnn), cases[i].channels);
         assert_int_equal(td_cnn_output(cnn, (td_grid){3, 224, 225}, &map, &error), TD_OK);
         assert_true(map.count == 3 && map.height == 7 && map.width == 8);
@@ -293,7 +360,7 @@ static void too_small_a_picture(void **state)
     td_grid map;
     td_real pixels[3] = {0};
     td_error error = {0};
-    open_subject(&it, "tandem", "", true);
+    open_subject(&it, "tandem", "", TD_CNN_ALL);
     assert_int_equal(td_cnn_output(it.cnn, (td_grid){1, 0, 4}, &map, &error), TD_ERROR_ARGUMENT);
     td_graph_begin(&graph, &it.arena, false);
     assert_null(td_cnn_forward(it.cnn, &graph, td_tensor_of(&graph, pixels, 0, 3), (td_grid){1, 0, 4}, &map));
@@ -327,7 +394,7 @@ static void real_weights(void **state)
     td_graph graph;
     td_grid map;
     size_t pixel_count = 0, hidden_count = 0;
-    configure(&it, folder, "", false);
+    configure(&it, folder, "", 0);
     it.pixels = read_floats(folder, "pixels.f32", &pixel_count);
     float *hidden = read_floats(folder, "hidden.f32", &hidden_count);
     assert_non_null(it.pixels);
@@ -354,9 +421,9 @@ static void real_weights(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(checkpoints),         cmocka_unit_test(kept_under_a_prefix),
-                                       cmocka_unit_test(from_scratch),        cmocka_unit_test(wrong_configurations),
-                                       cmocka_unit_test(widths_of_mobilenet), cmocka_unit_test(too_small_a_picture),
-                                       cmocka_unit_test(real_weights)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checkpoints),         cmocka_unit_test(last_blocks),         cmocka_unit_test(too_many_blocks),
+        cmocka_unit_test(kept_under_a_prefix), cmocka_unit_test(from_scratch),        cmocka_unit_test(wrong_configurations),
+        cmocka_unit_test(widths_of_mobilenet), cmocka_unit_test(too_small_a_picture), cmocka_unit_test(real_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,6 +181,23 @@ static void trained_on(void **state)
     assert_true(with > without + 10);
 }
 
+/* The frozen run's captioner goes on with two of its encoder's blocks: what comes before them is computed once, and pictures are read as
+ * the first run read them. */
+static void last_blocks_are_trained(void **state)
+{
+    (void)state;
+    const char *some[] = {"output=some", "model.from=frozen", "model.encoder.trained_blocks=2", "training.max_steps=300"};
+    double with = best_exact(some, 4);
+    print_message("some: %.1f %%\n", with);
+    json_t *config = NULL, *processor = NULL;
+    assert_int_equal(td_json_load_file("some/config.json", &config, NULL), TD_OK);
+    assert_int_equal(json_integer_value(json_object_get(config, "encoder_trained_blocks")), 2);
+    assert_int_equal(td_json_load_file("some/preprocessor_config.json", &processor, NULL), TD_OK);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(processor, "size"), "height")), 24);
+    json_decref(config);
+    json_decref(processor);
+}
+
 static void preparing_can_be_stopped(void **state)
 {
     (void)state;
@@ -200,6 +217,6 @@ static void preparing_can_be_stopped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(from_scratch), cmocka_unit_test(trained_on),
-                                       cmocka_unit_test(preparing_can_be_stopped)};
+                                       cmocka_unit_test(last_blocks_are_trained), cmocka_unit_test(preparing_can_be_stopped)};
     return cmocka_run_group_tests(tests, enter, leave);
 }
