@@ -204,16 +204,19 @@ static void add_noise(const td_search *search, const td_sentence *sentence, size
     }
 }
 
+static void heat(const td_search *search, td_real *row)
+{
+    td_real temperature = (td_real)search->rules.generation->temperature;
+    for (size_t i = 0; temperature != 1 && i < search->rules.vocabulary; i++)
+        row[i] /= temperature;
+}
+
 /* Temperature, top-k, top-p, min-p, in this order. Returns the candidates left, best first. */
 static size_t warp(td_search *search, td_real *row, size_t least, td_candidate *ret_candidates)
 {
     const td_generation *generation = search->rules.generation;
     size_t n = search->rules.vocabulary, wanted = n;
-    if (generation->temperature != 1) {
-        td_real temperature = (td_real)generation->temperature;
-        for (size_t i = 0; i < n; i++)
-            row[i] /= temperature;
-    }
+    heat(search, row);
     if (generation->top_k > 0 && generation->top_k < n)
         wanted = generation->top_k > least ? generation->top_k : least;
     size_t count = td_select_largest(row, n, wanted < n ? wanted : n, ret_candidates);
@@ -314,6 +317,22 @@ static td_status beam_row(td_search *search, td_sentence *sentence, size_t local
     return TD_OK;
 }
 
+/* Samples from what warping leaves; search->candidates[*ret_chosen] is it. Returns 0 where nothing may be written. */
+static size_t sample(td_search *search, const td_sentence *sentence, const td_path *path, size_t *ret_chosen)
+{
+    const td_generation *generation = search->rules.generation;
+    td_random random = {td_random_key(generation->seed, sentence->index, path->sample), path->count};
+    *ret_chosen = 0;
+    if (generation->top_k == 0 && !(generation->top_p < 1) && !(generation->min_p > 0)) {
+        heat(search, search->row);
+        return td_select_from_all(search->graph.kernels, search->row, search->rules.vocabulary, &random, search->candidates);
+    }
+    size_t count = warp(search, search->row, 1, search->candidates);
+    if (count > 0)
+        *ret_chosen = td_select_random(search->candidates, count, &random, search->weights);
+    return count;
+}
+
 /* One path of greedy search or sampling takes its token from a row of logits. */
 static td_status choose(td_search *search, td_sentence *sentence, size_t which, td_score_row logits, td_error *error)
 {
@@ -333,10 +352,7 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
     if (as_logits) {
         count = td_select_bounded(row, n, logits.block_maxima, TD_LOGIT_BLOCK, 1, search->candidates);
     } else if (generation->do_sample) {
-        count = warp(search, search->row, 1, search->candidates);
-        td_random random = {td_random_key(generation->seed, sentence->index, path->sample), path->count};
-        if (count > 0)
-            chosen = td_select_random(search->candidates, count, &random, search->weights);
+        count = sample(search, sentence, path, &chosen);
     } else {
         count = td_select_largest(row, n, 1, search->candidates);
     }
@@ -345,9 +361,9 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
                        sentence->index);
     int32_t id = search->candidates[chosen].id;
     td_real logprob = logits.values[id] - logits.maximum - logits.log_sum;
-    size_t sample = path->sample;
+    size_t which_sample = path->sample;
     const td_generate_callbacks *callbacks = search->callbacks;
-    bool go_on = !callbacks->token || callbacks->token(callbacks->context, sentence->index, sample, id, logprob);
+    bool go_on = !callbacks->token || callbacks->token(callbacks->context, sentence->index, which_sample, id, logprob);
     td_sentence_append(sentence, &search->rules, which, id, logprob, !go_on);
     return TD_OK;
 }

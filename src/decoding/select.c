@@ -133,3 +133,30 @@ size_t td_select_random(const td_candidate *candidates, size_t count, td_random 
     }
     return count - 1;
 }
+
+/* Any fixed order will do: the likeliest first, then the others as they stand. */
+size_t td_select_from_all(const td_kernels *kernels, td_real *row, size_t n, td_random *random, td_candidate *ret_candidates)
+{
+    size_t likely = td_select_largest(row, n, TD_SELECT_LIKELY < n ? TD_SELECT_LIKELY : n, ret_candidates), last = 0;
+    if (likely == 0)
+        return 0;
+    double total = (double)kernels->exp_sum(row, row, ret_candidates[0].value, n), point = td_random_uniform(random) * total;
+    for (size_t i = 0; i < likely; i++) {
+        td_real *weight = &row[ret_candidates[i].id];
+        if (point < (double)*weight) {
+            ret_candidates[0] = ret_candidates[i];
+            return 1;
+        }
+        point -= (double)*weight;
+        *weight = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        last = row[i] > 0 ? i : last;
+        if (row[i] > 0 && point < (double)row[i])
+            break;
+        point -= (double)row[i];
+    }
+    if (row[last] > 0)
+        ret_candidates[0].id = (int32_t)last;
+    return 1;
+}

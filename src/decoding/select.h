@@ -3,6 +3,7 @@
 #define TD_DECODING_SELECT_H
 
 #include "base/random.h"
+#include "kernels/rows.h"
 #include "tensor/real.h"
 
 #include <stddef.h>
@@ -25,6 +26,11 @@ size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, si
  * reach top_p (Holtzman 2020), then those of at least min_p times the best; never fewer than `least`. weights: [count]
  * scratch. */
 size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least, double *weights);
+
+/* One number of a row [n] at random, by softmax: ret_candidates[0], 1, or 0 where all are minus infinity. ret_candidates has room for
+ * TD_SELECT_LIKELY. The row is scratch afterwards. Nothing is sorted but the likeliest few, among which most draws end. */
+#define TD_SELECT_LIKELY 32
+size_t td_select_from_all(const td_kernels *kernels, td_real *row, size_t n, td_random *random, td_candidate *ret_candidates);
 
 /* One of them at random by softmax(value); weights: [count] scratch. */
 size_t td_select_random(const td_candidate *candidates, size_t count, td_random *random, double *weights);

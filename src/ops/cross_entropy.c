@@ -111,6 +111,11 @@ static double log_copied(const td_copy_source *source, const td_real *weights, i
     return found ? log(sum > 1e-30 ? sum : 1e-30) : -INFINITY;
 }
 
+static double row_weight(const loss_operation *op, size_t row)
+{
+    return op->options.weights ? (double)op->options.weights[row] : 1;
+}
+
 /* A row whose target may be copied: P = g p(y) + (1 - g) c(y). With r = g p(y) / P, the generated share, the gradients of log P are
  * r ([i = y] - p_i) for logit i, r - g for the gate, and (1 - g) / P for the weight of every source position that holds y. */
 static void copy_row(loss_operation *op, size_t row, td_real *logits)
@@ -119,7 +124,7 @@ static void copy_row(loss_operation *op, size_t row, td_real *logits)
     const td_copy_source *source = &copy->sources[row];
     size_t n = op->weight->rows;
     int32_t target = op->targets[row];
-    double s = (double)op->options.label_smoothing, scale = (double)op->options.gradient_scale, sum = 0;
+    double s = (double)op->options.label_smoothing, own = row_weight(op, row), scale = own * (double)op->options.gradient_scale, sum = 0;
     bool known = (size_t)target < n;
     const td_real *weights = copy->weights->data + row * copy->weights->stride;
     double gate = (double)copy->gate->data[row * copy->gate->stride], log_generate = log_sigmoid(gate), log_copy = log_sigmoid(-gate);
@@ -130,7 +135,7 @@ static void copy_row(loss_operation *op, size_t row, td_real *logits)
     for (size_t i = 0; s > 0 && i < n; i++)
         sum += (double)logits[i];
     op->nll -= log_p;
-    op->loss += s * (log_total - sum / (double)n) - (1 - s) * log_p;
+    op->loss += own * (s * (log_total - sum / (double)n) - (1 - s) * log_p);
     td_real factor = (td_real)(scale * ((1 - s) * share + s) / (double)total), even = (td_real)(scale * s / (double)n);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
@@ -160,9 +165,10 @@ static void block_loss(loss_operation *op, size_t first, size_t rows)
     size_t words = op->weight->rows;
     block_logits(op, first, rows, op->logits);
     for (size_t row = 0; row < rows; row++) {
-        td_real nll;
-        op->loss += (double)op->graph->kernels->cross_entropy(op->logits + row * op->stride, words, (size_t)op->targets[first + row],
-                                                              op->options.label_smoothing, op->options.gradient_scale, &nll);
+        td_real nll, own = (td_real)row_weight(op, first + row);
+        op->loss +=
+            (double)own * (double)op->graph->kernels->cross_entropy(op->logits + row * op->stride, words, (size_t)op->targets[first + row],
+                                                                    op->options.label_smoothing, own * op->options.gradient_scale, &nll);
         op->nll += (double)nll;
         row_done(op, row);
     }
@@ -254,6 +260,8 @@ static bool arguments_fit(td_graph *graph, const td_tensor *hidden, const td_ten
         (bias && bias->columns != weight->rows))
         td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: hidden of %zu, weight [%zu, %zu], bias of %zu", hidden->columns,
                       weight->rows, weight->columns, bias ? bias->columns : 0);
+    if (pairs && options->weights)
+        td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: rows that are weighed are no pairs");
     if (pairs && hidden->rows % 2)
         td_graph_fail(graph, TD_ERROR_INTERNAL, "cross_entropy: %zu rows are not two halves", hidden->rows);
     if (options->copy)

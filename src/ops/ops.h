@@ -115,6 +115,7 @@ typedef struct td_cross_entropy_options {
     td_real r_drop;           /* > 0: rows i and i + T/2 are the same positions under two dropout masks; adds
                                  r_drop * (KL(p|q) + KL(q|p)) / 2 to each pair's loss (Liang 2021) */
     const td_copy_loss *copy; /* NULL: targets are generated. Not with r_drop */
+    const td_real *weights;   /* [T], of any sign: what each row's loss and its gradient are multiplied by; NULL: 1. Not with r_drop */
 } td_cross_entropy_options;
 td_tensor *td_projected_cross_entropy(td_graph *graph, td_tensor *hidden, td_tensor *weight, td_tensor *bias, const int32_t *targets,
                                       const td_cross_entropy_options *options, double *ret_nll);

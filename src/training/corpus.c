@@ -243,6 +243,12 @@ void td_corpus_close(td_corpus *corpus)
     *corpus = (td_corpus){0};
 }
 
+bool td_corpus_continues(const td_corpus *corpus, size_t index)
+{
+    return index > 0 && index < corpus->count && corpus->feature_width &&
+           td_corpus_get(corpus, index).source_offset == td_corpus_get(corpus, index - 1).source_offset;
+}
+
 void td_corpus_lengths(const td_corpus *corpus, size_t index, size_t *ret_source, size_t *ret_target)
 {
     const index_entry *entry = (const index_entry *)(const void *)corpus->index.data + index;

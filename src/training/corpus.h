@@ -82,6 +82,8 @@ td_status td_corpus_build(const td_corpus_options *options, const td_tokenizer *
 td_status td_corpus_open(const char *directory, const char *name, size_t feature_width, td_corpus *ret_corpus, td_error *error);
 void td_corpus_close(td_corpus *corpus);
 td_pair td_corpus_get(const td_corpus *corpus, size_t index);
+/* Whether pair `index` is another target of the sound or picture before it. */
+bool td_corpus_continues(const td_corpus *corpus, size_t index);
 /* Tokens of pair `index` without touching its record. */
 void td_corpus_lengths(const td_corpus *corpus, size_t index, size_t *ret_source, size_t *ret_target);
 

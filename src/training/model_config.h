@@ -2,6 +2,7 @@
 #ifndef TD_TRAINING_MODEL_CONFIG_H
 #define TD_TRAINING_MODEL_CONFIG_H
 
+#include "decoding/generate.h"
 #include "text/tokenizer.h"
 #include "training/recipe.h"
 
@@ -17,6 +18,9 @@ td_status td_model_generation_config(const td_recipe *recipe, const td_tokenizer
  * says nothing of generation, so that config.json goes on to say it. */
 td_status td_model_tuned_generation(const td_recipe *recipe, const td_tokenizer *tokenizer, const json_t *config, json_t **ret_config,
                                     td_error *error);
+
+/* How the model in the run's directory begins to write (and that it never writes padding): what its generation_config.json says. */
+td_status td_model_starts(const td_recipe *recipe, const td_tokenizer *tokenizer, td_generation *generation, td_error *error);
 
 /* preprocessor_config.json of models of sound and pictures. */
 td_status td_model_preprocessor_config(const td_recipe *recipe, json_t **ret_config, td_error *error);

@@ -232,7 +232,8 @@ static td_corpus_options corpus_options(const td_recipe *recipe, bool validation
                                  .max_length_ratio = validation ? 0 : recipe->data.max_length_ratio,
                                  .cut_sources = recipe->data.truncate_source,
                                  .copy = recipe->model.copy,
-                                 .keep_text = validation || recipe->data.bpe_dropout > 0 || features,
+                                 .keep_text =
+                                     validation || recipe->data.bpe_dropout > 0 || recipe->training.minimum_risk.weight > 0 || features,
                                  .features = features,
                                  .folder = recipe->data.folder,
                                  .watch.stop = stop};

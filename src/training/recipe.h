@@ -60,6 +60,13 @@ typedef enum td_recipe_tokenize {
     TD_RECIPE_TOKENIZE_CHAR,
     TD_RECIPE_TOKENIZE_INTL
 } td_recipe_tokenize;
+typedef enum td_recipe_risk {
+    TD_RECIPE_RISK_BLEU,
+    TD_RECIPE_RISK_CHRF,
+    TD_RECIPE_RISK_ROUGE,
+    TD_RECIPE_RISK_WER,
+    TD_RECIPE_RISK_CER
+} td_recipe_risk;
 typedef enum td_recipe_early_stopping { TD_RECIPE_EARLY_FALSE, TD_RECIPE_EARLY_TRUE, TD_RECIPE_EARLY_NEVER } td_recipe_early_stopping;
 
 typedef struct td_string_list {
@@ -136,6 +143,11 @@ typedef struct td_recipe {
         struct {
             int64_t time_masks, time_width, frequency_masks, frequency_width;
         } spec_augment;
+        struct {
+            double weight;
+            int metric;
+            int64_t samples;
+        } minimum_risk;
         int64_t average_last, keep_checkpoints, seed, threads;
         int64_t validate_every, checkpoint_every, report_every, validation_beam, validation_max_sentences;
     } training;

@@ -231,6 +231,20 @@ static td_status check_model(const td_recipe *recipe, td_error *error)
     return TD_OK;
 }
 
+static td_status check_minimum_risk(const td_recipe *recipe, td_error *error)
+{
+    if (recipe->training.minimum_risk.weight <= 0)
+        return TD_OK;
+    if (recipe->training.label_smoothing > 0)
+        return fail(recipe, "training.label_smoothing", error,
+                    "must be 0 with training.minimum_risk: what is worse than the mean is unlearned");
+    if (recipe->training.r_drop > 0)
+        return fail(recipe, "training.r_drop", error, "does not go with training.minimum_risk");
+    if (recipe->training.ctc_weight > 0)
+        return fail(recipe, "training.ctc_weight", error, "does not go with training.minimum_risk");
+    return TD_OK;
+}
+
 static td_status check_training(const td_recipe *recipe, td_error *error)
 {
     bool ends = recipe->training.max_steps > 0 || recipe->training.max_epochs > 0 || recipe->training.max_minutes > 0 ||
@@ -249,6 +263,7 @@ static td_status check_training(const td_recipe *recipe, td_error *error)
         return fail(recipe, "training.doubly_stochastic", error, "needs a recurrent model with attention");
     if (recipe->training.r_drop > 0 && recipe->model.copy)
         return fail(recipe, "training.r_drop", error, "does not go with model.copy");
+    TD_TRY(check_minimum_risk(recipe, error));
     if (recipe->generation.min_length > recipe->generation.max_length)
         return fail(recipe, "generation.min_length", error, "is above generation.max_length");
     return TD_OK;

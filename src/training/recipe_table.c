@@ -188,6 +188,13 @@ const td_recipe_key td_recipe_keys[] = {
     INTEGER(training.spec_augment.time_width, 0, 100000, "40", "The longest of them, in frames."),
     INTEGER(training.spec_augment.frequency_masks, 0, 1000, "0", "Bands of frequency that are blanked in each recording."),
     INTEGER(training.spec_augment.frequency_width, 0, 4096, "15", "The widest of them, in bins."),
+    REAL(training.minimum_risk.weight, 0, 1, "0",
+         "Learn from texts that the model itself writes and that are better or worse than the mean of their kind (policy gradient; Ranzato "
+         "2016, Shen 2016, Rennie 2017): this share of the gradient, with the rest from the targets. For a model that knows its task, so "
+         "with model.from; the loss in reports is then minus the samples' mean score. 0: off."),
+    CHOICE(training.minimum_risk.metric, LIST_OF("bleu", "chrf", "rouge", "wer", "cer"), "bleu",
+           "What says how good a sample is, against all targets of a sound or picture, or a text's own."),
+    INTEGER(training.minimum_risk.samples, 2, 64, "5", "Samples of each source in each step."),
     INTEGER(training.average_last, 0, 1000, "0", "Average this many last checkpoints into the final model; 0: keep the best one."),
     INTEGER(training.keep_checkpoints, 1, 100000, "3", "Older checkpoints are removed."),
     INTEGER(training.seed, 0, 9007199254740992.0, "1", "Seed of every random choice."),

@@ -17,6 +17,7 @@ typedef struct td_training_run {
     td_pool *pool;
     td_stepper *stepper, *validation_stepper;
     td_validator *validator;
+    td_candidates *candidates; /* NULL: no minimum risk */
     td_batches *batches;
     td_optimizer optimizer;
     td_run_state state;

@@ -208,6 +208,10 @@ static td_status set_up_steppers(td_training_run *run, td_error *error)
                                .ctc_weight = recipe->training.ctc_weight,
                                .unaligned = name_unaligned,
                                .unaligned_context = run};
+    if (recipe->training.minimum_risk.weight > 0)
+        TD_TRY(td_candidates_new(recipe, &run->network, run->data.tokenizer, &run->data.train, run->pool, &run->candidates, error));
+    options.candidates = run->candidates;
+    options.risk_weight = recipe->training.minimum_risk.weight;
     if (recipe->training.precision == TD_RECIPE_BFLOAT16 && !options.bfloat16)
         td_training_say(run, false, "this processor has no bfloat16 products: training in float32");
     TD_TRY(td_stepper_new(&options, run->pool, &run->stepper, error));
@@ -217,6 +221,7 @@ static td_status set_up_steppers(td_training_run *run, td_error *error)
     options.shards = TD_VALIDATION_SHARDS;
     options.bfloat16 = false;
     options.beside = run->stepper;
+    options.candidates = NULL;
     TD_TRY(td_stepper_new(&options, run->pool, &run->validation_stepper, error));
     return td_validator_new(recipe, &run->network, run->data.tokenizer, &run->data.validation, run->validation_stepper, run->pool,
                             &run->validator, error);
@@ -300,6 +305,7 @@ void td_training_tear_down(td_training_run *run)
     td_validator_free(run->validator);
     td_stepper_free(run->validation_stepper);
     td_stepper_free(run->stepper);
+    td_candidates_free(run->candidates);
     td_batches_free(run->batches);
     td_release(run->unaligned);
     td_optimizer_free(&run->optimizer);

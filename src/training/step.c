@@ -158,6 +158,7 @@ typedef struct step_sides {
     int32_t *source, *target_in, *target_out;
     td_real *features; /* in the place of source, for sound and pictures */
     int32_t *copied;   /* `source` before words were dropped */
+    td_real *weights;  /* of target tokens; NULL: all alike */
     size_t source_length, target_length, width;
 } step_sides;
 
@@ -240,9 +241,27 @@ static int32_t decoder_start(const td_stepper *stepper, const td_pair *pair)
     return turned || start < 0 ? pair->target[pair->target_length - 1] : start;
 }
 
-static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t index, size_t row, step_sides *sides, td_error *error)
+/* The first copies of a shard's pairs have the candidates for targets; the last one has the pairs' own. */
+static void use_candidate(const td_stepper *stepper, const step_shard *shard, size_t row, td_pair *pair, step_sides *sides)
+{
+    const td_step_options *options = &stepper->options;
+    size_t samples = td_candidates_samples(options->candidates), sample = row / shard->count;
+    td_real weight = (td_real)(1 - options->risk_weight);
+    if (sample < samples) {
+        td_candidate_target candidate = td_candidates_get(options->candidates, shard->first + row % shard->count, sample);
+        pair->target = candidate.ids;
+        pair->target_length = candidate.length;
+        weight = (td_real)(options->risk_weight / (double)samples) * candidate.advantage;
+    }
+    for (size_t i = 0; i < pair->target_length; i++)
+        sides->weights[sides->target_length + i] = weight;
+}
+
+static td_status append_pair(td_stepper *stepper, step_worker *worker, const step_shard *shard, size_t row, step_sides *sides,
+                             td_error *error)
 {
     td_pair pair;
+    uint64_t index = stepper->indices[shard->first + row % shard->count];
     TD_TRY(pair_ids(stepper, worker, index, &pair, error));
     if (pair.features)
         TD_TRY(append_features(stepper, index, &pair, sides, error));
@@ -253,6 +272,8 @@ static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t 
     if (!pair.features && stepper->gradient && stepper->options.word_dropout > 0)
         drop_words(stepper, index, sides->source + sides->source_length, pair.source_length);
     sides->target_in[sides->target_length] = decoder_start(stepper, &pair);
+    if (sides->weights)
+        use_candidate(stepper, shard, row, &pair, sides);
     memcpy(sides->target_in + sides->target_length + 1, pair.target, (pair.target_length - 1) * sizeof *pair.target);
     memcpy(sides->target_out + sides->target_length, pair.target, pair.target_length * sizeof *pair.target);
     sides->source_length += pair.source_length;
@@ -262,14 +283,29 @@ static td_status append_pair(td_stepper *stepper, step_worker *worker, uint64_t 
     return TD_OK;
 }
 
-/* Upper bounds of the tokens of a shard. */
-static void bound_tokens(const td_stepper *stepper, const step_shard *shard, size_t *ret_source, size_t *ret_target)
+static bool uses_candidates(const td_stepper *stepper)
+{
+    return stepper->options.candidates && stepper->gradient;
+}
+
+/* How often each pair is in the step. */
+static size_t copies_of(const td_stepper *stepper)
+{
+    if (uses_candidates(stepper))
+        return td_candidates_samples(stepper->options.candidates) + (stepper->options.risk_weight < 1);
+    return stepper->gradient && stepper->options.r_drop > 0 ? 2 : 1;
+}
+
+/* Upper bounds of the tokens of a shard, all copies together. */
+static void bound_tokens(const td_stepper *stepper, const step_shard *shard, size_t copies, size_t *ret_source, size_t *ret_target)
 {
     *ret_source = *ret_target = 0;
     for (size_t i = 0; i < shard->count; i++) {
         td_pair pair = td_corpus_get(stepper->options.corpus, stepper->indices[shard->first + i]);
-        *ret_source += pair.features ? pair.source_length : bound_of(pair.source_length, pair.source_bytes);
-        *ret_target += bound_of(pair.target_length, pair.target_bytes);
+        *ret_source += copies * (pair.features ? pair.source_length : bound_of(pair.source_length, pair.source_bytes));
+        *ret_target += copies * bound_of(pair.target_length, pair.target_bytes);
+        for (size_t k = 0; uses_candidates(stepper) && k < td_candidates_samples(stepper->options.candidates); k++)
+            *ret_target += td_candidates_get(stepper->options.candidates, shard->first + i, k).length;
     }
 }
 
@@ -277,23 +313,25 @@ static td_status gather_shard(td_stepper *stepper, step_worker *worker, td_graph
                               step_sides *sides)
 {
     size_t source, target, rows = shard->count * copies;
-    bound_tokens(stepper, shard, &source, &target);
+    bound_tokens(stepper, shard, copies, &source, &target);
     sides->source_offsets = td_graph_allocate(graph, rows + 1, sizeof(int32_t));
     sides->target_offsets = td_graph_allocate(graph, rows + 1, sizeof(int32_t));
     sides->width = stepper->options.corpus->feature_width;
     if (sides->width)
-        sides->features = td_graph_allocate(graph, source * copies, sides->width * sizeof(td_real));
+        sides->features = td_graph_allocate(graph, source, sides->width * sizeof(td_real));
     else
-        sides->source = td_graph_allocate(graph, source * copies, sizeof(int32_t));
+        sides->source = td_graph_allocate(graph, source, sizeof(int32_t));
     if (stepper->options.network->copies)
-        sides->copied = td_graph_allocate(graph, source * copies, sizeof(int32_t));
-    sides->target_in = td_graph_allocate(graph, target * copies, sizeof(int32_t));
-    sides->target_out = td_graph_allocate(graph, target * copies, sizeof(int32_t));
+        sides->copied = td_graph_allocate(graph, source, sizeof(int32_t));
+    sides->target_in = td_graph_allocate(graph, target, sizeof(int32_t));
+    sides->target_out = td_graph_allocate(graph, target, sizeof(int32_t));
+    if (uses_candidates(stepper))
+        sides->weights = td_graph_allocate(graph, target, sizeof *sides->weights);
     if (!td_graph_ok(graph))
         return graph->error.status;
     sides->source_offsets[0] = sides->target_offsets[0] = 0;
     for (size_t row = 0; row < rows; row++)
-        TD_TRY(append_pair(stepper, worker, stepper->indices[shard->first + row % shard->count], row, sides, &graph->error));
+        TD_TRY(append_pair(stepper, worker, shard, row, sides, &graph->error));
     return TD_OK;
 }
 
@@ -422,7 +460,8 @@ static void forward_backward(td_stepper *stepper, step_worker *worker, td_graph 
         hidden = td_scale(graph, hidden, projection.scale);
     td_cross_entropy_options loss_options = {.label_smoothing = (td_real)options->label_smoothing,
                                              .gradient_scale = (td_real)((1 - options->ctc_weight) / (double)stepper->target_tokens),
-                                             .r_drop = stepper->gradient ? (td_real)options->r_drop : 0};
+                                             .r_drop = stepper->gradient ? (td_real)options->r_drop : 0,
+                                             .weights = sides->weights};
     td_copying copying = td_network_copying(options->network, worker->state);
     td_copy_loss copy = {copying.weights, copying.gate, NULL};
     if (sides->copied) {
@@ -478,7 +517,7 @@ static void compute_shard(void *context, size_t index, size_t thread)
     td_stepper *stepper = context;
     step_worker *worker = &stepper->workers[thread];
     step_shard *shard = &stepper->shards[index];
-    size_t copies = stepper->gradient && stepper->options.r_drop > 0 ? 2 : 1;
+    size_t copies = copies_of(stepper);
     td_graph graph;
     td_graph_begin(&graph, &worker->arena, true);
     graph.training = stepper->gradient != NULL;
@@ -686,8 +725,10 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     stepper->gradient = gradient;
     TD_TRY(cut_shards(stepper, count, error));
     TD_TRY(reserve_ctc(stepper, count, error));
-    if (gradient && stepper->options.r_drop > 0)
-        stepper->target_tokens *= 2; /* both copies count */
+    stepper->target_tokens *= copies_of(stepper); /* all count */
+    double score = 0;
+    if (uses_candidates(stepper))
+        TD_TRY(td_candidates_draw(stepper->options.candidates, step, indices, count, &score, error));
     td_turns_reset(stepper->sums.turns);
     stepper->sums.sums = gradient;
     clear_gaps(stepper);
@@ -709,6 +750,8 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     }
     divide_by_tokens_seen(stepper, result.target_tokens);
     report_unaligned(stepper, count);
+    if (uses_candidates(stepper))
+        result.loss = -score * (double)result.target_tokens;
     *ret_result = result;
     return TD_OK;
 }

@@ -6,6 +6,7 @@
 #include "audio/augment.h"
 #include "models/architecture.h"
 #include "platform/thread.h"
+#include "training/candidates.h"
 #include "training/corpus.h"
 
 typedef struct td_stepper td_stepper;
@@ -23,7 +24,9 @@ typedef struct td_step_options {
     size_t max_source_length; /* sampled sources are cut to it; 0: none are */
     td_mask_policy masks;     /* of features */
     bool bfloat16;
-    double ctc_weight; /* of CTC's loss; the decoder's has the rest, and at 1 isn't run */
+    td_candidates *candidates; /* NULL: only the targets are learned from */
+    double risk_weight;        /* of the candidates in the gradient; the targets have the rest */
+    double ctc_weight;         /* of CTC's loss; the decoder's has the rest, and at 1 isn't run */
     /* Called after a training step for every pair that CTC had to leave out: its target doesn't fit in its memory's rows. May be NULL. */
     void (*unaligned)(void *context, uint64_t index);
     void *unaligned_context;
@@ -32,7 +35,7 @@ typedef struct td_step_options {
 } td_step_options;
 
 typedef struct td_step_result {
-    double loss, nll; /* sums over target tokens */
+    double loss, nll; /* sums over target tokens; with candidates the loss is minus their mean score, for each token */
     uint64_t source_tokens, target_tokens;
 } td_step_result;
 

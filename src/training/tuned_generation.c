@@ -1,10 +1,10 @@
 /* generation_config.json of a model that was trained on from another: that model's, with what the recipe itself says. */
 #include "training/model_config.h"
 
-#include "decoding/generate.h"
 #include "io/json.h"
 #include "platform/file.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* *ret_object is NULL where the directory has no such file. */
@@ -112,4 +112,29 @@ td_status td_model_tuned_generation(const td_recipe *recipe, const td_tokenizer 
     else
         json_decref(object);
     return status;
+}
+
+static td_status start_as_saved(td_generation *generation, const td_recipe *recipe, td_error *error)
+{
+    td_generation saved = td_generation_default();
+    json_t *object = NULL;
+    td_status status = load_file(recipe->output, &object, error);
+    if (status == TD_OK && object)
+        status = td_generation_load(&saved, object, "generation_config.json", error);
+    if (status == TD_OK) {
+        generation->forced_bos_token_id = saved.forced_bos_token_id;
+        generation->decoder_start_token_id = saved.decoder_start_token_id;
+    }
+    td_generation_free(&saved);
+    json_decref(object);
+    return status;
+}
+
+td_status td_model_starts(const td_recipe *recipe, const td_tokenizer *tokenizer, td_generation *generation, td_error *error)
+{
+    if (*recipe->model.from)
+        TD_TRY(start_as_saved(generation, recipe, error));
+    char never[64];
+    snprintf(never, sizeof never, "bad_words_ids=[[%d]]", td_tokenizer_pad_id(tokenizer));
+    return td_generation_set(generation, never, error);
 }

@@ -3,6 +3,7 @@
 #include "io/json.h"
 #include "platform/file.h"
 #include "training/copy_labels.h"
+#include "training/model_config.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -26,27 +27,6 @@ struct td_validator {
     td_error error;
 };
 
-/* What such a model is made to write first, as the file beside it says. */
-static td_status start_as_saved(td_validator *validator, const td_recipe *recipe, td_error *error)
-{
-    td_generation saved = td_generation_default();
-    json_t *object = NULL;
-    char *path = td_path_join(recipe->output, "generation_config.json");
-    td_status status = path ? TD_OK : td_fail_memory(error, 0);
-    if (status == TD_OK && td_file_exists(path))
-        status = td_json_load_file(path, &object, error);
-    if (status == TD_OK && object)
-        status = td_generation_load(&saved, object, path, error);
-    if (status == TD_OK) {
-        validator->generation.forced_bos_token_id = saved.forced_bos_token_id;
-        validator->generation.decoder_start_token_id = saved.decoder_start_token_id;
-    }
-    td_generation_free(&saved);
-    json_decref(object);
-    td_release(path);
-    return status;
-}
-
 static td_status set_generation(td_validator *validator, const td_recipe *recipe, td_error *error)
 {
     validator->generation = td_generation_default();
@@ -55,18 +35,7 @@ static td_status set_generation(td_validator *validator, const td_recipe *recipe
     validator->generation.ctc_weight = recipe->generation.ctc_weight;
     validator->generation.max_length = (size_t)recipe->generation.max_length;
     validator->generation.no_repeat_ngram_size = (size_t)recipe->generation.no_repeat_ngram;
-    if (*recipe->model.from)
-        TD_TRY(start_as_saved(validator, recipe, error));
-    char never[64];
-    snprintf(never, sizeof never, "bad_words_ids=[[%d]]", td_tokenizer_pad_id(validator->tokenizer));
-    return td_generation_set(&validator->generation, never, error);
-}
-
-/* Whether pair `index` is another target of the source before it. */
-static bool continues(const td_corpus *corpus, size_t index)
-{
-    return index > 0 && corpus->feature_width &&
-           td_corpus_get(corpus, index).source_offset == td_corpus_get(corpus, index - 1).source_offset;
+    return td_model_starts(recipe, validator->tokenizer, &validator->generation, error);
 }
 
 static td_status find_sources(td_validator *validator, size_t limit, td_error *error)
@@ -76,7 +45,7 @@ static td_status find_sources(td_validator *validator, size_t limit, td_error *e
     if (!validator->pairs)
         return td_fail_memory(error, validator->corpus->count * sizeof *validator->pairs);
     for (size_t i = 0; i < validator->corpus->count; i++) {
-        bool again = continues(validator->corpus, i);
+        bool again = td_corpus_continues(validator->corpus, i);
         if (!again && limit && validator->count == limit)
             break;
         targets = again ? targets + 1 : 1;
@@ -99,7 +68,7 @@ static td_status copy_references(td_validator *validator, td_error *error)
         char **texts = validator->references[r] = td_allocate_array(validator->count, sizeof(char *));
         for (size_t i = 0; texts && i < validator->count; i++) {
             size_t index = (size_t)validator->pairs[i];
-            for (size_t k = 0; k < r && index + 1 < validator->corpus->count && continues(validator->corpus, index + 1); k++)
+            for (size_t k = 0; k < r && index + 1 < validator->corpus->count && td_corpus_continues(validator->corpus, index + 1); k++)
                 index++;
             td_pair pair = td_corpus_get(validator->corpus, index);
             texts[i] = td_copy_bytes(pair.target_text, pair.target_bytes);

@@ -23,6 +23,7 @@ typedef struct test_case {
     size_t shapes[MAX_INPUTS][2]; /* rows, columns; rows 0 ends the list */
     int activation;
     double rate, smoothing, r_drop;
+    bool weighed; /* rows of a loss, some by less than nothing */
     size_t heads;
     bool causal;
     const int32_t *queries, *keys; /* offsets */
@@ -373,6 +374,12 @@ static td_tensor *gated_linear_of_view(run *it)
     return td_gated_linear(&it->graph, td_tensor_columns(&it->graph, input(it, 0), 1, 6), TD_SIGMOID);
 }
 
+static const td_real *row_weights(const run *it)
+{
+    static const td_real weights[] = {1, -0.5, 2, 0, -1.25, 0.75};
+    return it->test->weighed ? weights : NULL;
+}
+
 static td_tensor *cross_entropy(run *it)
 {
     int32_t targets[256];
@@ -380,13 +387,13 @@ static td_tensor *cross_entropy(run *it)
     size_t period = it->test->r_drop > 0 ? hidden->rows / 2 : hidden->rows; /* r_drop: both halves are the same positions */
     for (size_t i = 0; i < hidden->rows; i++)
         targets[i] = (int32_t)((i % period * 5 + 2) % weight->rows);
-    td_cross_entropy_options options = {it->test->smoothing, 0.25, it->test->r_drop, NULL};
+    td_cross_entropy_options options = {it->test->smoothing, 0.25, it->test->r_drop, NULL, row_weights(it)};
     double nll;
     td_tensor *loss = td_projected_cross_entropy(&it->graph, hidden, weight, input(it, 2), targets, &options, &nll);
     if (loss) {
         it->loss = loss->data[0];
         it->loss_scale = options.gradient_scale;
-        assert_true(nll > 0 && (it->test->smoothing > 0 || it->test->r_drop > 0 || fabs(nll - it->loss) < 1e-9));
+        assert_true(nll > 0 && (it->test->smoothing > 0 || it->test->r_drop > 0 || it->test->weighed || fabs(nll - it->loss) < 1e-9));
     }
     return loss;
 }
@@ -409,13 +416,14 @@ static td_tensor *copy_cross_entropy(run *it)
     if (!td_recurrent_attention(&it->graph, query, segments, &options, input(it, 2), NULL, NULL, NULL, NULL, &attention))
         return NULL;
     td_copy_loss copy = {attention, input(it, 3), rows};
-    td_cross_entropy_options loss_options = {.label_smoothing = it->test->smoothing, .gradient_scale = 0.25, .copy = &copy};
+    td_cross_entropy_options loss_options = {
+        .label_smoothing = it->test->smoothing, .gradient_scale = 0.25, .copy = &copy, .weights = row_weights(it)};
     double nll;
     td_tensor *loss = td_projected_cross_entropy(&it->graph, query, input(it, 1), input(it, 4), targets, &loss_options, &nll);
     if (loss) {
         it->loss = loss->data[0];
         it->loss_scale = loss_options.gradient_scale;
-        assert_true(nll > 0 && (it->test->smoothing > 0 || fabs(nll - it->loss) < 1e-9));
+        assert_true(nll > 0 && (it->test->smoothing > 0 || it->test->weighed || fabs(nll - it->loss) < 1e-9));
     }
     return loss;
 }
@@ -681,6 +689,13 @@ static const test_case cases[] = {
     {.name = "cross_entropy with bias", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}},
     {.name = "cross_entropy, smoothed", .forward = cross_entropy, .shapes = {{5, 4}, {9, 4}, {1, 9}}, .smoothing = 0.1},
     {.name = "cross_entropy of many rows", .forward = cross_entropy, .shapes = {{150, 3}, {7, 3}, {1, 7}}, .smoothing = 0.2},
+    {.name = "cross_entropy, weighed", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}, {1, 9}}, .weighed = true},
+    {.name = "cross_entropy, weighed and smoothed",
+     .forward = cross_entropy,
+     .shapes = {{5, 4}, {9, 4}},
+     .smoothing = 0.1,
+     .weighed = true},
+    {.name = "copying, weighed", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}, {1, 8}}, .weighed = true},
     {.name = "copying", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}, {1, 8}}},
     {.name = "copying, smoothed, no bias", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}}, .smoothing = 0.2},
     {.name = "coverage loss", .forward = coverage_loss, .shapes = {{9, 5}}},

@@ -536,6 +536,42 @@ static void sampling_follows_the_probabilities(void **state)
     free(r);
 }
 
+/* Many numbers of which one in ten may not be chosen: the likeliest few and the rest come as often as they should. */
+static void all_may_be_drawn(void **state)
+{
+    (void)state;
+    enum { WORDS = 203, DRAWS = 200000, LIKELY = 7 };
+    static const td_isa all[] = {TD_ISA_PLAIN, TD_ISA_AVX2, TD_ISA_AVX512, TD_ISA_NEON};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        const td_kernels *kernels = td_kernels_for(all[k]);
+        td_real logits[WORDS], row[WORDS];
+        size_t seen[WORDS] = {0};
+        double total = 0;
+        if (!kernels)
+            continue;
+        for (size_t i = 0; i < WORDS; i++) {
+            logits[i] = i % 10 == 4 ? -INFINITY : (td_real)(i % LIKELY == 0 ? 2 + 0.01 * (double)i : sin((double)i));
+            total += exp((double)logits[i]);
+        }
+        for (size_t draw = 0; draw < DRAWS; draw++) {
+            td_random random = {td_random_key(9, draw, 0), 0};
+            td_candidate chosen[TD_SELECT_LIKELY];
+            memcpy(row, logits, sizeof row);
+            assert_int_equal(td_select_from_all(kernels, row, WORDS, &random, chosen), 1);
+            seen[chosen[0].id]++;
+        }
+        for (size_t i = 0; i < WORDS; i++) {
+            double expected = DRAWS * exp((double)logits[i]) / total;
+            assert_true(fabs((double)seen[i] - expected) <= 5 * sqrt(expected)); /* none where none may be */
+        }
+        td_candidate none[TD_SELECT_LIKELY];
+        td_random random = {1, 0};
+        for (size_t i = 0; i < WORDS; i++)
+            row[i] = -INFINITY;
+        assert_int_equal(td_select_from_all(kernels, row, WORDS, &random, none), 0);
+    }
+}
+
 static void narrow_sampling_is_greedy(void **state)
 {
     (void)state;
@@ -845,6 +881,7 @@ int main(void)
         cmocka_unit_test(steady_state_allocates_nothing),
         cmocka_unit_test(scoring_agrees_with_search),
         cmocka_unit_test(sampling_follows_the_probabilities),
+        cmocka_unit_test(all_may_be_drawn),
         cmocka_unit_test(narrow_sampling_is_greedy),
         cmocka_unit_test(a_stream_can_stop),
         cmocka_unit_test(rules_hold),

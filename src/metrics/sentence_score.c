@@ -1,0 +1,104 @@
+#include "metrics/sentence_score.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+/* td_bleu and the others want [reference][sentence]. */
+enum { MOST_REFERENCES = 64 };
+
+typedef struct reference_table {
+    const char *texts[MOST_REFERENCES];
+    const char *const *rows[MOST_REFERENCES];
+    size_t count;
+} reference_table;
+
+static void set_table(reference_table *table, const char *const *references, size_t count)
+{
+    table->count = count < MOST_REFERENCES ? count : MOST_REFERENCES;
+    for (size_t i = 0; i < table->count; i++) {
+        table->texts[i] = references[i];
+        table->rows[i] = &table->texts[i];
+    }
+}
+
+td_status td_sentence_bleu(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
+                           td_bleu_result *ret_result, td_error *error)
+{
+    td_bleu_options options = TD_BLEU_OPTIONS_INIT;
+    options.smoothing = TD_SMOOTHING_ADD_K;
+    options.tokenizer = tokenizer;
+    reference_table table;
+    set_table(&table, references, count);
+    return td_bleu(&options, &candidate, table.rows, table.count, 1, ret_result, error);
+}
+
+static td_status score_bleu(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
+                            double *ret_score, td_error *error)
+{
+    td_bleu_result result;
+    TD_TRY(td_sentence_bleu(candidate, references, count, tokenizer, &result, error));
+    *ret_score = result.score;
+    return TD_OK;
+}
+
+static td_status score_chrf(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
+                            double *ret_score, td_error *error)
+{
+    (void)tokenizer;
+    reference_table table;
+    set_table(&table, references, count);
+    return td_chrf(NULL, &candidate, table.rows, table.count, 1, ret_score, error);
+}
+
+static td_status score_rouge(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
+                             double *ret_score, td_error *error)
+{
+    (void)tokenizer;
+    td_rouge_result result;
+    reference_table table;
+    set_table(&table, references, count);
+    TD_TRY(td_rouge(NULL, &candidate, table.rows, table.count, 1, &result, error));
+    *ret_score = (result.rouge1.f + result.rouge2.f + result.rougeL.f) / 3;
+    return TD_OK;
+}
+
+static td_status score_errors(bool characters, const char *candidate, const char *const *references, size_t count, double *ret_score,
+                              td_error *error)
+{
+    td_error_rate_options options = TD_ERROR_RATE_OPTIONS_INIT;
+    options.characters = characters;
+    for (size_t i = 0; i < count; i++) {
+        td_error_rate_result result;
+        TD_TRY(td_error_rate(&options, &candidate, &references[i], 1, &result, error));
+        double score = -(double)(result.substitutions + result.deletions + result.insertions);
+        *ret_score = i == 0 || score > *ret_score ? score : *ret_score;
+    }
+    return TD_OK;
+}
+
+static td_status score_wer(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
+                           double *ret_score, td_error *error)
+{
+    (void)tokenizer;
+    return score_errors(false, candidate, references, count, ret_score, error);
+}
+
+static td_status score_cer(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
+                           double *ret_score, td_error *error)
+{
+    (void)tokenizer;
+    return score_errors(true, candidate, references, count, ret_score, error);
+}
+
+td_sentence_score td_sentence_score_find(const char *name)
+{
+    static const struct {
+        const char *name;
+        td_sentence_score score;
+    } scores[] = {{"bleu", score_bleu}, {"chrf", score_chrf}, {"rouge", score_rouge}, {"wer", score_wer}, {"cer", score_cer}};
+    for (size_t i = 0; i < sizeof scores / sizeof *scores; i++)
+        if (strcmp(scores[i].name, name) == 0)
+            return scores[i].score;
+    return NULL;
+}

@@ -1,0 +1,320 @@
+#include "training/candidates.h"
+
+#include "decoding/generate.h"
+#include "metrics/sentence_score.h"
+#include "training/model_config.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+enum { MOST_REFERENCES = 64, TOKENS_TOGETHER = 1 << 14 /* of sources times samples */ };
+
+typedef struct candidate {
+    td_ids ids;
+    td_bleu_result bleu; /* where that is the measure */
+    double score, advantage;
+} candidate;
+
+struct td_candidates {
+    const td_tokenizer *tokenizer;
+    const td_corpus *corpus;
+    td_pool *pool;
+    td_sentence_score score; /* NULL: shares in the step's BLEU */
+    td_metric_tokenizer metric_tokenizer;
+    size_t samples, most_tokens;
+    uint64_t seed;
+    bool copies;
+    td_generation generation;
+    td_search **searches; /* [threads] */
+    candidate *drawn;     /* [capacity][samples] */
+    size_t capacity;
+    /* of the draw in hand */
+    const uint64_t *indices;
+    size_t count, next;
+    pthread_mutex_t mutex; /* guards next and error */
+    td_error error;
+};
+
+/* ---- settings ---- */
+
+static td_status set_generation(td_candidates *candidates, const td_recipe *recipe, td_error *error)
+{
+    td_generation *generation = &candidates->generation;
+    *generation = td_generation_default();
+    generation->do_sample = true;
+    generation->top_k = 0;
+    generation->num_return_sequences = candidates->samples;
+    return td_model_starts(recipe, candidates->tokenizer, generation, error);
+}
+
+static td_status open_searches(td_candidates *candidates, const td_network *network, td_error *error)
+{
+    td_search_options options = {.batch_tokens = TOKENS_TOGETHER};
+    size_t threads = td_pool_threads(candidates->pool);
+    candidates->searches = td_allocate_array(threads, sizeof *candidates->searches);
+    if (!candidates->searches)
+        return td_fail_memory(error, threads * sizeof *candidates->searches);
+    for (size_t i = 0; i < threads; i++)
+        TD_TRY(td_search_new(network, &options, &candidates->searches[i], error));
+    return TD_OK;
+}
+
+td_status td_candidates_new(const td_recipe *recipe, const td_network *network, const td_tokenizer *tokenizer, const td_corpus *corpus,
+                            td_pool *pool, td_candidates **ret_candidates, td_error *error)
+{
+    td_candidates *candidates = td_allocate_array(1, sizeof *candidates);
+    if (!candidates)
+        return td_fail_memory(error, sizeof *candidates);
+    *candidates = (td_candidates){
+        .tokenizer = tokenizer,
+        .corpus = corpus,
+        .pool = pool,
+        .score = recipe->training.minimum_risk.metric == TD_RECIPE_RISK_BLEU
+                     ? NULL
+                     : td_sentence_score_find(td_recipe_choice("training.minimum_risk.metric", recipe->training.minimum_risk.metric)),
+        .metric_tokenizer = (td_metric_tokenizer)recipe->training.validation_tokenize,
+        .samples = (size_t)recipe->training.minimum_risk.samples,
+        .most_tokens = (size_t)recipe->generation.max_length,
+        .seed = (uint64_t)recipe->training.seed,
+        .copies = network->copies,
+    };
+    pthread_mutex_init(&candidates->mutex, NULL);
+    td_status status = set_generation(candidates, recipe, error);
+    if (status == TD_OK)
+        status = open_searches(candidates, network, error);
+    if (status != TD_OK) {
+        td_candidates_free(candidates);
+        return status;
+    }
+    *ret_candidates = candidates;
+    return TD_OK;
+}
+
+void td_candidates_free(td_candidates *candidates)
+{
+    if (!candidates)
+        return;
+    for (size_t i = 0; candidates->searches && i < td_pool_threads(candidates->pool); i++)
+        td_search_free(candidates->searches[i]);
+    for (size_t i = 0; i < candidates->capacity * candidates->samples; i++)
+        td_ids_free(&candidates->drawn[i].ids);
+    td_release(candidates->drawn);
+    td_release(candidates->searches);
+    td_generation_free(&candidates->generation);
+    pthread_mutex_destroy(&candidates->mutex);
+    td_release(candidates);
+}
+
+/* ---- one draw ---- */
+
+static td_status next_source(void *context, size_t *ret_index, td_source *ret_source, bool *ret_given, td_error *error)
+{
+    (void)error;
+    td_candidates *candidates = context;
+    pthread_mutex_lock(&candidates->mutex);
+    size_t place = candidates->next;
+    *ret_given = place < candidates->count && candidates->error.status == TD_OK;
+    candidates->next += *ret_given;
+    pthread_mutex_unlock(&candidates->mutex);
+    if (!*ret_given)
+        return TD_OK;
+    td_pair pair = td_corpus_get(candidates->corpus, candidates->indices[place]);
+    *ret_index = place;
+    *ret_source = (td_source){
+        .ids = pair.source, .features = pair.features, .length = pair.source_length, .width = candidates->corpus->feature_width};
+    return TD_OK;
+}
+
+/* All targets of the source that pair `index` shares: of text, its own. */
+static td_status find_references(const td_candidates *candidates, size_t index, char **texts, size_t *ret_count, td_error *error)
+{
+    *ret_count = 0;
+    while (td_corpus_continues(candidates->corpus, index))
+        index--;
+    do {
+        td_pair pair = td_corpus_get(candidates->corpus, index);
+        texts[*ret_count] = td_copy_bytes(pair.target_text, pair.target_bytes);
+        if (!texts[(*ret_count)++])
+            return td_fail_memory(error, pair.target_bytes);
+    } while (td_corpus_continues(candidates->corpus, ++index) && *ret_count < MOST_REFERENCES);
+    return TD_OK;
+}
+
+static td_status spell(const td_candidates *candidates, const td_pair *pair, const td_hypothesis *hypothesis, td_buffer *text,
+                       td_error *error)
+{
+    td_local_pieces local = {.first = (int32_t)td_tokenizer_size(candidates->tokenizer)};
+    td_ids ids = TD_IDS_INIT;
+    td_status status = candidates->copies ? td_tokenizer_encode_local(candidates->tokenizer, TD_SOURCE, pair->source_text,
+                                                                      pair->source_bytes, 0, NULL, &local, &ids, error)
+                                          : TD_OK;
+    if (status == TD_OK)
+        status = td_tokenizer_decode_local(candidates->tokenizer, &local, hypothesis->ids, hypothesis->count, true, text, error);
+    td_buffer_text_append(text, "");
+    if (status == TD_OK && !td_buffer_ok(text))
+        status = td_fail_memory(error, text->length);
+    td_ids_free(&ids);
+    td_local_pieces_free(&local);
+    return status;
+}
+
+static td_status rate(const td_candidates *candidates, size_t place, const td_hypothesis *hypothesis, const char *const *references,
+                      size_t reference_count, candidate *drawn, td_error *error)
+{
+    td_pair pair = td_corpus_get(candidates->corpus, candidates->indices[place]);
+    td_buffer text = TD_BUFFER_INIT;
+    td_ids_clear(&drawn->ids);
+    for (size_t i = 0; i < hypothesis->count; i++)
+        td_ids_append(&drawn->ids, hypothesis->ids[i]);
+    td_status status = td_ids_ok(&drawn->ids) ? spell(candidates, &pair, hypothesis, &text, error)
+                                              : td_fail_memory(error, hypothesis->count * sizeof *hypothesis->ids);
+    td_metric_tokenizer tokenizer = candidates->metric_tokenizer;
+    if (status == TD_OK && candidates->score)
+        status = candidates->score(td_buffer_text(&text), references, reference_count, tokenizer, &drawn->score, error);
+    else if (status == TD_OK)
+        status = td_sentence_bleu(td_buffer_text(&text), references, reference_count, tokenizer, &drawn->bleu, error);
+    td_buffer_free(&text);
+    return status;
+}
+
+static td_status keep_samples(void *context, size_t place, const td_output *output, td_error *error)
+{
+    td_candidates *candidates = context;
+    char *references[MOST_REFERENCES] = {NULL};
+    size_t count;
+    td_status status = find_references(candidates, (size_t)candidates->indices[place], references, &count, error);
+    for (size_t i = 0; status == TD_OK && i < candidates->samples; i++)
+        status = rate(candidates, place, &output->hypotheses[i < output->count ? i : 0], (const char *const *)references, count,
+                      &candidates->drawn[place * candidates->samples + i], error);
+    for (size_t i = 0; i < count; i++)
+        td_release(references[i]);
+    return status;
+}
+
+static void search_task(void *context, size_t index, size_t thread)
+{
+    (void)index;
+    td_candidates *candidates = context;
+    td_generate_callbacks callbacks = {candidates, next_source, keep_samples, NULL};
+    td_error error = {0};
+    if (td_generate(candidates->searches[thread], &candidates->generation, &callbacks, &error) == TD_OK)
+        return;
+    pthread_mutex_lock(&candidates->mutex);
+    candidates->error = error;
+    pthread_mutex_unlock(&candidates->mutex);
+}
+
+static td_status make_room(td_candidates *candidates, size_t count, td_error *error)
+{
+    if (count <= candidates->capacity)
+        return TD_OK;
+    candidate *grown = td_resize_array(candidates->drawn, count * candidates->samples, sizeof *grown);
+    if (!grown)
+        return td_fail_memory(error, count * candidates->samples * sizeof *grown);
+    for (size_t i = candidates->capacity * candidates->samples; i < count * candidates->samples; i++)
+        grown[i] = (candidate){.ids = TD_IDS_INIT};
+    candidates->drawn = grown;
+    candidates->capacity = count;
+    return TD_OK;
+}
+
+/* A model that does not know yet when to stop must not fill the memory. */
+static size_t longest_sample(const td_candidates *candidates)
+{
+    size_t longest = 0, source, target;
+    for (size_t i = 0; i < candidates->count; i++) {
+        td_corpus_lengths(candidates->corpus, candidates->indices[i], &source, &target);
+        longest = target > longest ? target : longest;
+    }
+    size_t most = 2 * longest + 8;
+    return most < candidates->most_tokens ? most : candidates->most_tokens;
+}
+
+enum { ORDER = 4 };
+
+/* Shares in the BLEU of all: BLEU = min(1, exp(1 - r / c)) * product of (m_n / t_n)^(1/4), with sums m, t, c, r over the texts. Returns it.
+ */
+static double share_bleu(td_candidates *candidates, size_t all)
+{
+    double matches[ORDER] = {0}, totals[ORDER] = {0}, length = 0, wanted = 0, logarithm = 0;
+    for (size_t i = 0; i < all; i++) {
+        const td_bleu_result *bleu = &candidates->drawn[i].bleu;
+        for (size_t n = 0; n < ORDER; n++) {
+            matches[n] += (double)bleu->correct[n];
+            totals[n] += (double)bleu->total[n];
+        }
+        length += (double)bleu->hypothesis_length;
+        wanted += (double)bleu->reference_length;
+    }
+    for (size_t n = 0; n < ORDER; n++) {
+        matches[n] = fmax(matches[n], 0.5); /* a model that has none yet */
+        totals[n] = fmax(totals[n], 1);
+        logarithm += log(matches[n] / totals[n]) / ORDER;
+    }
+    length = fmax(length, 1);
+    bool shorter = length < wanted;
+    for (size_t i = 0; i < all; i++) {
+        candidate *drawn = &candidates->drawn[i];
+        const td_bleu_result *bleu = &drawn->bleu;
+        drawn->score = 0;
+        for (size_t n = 0; n < ORDER; n++)
+            drawn->score += ((double)bleu->correct[n] / matches[n] - (double)bleu->total[n] / totals[n]) / ORDER;
+        if (shorter)
+            drawn->score += (wanted / length * (double)bleu->hypothesis_length - (double)bleu->reference_length) / length;
+    }
+    return 100 * exp(logarithm + (shorter ? 1 - wanted / length : 0));
+}
+
+/* Scores -> advantages; returns the mean score. */
+static double compare(td_candidates *candidates)
+{
+    size_t samples = candidates->samples, all = candidates->count * samples;
+    double total = 0, squares = 0, bleu = candidates->score ? 0 : share_bleu(candidates, all);
+    for (size_t place = 0; place < candidates->count; place++) {
+        candidate *drawn = &candidates->drawn[place * samples];
+        double mean = 0;
+        for (size_t i = 0; i < samples; i++)
+            mean += drawn[i].score / (double)samples;
+        for (size_t i = 0; i < samples; i++) {
+            drawn[i].advantage = drawn[i].score - mean;
+            squares += drawn[i].advantage * drawn[i].advantage;
+        }
+        total += mean;
+    }
+    double deviation = sqrt(squares / (double)all);
+    for (size_t i = 0; i < all; i++)
+        candidates->drawn[i].advantage = deviation > 0 ? candidates->drawn[i].advantage / deviation : 0;
+    return candidates->score ? total / (double)candidates->count : bleu;
+}
+
+td_status td_candidates_draw(td_candidates *candidates, int64_t step, const uint64_t *indices, size_t count, double *ret_score,
+                             td_error *error)
+{
+    TD_TRY(make_room(candidates, count, error));
+    candidates->indices = indices;
+    candidates->count = count;
+    candidates->next = 0;
+    candidates->error = (td_error){0};
+    candidates->generation.seed = td_random_key(candidates->seed ^ 0x4a1c, (uint64_t)step, count);
+    candidates->generation.max_new_tokens = longest_sample(candidates);
+    td_pool_run(candidates->pool, td_pool_threads(candidates->pool), search_task, candidates);
+    if (candidates->error.status != TD_OK) {
+        if (error)
+            *error = candidates->error;
+        return candidates->error.status;
+    }
+    *ret_score = compare(candidates);
+    return TD_OK;
+}
+
+size_t td_candidates_samples(const td_candidates *candidates)
+{
+    return candidates->samples;
+}
+
+td_candidate_target td_candidates_get(const td_candidates *candidates, size_t place, size_t sample)
+{
+    const candidate *drawn = &candidates->drawn[place * candidates->samples + sample];
+    return (td_candidate_target){drawn->ids.data, drawn->ids.length, (td_real)drawn->advantage};
+}
