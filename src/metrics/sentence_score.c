@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 
+#include <math.h>
 #include <string.h>
 
 /* td_bleu and the others want [reference][sentence]. */
@@ -22,23 +23,19 @@ static void set_table(reference_table *table, const char *const *references, siz
     }
 }
 
-td_status td_sentence_bleu(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
-                           td_bleu_result *ret_result, td_error *error)
+static td_status score_bleu(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
+                            double *ret_score, td_error *error)
 {
     td_bleu_options options = TD_BLEU_OPTIONS_INIT;
     options.smoothing = TD_SMOOTHING_ADD_K;
     options.tokenizer = tokenizer;
+    td_bleu_result result;
     reference_table table;
     set_table(&table, references, count);
-    return td_bleu(&options, &candidate, table.rows, table.count, 1, ret_result, error);
-}
-
-static td_status score_bleu(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
-                            double *ret_score, td_error *error)
-{
-    td_bleu_result result;
-    TD_TRY(td_sentence_bleu(candidate, references, count, tokenizer, &result, error));
-    *ret_score = result.score;
+    TD_TRY(td_bleu(&options, &candidate, table.rows, table.count, 1, &result, error));
+    double wanted = (double)result.reference_length + (count > 1), length = (double)result.hypothesis_length;
+    bool counts = length > 0 && result.brevity_penalty > 0;
+    *ret_score = counts ? result.score / result.brevity_penalty * (length < wanted ? exp(1 - wanted / length) : 1) : 0;
     return TD_OK;
 }
 

@@ -8,11 +8,9 @@
 typedef td_status (*td_sentence_score)(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
                                        double *ret_score, td_error *error);
 
-/* bleu (one added to matches and totals from bigrams on: a sentence without a common 4-gram is not worthless; Lin and Och 2004), chrf,
- * rouge (the mean of ROUGE-1, 2 and L), wer, cer. NULL: no such measure. The tokenizer is BLEU's. */
+/* bleu: one is added to matches and totals from bigrams on, since a sentence without a common 4-gram is not worthless (Lin and Och 2004),
+ * and of several references one to the closest one's length, or short texts would gain by both (Nakov, Guzman and Vogel 2012); chrf; rouge:
+ * the mean of ROUGE-1, 2 and L; wer; cer. NULL: no such measure. The tokenizer is BLEU's. */
 td_sentence_score td_sentence_score_find(const char *name);
-/* What a sentence brings into the BLEU of a corpus; the result's own score is that of the sentence, as above. */
-td_status td_sentence_bleu(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
-                           td_bleu_result *ret_result, td_error *error);
 
 #endif

@@ -12,7 +12,6 @@ enum { MOST_REFERENCES = 64, TOKENS_TOGETHER = 1 << 14 /* of sources times sampl
 
 typedef struct candidate {
     td_ids ids;
-    td_bleu_result bleu; /* where that is the measure */
     double score, advantage;
 } candidate;
 
@@ -20,7 +19,7 @@ struct td_candidates {
     const td_tokenizer *tokenizer;
     const td_corpus *corpus;
     td_pool *pool;
-    td_sentence_score score; /* NULL: shares in the step's BLEU */
+    td_sentence_score score;
     td_metric_tokenizer metric_tokenizer;
     size_t samples, most_tokens;
     uint64_t seed;
@@ -70,9 +69,7 @@ td_status td_candidates_new(const td_recipe *recipe, const td_network *network, 
         .tokenizer = tokenizer,
         .corpus = corpus,
         .pool = pool,
-        .score = recipe->training.minimum_risk.metric == TD_RECIPE_RISK_BLEU
-                     ? NULL
-                     : td_sentence_score_find(td_recipe_choice("training.minimum_risk.metric", recipe->training.minimum_risk.metric)),
+        .score = td_sentence_score_find(td_recipe_choice("training.minimum_risk.metric", recipe->training.minimum_risk.metric)),
         .metric_tokenizer = (td_metric_tokenizer)recipe->training.validation_tokenize,
         .samples = (size_t)recipe->training.minimum_risk.samples,
         .most_tokens = (size_t)recipe->generation.max_length,
@@ -169,11 +166,8 @@ static td_status rate(const td_candidates *candidates, size_t place, const td_hy
         td_ids_append(&drawn->ids, hypothesis->ids[i]);
     td_status status = td_ids_ok(&drawn->ids) ? spell(candidates, &pair, hypothesis, &text, error)
                                               : td_fail_memory(error, hypothesis->count * sizeof *hypothesis->ids);
-    td_metric_tokenizer tokenizer = candidates->metric_tokenizer;
-    if (status == TD_OK && candidates->score)
-        status = candidates->score(td_buffer_text(&text), references, reference_count, tokenizer, &drawn->score, error);
-    else if (status == TD_OK)
-        status = td_sentence_bleu(td_buffer_text(&text), references, reference_count, tokenizer, &drawn->bleu, error);
+    if (status == TD_OK)
+        status = candidates->score(td_buffer_text(&text), references, reference_count, candidates->metric_tokenizer, &drawn->score, error);
     td_buffer_free(&text);
     return status;
 }
@@ -231,46 +225,11 @@ static size_t longest_sample(const td_candidates *candidates)
     return most < candidates->most_tokens ? most : candidates->most_tokens;
 }
 
-enum { ORDER = 4 };
-
-/* Shares in the BLEU of all: BLEU = min(1, exp(1 - r / c)) * product of (m_n / t_n)^(1/4), with sums m, t, c, r over the texts. Returns it.
- */
-static double share_bleu(td_candidates *candidates, size_t all)
-{
-    double matches[ORDER] = {0}, totals[ORDER] = {0}, length = 0, wanted = 0, logarithm = 0;
-    for (size_t i = 0; i < all; i++) {
-        const td_bleu_result *bleu = &candidates->drawn[i].bleu;
-        for (size_t n = 0; n < ORDER; n++) {
-            matches[n] += (double)bleu->correct[n];
-            totals[n] += (double)bleu->total[n];
-        }
-        length += (double)bleu->hypothesis_length;
-        wanted += (double)bleu->reference_length;
-    }
-    for (size_t n = 0; n < ORDER; n++) {
-        matches[n] = fmax(matches[n], 0.5); /* a model that has none yet */
-        totals[n] = fmax(totals[n], 1);
-        logarithm += log(matches[n] / totals[n]) / ORDER;
-    }
-    length = fmax(length, 1);
-    bool shorter = length < wanted;
-    for (size_t i = 0; i < all; i++) {
-        candidate *drawn = &candidates->drawn[i];
-        const td_bleu_result *bleu = &drawn->bleu;
-        drawn->score = 0;
-        for (size_t n = 0; n < ORDER; n++)
-            drawn->score += ((double)bleu->correct[n] / matches[n] - (double)bleu->total[n] / totals[n]) / ORDER;
-        if (shorter)
-            drawn->score += (wanted / length * (double)bleu->hypothesis_length - (double)bleu->reference_length) / length;
-    }
-    return 100 * exp(logarithm + (shorter ? 1 - wanted / length : 0));
-}
-
 /* Scores -> advantages; returns the mean score. */
 static double compare(td_candidates *candidates)
 {
     size_t samples = candidates->samples, all = candidates->count * samples;
-    double total = 0, squares = 0, bleu = candidates->score ? 0 : share_bleu(candidates, all);
+    double total = 0, squares = 0;
     for (size_t place = 0; place < candidates->count; place++) {
         candidate *drawn = &candidates->drawn[place * samples];
         double mean = 0;
@@ -285,7 +244,7 @@ static double compare(td_candidates *candidates)
     double deviation = sqrt(squares / (double)all);
     for (size_t i = 0; i < all; i++)
         candidates->drawn[i].advantage = deviation > 0 ? candidates->drawn[i].advantage / deviation : 0;
-    return candidates->score ? total / (double)candidates->count : bleu;
+    return total / (double)candidates->count;
 }
 
 td_status td_candidates_draw(td_candidates *candidates, int64_t step, const uint64_t *indices, size_t count, double *ret_score,

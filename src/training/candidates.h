@@ -1,13 +1,9 @@
 /* What minimum risk training learns from: texts that the model itself writes for the sources of a step, and how good each is.
  *
- * Every source gets `samples` texts drawn from the model's distribution; each has a score against the references of its source (all
- * targets of one sound or picture; a text's own target). How much better it is than the mean of the source's samples is its advantage: the
- * gradient of the expected score is that of the log-probabilities times the advantages (Ranzato 2016, Shen 2016; the other samples as the
- * baseline, Rennie 2017). Advantages are divided by their deviation over the step, so that any measure's are alike.
- *
- * Scores are those of a sentence measure, but for BLEU, whose sentence form asks for shorter texts than its corpus form (smoothed
- * precisions fall with the length): there a text's score is its share in the BLEU of all samples of the step, the derivative of the
- * logarithm by the text's weight. */
+ * Every source gets `samples` texts drawn from the model's distribution; each has the score of a sentence measure against the references
+ * of its source (all targets of one sound or picture; a text's own target). How much better it is than the mean of the source's samples is
+ * its advantage: the gradient of the expected score is that of the log-probabilities times the advantages (Ranzato 2016, Shen 2016; the
+ * other samples as the baseline, Rennie 2017). Advantages are divided by their deviation over the step, so that any measure's are alike. */
 #ifndef TD_TRAINING_CANDIDATES_H
 #define TD_TRAINING_CANDIDATES_H
 
@@ -28,7 +24,7 @@ td_status td_candidates_new(const td_recipe *recipe, const td_network *network, 
                             td_pool *pool, td_candidates **ret_candidates, td_error *error);
 void td_candidates_free(td_candidates *candidates);
 /* Draws for the pairs of a step; the same for (seed, step, pairs, weights) on any number of threads. ret_score: the samples'
- * mean, or their BLEU. */
+ * mean. */
 td_status td_candidates_draw(td_candidates *candidates, int64_t step, const uint64_t *indices, size_t count, double *ret_score,
                              td_error *error);
 size_t td_candidates_samples(const td_candidates *candidates);

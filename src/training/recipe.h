@@ -60,13 +60,6 @@ typedef enum td_recipe_tokenize {
     TD_RECIPE_TOKENIZE_CHAR,
     TD_RECIPE_TOKENIZE_INTL
 } td_recipe_tokenize;
-typedef enum td_recipe_risk {
-    TD_RECIPE_RISK_BLEU,
-    TD_RECIPE_RISK_CHRF,
-    TD_RECIPE_RISK_ROUGE,
-    TD_RECIPE_RISK_WER,
-    TD_RECIPE_RISK_CER
-} td_recipe_risk;
 typedef enum td_recipe_early_stopping { TD_RECIPE_EARLY_FALSE, TD_RECIPE_EARLY_TRUE, TD_RECIPE_EARLY_NEVER } td_recipe_early_stopping;
 
 typedef struct td_string_list {
