@@ -1,7 +1,8 @@
 #!/bin/sh
-# prepare.sh FLICKR8K DIRECTORY [mirrored]: captions (train.tsv, dev.tsv: picture, tab, caption; pictures in images/) in lower case and without
-# punctuation, as the published scores count them. dev.references.N holds the N-th caption of each picture of dev.list. With "mirrored",
-# each training picture comes once more as its mirror image, made by jpegtran without loss.
+# prepare.sh FLICKR8K DIRECTORY [views]: captions (train.tsv, dev.tsv: picture, tab, caption; pictures in images/) in lower case and without
+# punctuation, as the published scores count them. dev.references.N holds the N-th caption of each picture of dev.list. With "views", each
+# training picture comes once more as its mirror image in train.tsv, and in views.tsv besides with 192 x 192 of the 224 x 224 pixels of
+# both, made by jpegtran without loss.
 set -eu
 flickr8k=$(cd "${1:?usage: prepare.sh FLICKR8K DIRECTORY}" && pwd) directory=${2:?usage: prepare.sh FLICKR8K DIRECTORY}
 mkdir -p "$directory"
@@ -17,14 +18,23 @@ for part in train dev; do
             print images $1, text
     }' "$flickr8k/$part.tsv" > "$directory/$part.tsv"
 done
-if [ "${3:-}" = mirrored ]; then
-    mkdir -p "$directory/mirrored"
-    cut -f 1 "$directory/train.tsv" | uniq | while read -r picture; do
-        jpegtran -flip horizontal -trim "$picture" > "$directory/mirrored/${picture##*/}"
+# as DIRECTORY TSV: the captions of TSV for the pictures of the same names in DIRECTORY
+as() { sed "s|^[^	]*/|$1/|" "$2"; }
+if [ "${3:-}" = views ]; then
+    mkdir -p "$directory/mirrored" "$directory/cut" "$directory/mirrored-cut"
+    cp "$directory/train.tsv" "$directory/plain.tsv"
+    number=0
+    cut -f 1 "$directory/plain.tsv" | uniq | while read -r picture; do
+        name=${picture##*/} corner=+$((number % 3 * 16))+$((number / 3 % 3 * 16)) other=+$((number / 9 % 3 * 16))+$((number / 27 % 3 * 16))
+        jpegtran -flip horizontal -trim "$picture" > "$directory/mirrored/$name"
+        jpegtran -crop "192x192$corner" "$picture" > "$directory/cut/$name"
+        jpegtran -crop "192x192$other" "$directory/mirrored/$name" > "$directory/mirrored-cut/$name"
+        number=$((number + 1))
     done
-    sed "s|^[^	]*/|$directory/mirrored/|" "$directory/train.tsv" > "$directory/mirrored.tsv"
-    cat "$directory/mirrored.tsv" >> "$directory/train.tsv"
-    rm "$directory/mirrored.tsv"
+    as "$directory/mirrored" "$directory/plain.tsv" >> "$directory/train.tsv"
+    cp "$directory/train.tsv" "$directory/views.tsv"
+    for kind in cut mirrored-cut; do as "$directory/$kind" "$directory/plain.tsv" >> "$directory/views.tsv"; done
+    rm "$directory/plain.tsv"
 fi
 LC_ALL=C awk -F '\t' -v directory="$directory" '
 {

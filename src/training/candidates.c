@@ -1,6 +1,7 @@
 #include "training/candidates.h"
 
 #include "decoding/generate.h"
+#include "metrics/cider.h"
 #include "metrics/sentence_score.h"
 #include "training/model_config.h"
 
@@ -19,7 +20,9 @@ struct td_candidates {
     const td_tokenizer *tokenizer;
     const td_corpus *corpus;
     td_pool *pool;
-    td_sentence_score score;
+    td_sentence_score score; /* NULL: CIDEr */
+    td_cider_index *cider;
+    pthread_mutex_t cider_mutex;
     td_metric_tokenizer metric_tokenizer;
     size_t samples, most_tokens;
     uint64_t seed;
@@ -59,6 +62,74 @@ static td_status open_searches(td_candidates *candidates, const td_network *netw
     return TD_OK;
 }
 
+/* All targets of the source that pair `index` shares: of text, its own. */
+static td_status find_references(const td_candidates *candidates, size_t index, char **texts, size_t *ret_count, td_error *error)
+{
+    *ret_count = 0;
+    while (td_corpus_continues(candidates->corpus, index))
+        index--;
+    do {
+        td_pair pair = td_corpus_get(candidates->corpus, index);
+        texts[*ret_count] = td_copy_bytes(pair.target_text, pair.target_bytes);
+        if (!texts[(*ret_count)++])
+            return td_fail_memory(error, pair.target_bytes);
+    } while (td_corpus_continues(candidates->corpus, ++index) && *ret_count < MOST_REFERENCES);
+    return TD_OK;
+}
+
+static void release_references(char **texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        td_release(texts[i]);
+}
+
+/* A candidate and its references as the one segment of a corpus. */
+typedef struct one_segment {
+    const char *candidate;
+    const char *const *rows[MOST_REFERENCES];
+    td_segments segments;
+} one_segment;
+
+static void set_segment(one_segment *one, const char *text, const char *const *references, size_t count)
+{
+    one->candidate = text;
+    for (size_t i = 0; i < count; i++)
+        one->rows[i] = &references[i];
+    one->segments = (td_segments){&one->candidate, one->rows, count, 1};
+}
+
+/* How rare the n-grams of all targets are. */
+static td_status count_ngrams(td_candidates *candidates, td_error *error)
+{
+    td_cider_options options = TD_CIDER_OPTIONS_INIT;
+    options.tokenizer = candidates->metric_tokenizer;
+    td_status status = td_cider_index_new(&options, &candidates->cider, error);
+    for (size_t i = 0; status == TD_OK && i < candidates->corpus->count; i++) {
+        char *references[MOST_REFERENCES] = {NULL};
+        size_t count = 0;
+        one_segment one;
+        if (td_corpus_continues(candidates->corpus, i))
+            continue;
+        status = find_references(candidates, i, references, &count, error);
+        set_segment(&one, "", (const char *const *)references, count);
+        if (status == TD_OK)
+            status = td_cider_index_add(candidates->cider, &one.segments, 0, error);
+        release_references(references, count);
+    }
+    return status;
+}
+
+static td_status score_cider(td_candidates *candidates, const char *text, const char *const *references, size_t count, double *ret_score,
+                             td_error *error)
+{
+    one_segment one;
+    set_segment(&one, text, references, count);
+    pthread_mutex_lock(&candidates->cider_mutex);
+    td_status status = td_cider_index_score(candidates->cider, &one.segments, 0, ret_score, error);
+    pthread_mutex_unlock(&candidates->cider_mutex);
+    return status;
+}
+
 td_status td_candidates_new(const td_recipe *recipe, const td_network *network, const td_tokenizer *tokenizer, const td_corpus *corpus,
                             td_pool *pool, td_candidates **ret_candidates, td_error *error)
 {
@@ -77,9 +148,12 @@ td_status td_candidates_new(const td_recipe *recipe, const td_network *network, 
         .copies = network->copies,
     };
     pthread_mutex_init(&candidates->mutex, NULL);
+    pthread_mutex_init(&candidates->cider_mutex, NULL);
     td_status status = set_generation(candidates, recipe, error);
     if (status == TD_OK)
         status = open_searches(candidates, network, error);
+    if (status == TD_OK && !candidates->score)
+        status = count_ngrams(candidates, error);
     if (status != TD_OK) {
         td_candidates_free(candidates);
         return status;
@@ -99,6 +173,8 @@ void td_candidates_free(td_candidates *candidates)
     td_release(candidates->drawn);
     td_release(candidates->searches);
     td_generation_free(&candidates->generation);
+    td_cider_index_free(candidates->cider);
+    pthread_mutex_destroy(&candidates->cider_mutex);
     pthread_mutex_destroy(&candidates->mutex);
     td_release(candidates);
 }
@@ -123,21 +199,6 @@ static td_status next_source(void *context, size_t *ret_index, td_source *ret_so
     return TD_OK;
 }
 
-/* All targets of the source that pair `index` shares: of text, its own. */
-static td_status find_references(const td_candidates *candidates, size_t index, char **texts, size_t *ret_count, td_error *error)
-{
-    *ret_count = 0;
-    while (td_corpus_continues(candidates->corpus, index))
-        index--;
-    do {
-        td_pair pair = td_corpus_get(candidates->corpus, index);
-        texts[*ret_count] = td_copy_bytes(pair.target_text, pair.target_bytes);
-        if (!texts[(*ret_count)++])
-            return td_fail_memory(error, pair.target_bytes);
-    } while (td_corpus_continues(candidates->corpus, ++index) && *ret_count < MOST_REFERENCES);
-    return TD_OK;
-}
-
 static td_status spell(const td_candidates *candidates, const td_pair *pair, const td_hypothesis *hypothesis, td_buffer *text,
                        td_error *error)
 {
@@ -156,7 +217,7 @@ static td_status spell(const td_candidates *candidates, const td_pair *pair, con
     return status;
 }
 
-static td_status rate(const td_candidates *candidates, size_t place, const td_hypothesis *hypothesis, const char *const *references,
+static td_status rate(td_candidates *candidates, size_t place, const td_hypothesis *hypothesis, const char *const *references,
                       size_t reference_count, candidate *drawn, td_error *error)
 {
     td_pair pair = td_corpus_get(candidates->corpus, candidates->indices[place]);
@@ -166,8 +227,11 @@ static td_status rate(const td_candidates *candidates, size_t place, const td_hy
         td_ids_append(&drawn->ids, hypothesis->ids[i]);
     td_status status = td_ids_ok(&drawn->ids) ? spell(candidates, &pair, hypothesis, &text, error)
                                               : td_fail_memory(error, hypothesis->count * sizeof *hypothesis->ids);
+    const char *words = td_buffer_text(&text);
     if (status == TD_OK)
-        status = candidates->score(td_buffer_text(&text), references, reference_count, candidates->metric_tokenizer, &drawn->score, error);
+        status = candidates->score
+                     ? candidates->score(words, references, reference_count, candidates->metric_tokenizer, &drawn->score, error)
+                     : score_cider(candidates, words, references, reference_count, &drawn->score, error);
     td_buffer_free(&text);
     return status;
 }
@@ -181,8 +245,7 @@ static td_status keep_samples(void *context, size_t place, const td_output *outp
     for (size_t i = 0; status == TD_OK && i < candidates->samples; i++)
         status = rate(candidates, place, &output->hypotheses[i < output->count ? i : 0], (const char *const *)references, count,
                       &candidates->drawn[place * candidates->samples + i], error);
-    for (size_t i = 0; i < count; i++)
-        td_release(references[i]);
+    release_references(references, count);
     return status;
 }
 

@@ -192,7 +192,7 @@ const td_recipe_key td_recipe_keys[] = {
          "Learn from texts that the model itself writes and that are better or worse than the mean of their kind (policy gradient; Ranzato "
          "2016, Shen 2016, Rennie 2017): this share of the gradient, with the rest from the targets. For a model that knows its task, so "
          "with model.from; the loss in reports is then minus the samples' mean score. 0: off."),
-    CHOICE(training.minimum_risk.metric, LIST_OF("bleu", "chrf", "rouge", "wer", "cer"), "bleu",
+    CHOICE(training.minimum_risk.metric, LIST_OF("bleu", "chrf", "rouge", "wer", "cer", "cider"), "bleu",
            "What says how good a sample is, against all targets of a sound or picture, or a text's own."),
     INTEGER(training.minimum_risk.samples, 2, 64, "5", "Samples of each source in each step."),
     INTEGER(training.average_last, 0, 1000, "0", "Average this many last checkpoints into the final model; 0: keep the best one."),

@@ -302,6 +302,38 @@ static void advantages_follow_scores(void **state)
     close_world(&it);
 }
 
+/* As CIDEr says of the same texts, with frequencies from all targets: a corpus of them, of which each text's neighbours only count words.
+ */
+static void cider_counts_rare_words(void **state)
+{
+    (void)state;
+    world it;
+    double scores[ALL], mean = 0, reported, whole;
+    open_world(&it, "training.minimum_risk.metric=cider");
+    drawn_texts *drawn = draw(&it, &reported);
+    char *references[PAIRS];
+    const char *texts[PAIRS], *const *table[] = {(const char *const *)references};
+    for (size_t i = 0; i < PAIRS; i++) {
+        td_pair pair = td_corpus_get(&it.corpus, i);
+        references[i] = td_copy_bytes(pair.target_text, pair.target_bytes);
+        texts[i] = "nothing";
+    }
+    for (size_t i = 0; i < ALL; i++) {
+        size_t place = (size_t)drawn->indices[i / SAMPLES];
+        texts[place] = drawn->texts[i];
+        assert_int_equal(td_cider(NULL, texts, table, 1, PAIRS, &whole, NULL), TD_OK);
+        texts[place] = "nothing";
+        scores[i] = whole / 100 * PAIRS;
+        mean += scores[i] / ALL;
+    }
+    assert_true(mean > 1 && fabs(mean - reported) < 1e-9);
+    assert_advantages(&it, scores, 1e-5);
+    for (size_t i = 0; i < PAIRS; i++)
+        td_release(references[i]);
+    forget(drawn);
+    close_world(&it);
+}
+
 /* Of several references the best counts: bleu clips by all, errors are those against the nearest. */
 static void several_references(void **state)
 {
@@ -323,8 +355,8 @@ static void several_references(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(samples_get_better), cmocka_unit_test(same_bits),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(samples_get_better),        cmocka_unit_test(same_bits),
                                        cmocka_unit_test(what_does_not_go_together), cmocka_unit_test(advantages_follow_scores),
-                                       cmocka_unit_test(several_references)};
+                                       cmocka_unit_test(cider_counts_rare_words),   cmocka_unit_test(several_references)};
     return cmocka_run_group_tests(tests, enter, leave);
 }
