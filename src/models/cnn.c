@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "io/json.h"
+#include "ops/groups.h"
 #include "ops/ops.h"
 
 #include <math.h>
@@ -13,11 +14,13 @@ struct td_cnn {
     td_cnn_block *blocks;
     size_t layer_count, layer_capacity, block_count, block_capacity;
     size_t first_trained; /* block; block_count: none */
+    size_t group_bytes, kept_bytes;
     bool statistics, same_padding;
     td_real epsilon;
 };
 
 enum { LAYER_PARAMETERS = 5 }; /* weights that a convolution declares */
+enum { GROUP_BYTES = 64 << 20, KEPT_BYTES = 256 << 20 };
 
 static const td_cnn_kind *const kinds[] = {&td_cnn_mobilenet_v2, &td_cnn_resnet, &td_cnn_tandem};
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -114,6 +117,7 @@ td_status td_cnn_configure(const json_t *config, const char *file, const char *p
     cnn->statistics = builder.statistics;
     cnn->same_padding = builder.same_padding;
     cnn->epsilon = (td_real)builder.epsilon;
+    td_cnn_set_memory(cnn, GROUP_BYTES, KEPT_BYTES);
     *ret_cnn = cnn;
     return TD_OK;
 }
@@ -125,6 +129,12 @@ void td_cnn_free(td_cnn *cnn)
     td_release(cnn->layers);
     td_release(cnn->blocks);
     td_release(cnn);
+}
+
+void td_cnn_set_memory(td_cnn *cnn, size_t group, size_t kept)
+{
+    cnn->group_bytes = group;
+    cnn->kept_bytes = kept;
 }
 
 static size_t channels_after(const td_cnn *cnn, size_t blocks)
@@ -265,124 +275,162 @@ td_status td_cnn_output(const td_cnn *cnn, td_grid pictures, td_grid *ret_map, t
 
 /* ---- the pass ---- */
 
+/* Batch norms of running statistics are folded into the convolutions, in training too; those of the batch are operations of their own. */
 typedef struct cnn_pass {
     const td_cnn *cnn;
-    td_graph *graph;
     size_t first, end;             /* blocks */
-    td_tensor **weights, **biases; /* [layers] with the norms inside, arranged; NULL when gradients are wanted */
+    td_grid one;                   /* picture */
+    td_tensor **weights, **biases; /* [layers] with the norms inside, arranged; NULL when the norms are the batch's */
 } cnn_pass;
 
-static td_batch_norm_weights norm_of(const cnn_pass *pass, const td_cnn_layer *layer)
+static td_batch_norm_weights norm_of(const td_cnn *cnn, td_graph *graph, const td_cnn_layer *layer)
 {
-    td_graph *graph = pass->graph;
     return (td_batch_norm_weights){td_graph_parameter(graph, layer->norm_weight), td_graph_parameter(graph, layer->norm_bias),
-                                   td_graph_parameter(graph, layer->mean), td_graph_parameter(graph, layer->variance), pass->cnn->epsilon};
+                                   td_graph_parameter(graph, layer->mean), td_graph_parameter(graph, layer->variance), cnn->epsilon};
 }
 
-static bool fold(cnn_pass *pass)
+static bool fold(cnn_pass *pass, td_graph *graph)
 {
     const td_cnn *cnn = pass->cnn;
-    td_graph *graph = pass->graph;
     pass->weights = td_graph_allocate(graph, cnn->layer_count, sizeof *pass->weights);
     pass->biases = td_graph_allocate(graph, cnn->layer_count, sizeof *pass->biases);
     for (size_t i = layers_before(cnn, pass->first); i < layers_before(cnn, pass->end) && td_graph_ok(graph); i++) {
         const td_cnn_layer *layer = &cnn->layers[i];
-        td_window window = td_window_square(layer->depthwise ? 1 : layer->size, 1, 0);
-        td_batch_norm_weights norm = norm_of(pass, layer);
-        pass->weights[i] = td_conv2d_arrange(graph, td_graph_parameter(graph, layer->weight), window);
-        pass->biases[i] = td_batch_norm_fold(graph, &norm, pass->weights[i]);
+        td_batch_norm_weights norm = norm_of(cnn, graph, layer);
+        pass->weights[i] = td_graph_parameter(graph, layer->weight);
+        if (!layer->depthwise && layer->size > 1)
+            pass->weights[i] = td_conv2d_arrange(graph, pass->weights[i], td_window_square(layer->size, 1, 0));
+        td_batch_norm_fold(graph, &norm, &pass->weights[i], &pass->biases[i]);
     }
     return td_graph_ok(graph);
 }
 
-static td_tensor *activate(const cnn_pass *pass, td_tensor *x, td_activation activation)
+static td_tensor *activate(const cnn_pass *pass, td_graph *graph, td_tensor *x, td_activation activation)
 {
-    if (!x || activation == TD_IDENTITY)
-        return x;
-    if (!pass->weights)
-        return td_activate(pass->graph, x, activation, 0);
-    pass->graph->kernels->activate((int)activation, x->data, x->data, x->rows * x->columns);
-    return x;
+    if (pass->weights || activation == TD_IDENTITY)
+        return td_activate_in_place(graph, x, activation);
+    return td_activate(graph, x, activation, 0);
 }
 
-static td_tensor *convolve(const cnn_pass *pass, size_t index, td_tensor *x, td_grid *grid)
+static td_tensor *convolve(const cnn_pass *pass, td_graph *graph, size_t index, td_tensor *x, td_grid *grid)
 {
     const td_cnn *cnn = pass->cnn;
     const td_cnn_layer *layer = &cnn->layers[index];
-    td_graph *graph = pass->graph;
     td_window window = window_of(cnn, layer, *grid);
     td_grid input = *grid;
     if (pass->weights) {
         td_tensor *weight = pass->weights[index], *bias = pass->biases[index];
         x = layer->depthwise ? td_conv2d_depthwise(graph, x, input, weight, bias, window, grid)
                              : td_conv2d_arranged(graph, x, input, weight, bias, window, grid);
-        return activate(pass, x, layer->activation);
+        return activate(pass, graph, x, layer->activation);
     }
     td_tensor *weight = td_graph_parameter(graph, layer->weight);
-    td_batch_norm_weights norm = norm_of(pass, layer);
+    td_batch_norm_weights norm = norm_of(cnn, graph, layer);
     x = layer->depthwise ? td_conv2d_depthwise(graph, x, input, weight, NULL, window, grid)
                          : td_conv2d(graph, x, input, weight, NULL, window, grid);
-    x = td_batch_norm(graph, x, &norm, cnn->statistics && graph->training);
-    return activate(pass, x, layer->activation);
+    x = td_batch_norm(graph, x, &norm, true);
+    return activate(pass, graph, x, layer->activation);
 }
 
-static td_tensor *add(const cnn_pass *pass, td_tensor *x, td_tensor *residual)
+/* An activated result is what goes back through its activation, and stays. */
+static td_tensor *add(const cnn_pass *pass, td_graph *graph, const td_cnn_block *block, td_tensor *x, td_tensor *residual)
 {
-    if (!pass->weights)
-        return td_add(pass->graph, x, residual);
-    if (x && residual)
-        pass->graph->kernels->add(x->data, residual->data, x->rows * x->columns);
-    return x;
+    bool activated = pass->cnn->layers[block->first + block->count - 1].activation != TD_IDENTITY;
+    return pass->weights && !activated ? td_add_in_place(graph, x, residual) : td_add(graph, x, residual);
 }
 
-static td_tensor *run_block(const cnn_pass *pass, const td_cnn_block *block, td_tensor *x, td_grid *grid)
+static td_tensor *run_block(const cnn_pass *pass, td_graph *graph, const td_cnn_block *block, td_tensor *x, td_grid *grid)
 {
     if (block->max_pool)
-        return td_max_pool(pass->graph, x, *grid, pool_window, grid);
+        return td_max_pool(graph, x, *grid, pool_window, grid);
     td_tensor *residual = x;
     td_grid input = *grid;
     for (size_t i = 0; i < block->count; i++)
-        x = convolve(pass, block->first + i, x, grid);
+        x = convolve(pass, graph, block->first + i, x, grid);
     if (block->residual == TD_CNN_SHORTCUT)
-        residual = convolve(pass, block->first + block->count, residual, &input);
+        residual = convolve(pass, graph, block->first + block->count, residual, &input);
     if (block->residual != TD_CNN_PLAIN)
-        x = add(pass, x, residual);
-    return activate(pass, x, block->activation);
+        x = add(pass, graph, block, x, residual);
+    return activate(pass, graph, x, block->activation);
 }
 
-static td_tensor *run(const cnn_pass *pass, td_tensor *x, td_grid grid)
+static td_tensor *run(void *context, td_graph *graph, td_tensor *x, size_t pictures)
 {
+    const cnn_pass *pass = context;
+    td_grid grid = {pictures, pass->one.height, pass->one.width};
     for (size_t i = pass->first; i < pass->end && x; i++)
-        x = run_block(pass, &pass->cnn->blocks[i], x, &grid);
+        x = run_block(pass, graph, &pass->cnn->blocks[i], x, &grid);
     return x;
 }
 
-/* Picture by picture, so that memory is that of one picture and each has the result it has alone. */
-static td_tensor *run_alone(cnn_pass *pass, td_tensor *x, td_grid pictures, td_grid map)
+/* ---- in groups ---- */
+
+/* Bytes of results of one picture that go back needs. */
+static size_t bytes_of_picture(const cnn_pass *pass)
 {
-    td_graph *graph = pass->graph;
-    td_tensor *y = td_tensor_new(graph, td_grid_rows(map), channels_after(pass->cnn, pass->end), false);
-    td_arena_mark start = td_arena_get_mark(graph->arena);
-    if (!y || !fold(pass))
-        return NULL;
-    td_grid one = {1, pictures.height, pictures.width};
-    size_t rows = pictures.height * pictures.width, values = map.height * map.width * y->columns;
-    for (size_t i = 0; i < pictures.count; i++) {
-        td_arena_mark mark = td_arena_get_mark(graph->arena);
-        td_tensor *result = run(pass, td_tensor_of(graph, x->data + i * rows * x->columns, rows, x->columns), one);
-        if (!result)
-            return NULL;
-        memcpy(y->data + i * values, result->data, values * sizeof *y->data);
-        td_arena_release_to(graph->arena, mark);
+    const td_cnn *cnn = pass->cnn;
+    td_grid grid = pass->one;
+    size_t numbers = 0;
+    for (size_t i = pass->first; i < pass->end; i++) {
+        const td_cnn_block *block = &cnn->blocks[i];
+        if (block->max_pool)
+            td_window_output(pool_window, grid, &grid);
+        for (size_t k = block->first; k < block->first + block->count; k++) {
+            td_window_output(window_of(cnn, &cnn->layers[k], grid), grid, &grid);
+            numbers += td_grid_rows(grid) * cnn->layers[k].outputs;
+        }
+        if (block->residual == TD_CNN_SHORTCUT || block->max_pool)
+            numbers += td_grid_rows(grid) * channels_after(cnn, i + 1);
     }
-    td_arena_release_to(graph->arena, start);
+    return numbers * sizeof(td_real);
+}
+
+/* How many pictures go together follows from their size alone, whether they stay from how many there are. */
+static td_groups groups_of(cnn_pass *pass, td_graph *graph, td_grid pictures, td_grid map, bool training)
+{
+    size_t layers = pass->cnn->layer_count, bytes = bytes_of_picture(pass);
+    size_t fitting = pass->cnn->group_bytes / (bytes ? bytes : 1), kept = pass->cnn->kept_bytes / (bytes ? bytes : 1);
+    td_groups groups = {.count = pictures.count,
+                        .group = training && fitting > 1 ? fitting : 1,
+                        .keep = pictures.count <= kept,
+                        .input_rows = pictures.height * pictures.width,
+                        .output_rows = map.height * map.width,
+                        .run = run,
+                        .context = td_graph_allocate(graph, 1, sizeof *pass),
+                        .weights = td_graph_allocate(graph, 2 * layers, sizeof *groups.weights)};
+    size_t first = layers_before(pass->cnn, pass->first), end = layers_before(pass->cnn, pass->end);
+    if (!td_graph_ok(graph))
+        return groups;
+    *(cnn_pass *)groups.context = *pass;
+    for (size_t i = first; i < end; i++) {
+        groups.weights[groups.weight_count++] = pass->weights[i];
+        groups.weights[groups.weight_count++] = pass->biases[i];
+    }
+    return groups;
+}
+
+/* Pictures do not depend on each other. Where nothing needs a gradient they are done one by one, each with the result it has alone, and
+ * what the arena keeps is the map. */
+static td_tensor *run_apart(cnn_pass *pass, td_graph *graph, td_tensor *x, td_grid pictures, td_grid map)
+{
+    bool trains = graph->recording && pass->end > pass->cnn->first_trained && (graph->gradients || graph->sums);
+    bool needed = trains || (graph->recording && td_needs_gradient(x));
+    td_tensor *y = td_tensor_new(graph, td_grid_rows(map), channels_after(pass->cnn, pass->end), needed);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    if (!y || !fold(pass, graph))
+        return NULL;
+    td_groups groups = groups_of(pass, graph, pictures, map, needed);
+    if (!td_in_groups(graph, x, &groups, y))
+        return NULL;
+    if (!needed)
+        td_arena_release_to(graph->arena, mark);
     return y;
 }
 
 /* Blocks first .. end of x, with gradients where the graph records and there is something to train. */
 static td_tensor *run_part(const td_cnn *cnn, td_graph *graph, size_t first, size_t end, td_tensor *x, td_grid pictures, td_grid *ret_map)
 {
-    cnn_pass pass = {cnn, graph, first, end, NULL, NULL};
+    cnn_pass pass = {cnn, first, end, {1, pictures.height, pictures.width}, NULL, NULL};
     td_grid map;
     td_error error = {0};
     if (!x)
@@ -392,8 +440,8 @@ static td_tensor *run_part(const td_cnn *cnn, td_graph *graph, size_t first, siz
                              x->columns, pictures.count, pictures.height, pictures.width, channels_after(cnn, first));
     if (output_of(cnn, first, end, pictures, &map, &error) != TD_OK)
         return td_graph_fail(graph, error.status, "%s", error.message);
-    bool alone = !graph->recording || (end <= cnn->first_trained && !td_needs_gradient(x));
-    td_tensor *y = alone ? run_alone(&pass, x, pictures, map) : run(&pass, x, pictures);
+    bool together = graph->recording && graph->training && cnn->statistics && end > cnn->first_trained;
+    td_tensor *y = together ? run(&pass, graph, x, pictures.count) : run_apart(&pass, graph, x, pictures, map);
     if (y)
         *ret_map = map;
     return y;

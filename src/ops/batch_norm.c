@@ -158,16 +158,60 @@ td_tensor *td_batch_norm(td_graph *graph, td_tensor *x, const td_batch_norm_weig
     return y;
 }
 
-td_tensor *td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, td_tensor *weight)
+/* ---- folded ---- */
+
+typedef struct fold_operation {
+    td_batch_norm_weights norm;
+    td_tensor *weight, *folded, *shift;
+} fold_operation;
+
+static td_real deviation_of(const td_batch_norm_weights *norm, size_t channel)
 {
-    if (!weight || !norm->weight || !norm->bias || !norm->mean || !norm->variance)
-        return NULL;
-    td_tensor *bias = td_tensor_new(graph, 1, weight->rows, false);
-    for (size_t o = 0; bias && o < weight->rows; o++) {
-        td_real scale = norm->weight->data[o] / (td_real)sqrt((double)(norm->variance->data[o] + norm->epsilon));
-        bias->data[o] = norm->bias->data[o] - norm->mean->data[o] * scale;
-        for (size_t i = 0; i < weight->columns; i++)
-            weight->data[o * weight->columns + i] *= scale;
+    return (td_real)sqrt((double)(norm->variance->data[channel] + norm->epsilon));
+}
+
+/* With s = weight of the norm / deviation, folded = s W and shift = bias - mean s: what z = W x has for a gradient is not needed. */
+static void fold_backward(td_graph *graph, void *operation)
+{
+    const fold_operation *op = operation;
+    const td_batch_norm_weights *norm = &op->norm;
+    const td_real *dfolded = op->folded->gradient, *dshift = op->shift->gradient;
+    td_real *dweight = td_gradient(graph, op->weight), *dscale = td_gradient(graph, norm->weight), *dbias = td_gradient(graph, norm->bias);
+    size_t columns = op->weight->columns;
+    for (size_t o = 0; dfolded && dshift && o < op->weight->rows; o++, dfolded += columns) {
+        td_real deviation = deviation_of(norm, o);
+        if (dweight)
+            graph->kernels->add_scaled(dweight + o * columns, dfolded, norm->weight->data[o] / deviation, columns);
+        if (dscale)
+            dscale[o] +=
+                (graph->kernels->dot(dfolded, op->weight->data + o * columns, columns) - norm->mean->data[o] * dshift[o]) / deviation;
+        if (dbias)
+            dbias[o] += dshift[o];
     }
-    return bias;
+}
+
+bool td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, td_tensor **weight, td_tensor **ret_bias)
+{
+    td_tensor *from = *weight;
+    if (!from || !norm->weight || !norm->bias || !norm->mean || !norm->variance)
+        return false;
+    bool gradient = td_needs_gradient(from) || td_needs_gradient(norm->weight) || td_needs_gradient(norm->bias);
+    td_tensor *folded = gradient || from->parameter ? td_tensor_new(graph, from->rows, from->columns, gradient) : from;
+    td_tensor *shift = td_tensor_new(graph, 1, from->rows, gradient);
+    fold_operation *op = gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
+    if (!folded || !shift || (gradient && !op))
+        return false;
+    for (size_t o = 0; o < from->rows; o++) {
+        td_real scale = norm->weight->data[o] / deviation_of(norm, o);
+        shift->data[o] = norm->bias->data[o] - norm->mean->data[o] * scale;
+        for (size_t i = o * from->columns; i < (o + 1) * from->columns; i++)
+            folded->data[i] = from->data[i] * scale;
+    }
+    if (op) {
+        *op = (fold_operation){*norm, from, folded, shift};
+        td_record(graph, fold_backward, op);
+    }
+    *weight = folded;
+    *ret_bias = shift;
+    return td_graph_ok(graph);
 }

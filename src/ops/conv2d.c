@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef struct conv2d_operation {
-    td_tensor *x, *weight, *bias, *y;
+    td_tensor *x, *weight, *bias, *y; /* weight: arranged */
     td_grid grid, output;
     td_window window;
 } conv2d_operation;
@@ -64,8 +64,8 @@ static void add_arranged_back(const td_real *arranged, size_t outputs, size_t in
                 weight[i * places + p] += arranged[p * inputs + i];
 }
 
-/* The inner loop of backward: dx and dweight (arranged), either may be NULL. */
-static void backward_blocks(td_graph *graph, conv2d_operation *op, const td_real *arranged, td_real *dx, td_real *dweight)
+/* The inner loop of backward: dx and dweight, either may be NULL. */
+static void backward_blocks(td_graph *graph, conv2d_operation *op, td_real *dx, td_real *dweight)
 {
     size_t outputs = op->y->columns, width = op->weight->columns, total = op->y->rows, block = block_rows(total, width);
     td_real *rows = td_graph_allocate(graph, block * width, sizeof *rows);
@@ -77,7 +77,7 @@ static void backward_blocks(td_graph *graph, conv2d_operation *op, const td_real
             td_product(graph, true, false, outputs, width, count, dy, outputs, rows, width, true, dweight, width);
         }
         if (dx) {
-            td_product(graph, false, false, count, width, outputs, dy, outputs, arranged, width, false, rows, width);
+            td_product(graph, false, false, count, width, outputs, dy, outputs, op->weight->data, width, false, rows, width);
             add_back(graph, op, first, count, rows, dx);
         }
     }
@@ -86,28 +86,19 @@ static void backward_blocks(td_graph *graph, conv2d_operation *op, const td_real
 static void conv2d_backward(td_graph *graph, void *operation)
 {
     conv2d_operation *op = operation;
+    size_t outputs = op->y->columns;
     if (!op->y->gradient)
         return;
-    size_t outputs = op->y->columns, inputs = op->x->columns, places = op->window.height * op->window.width;
     td_real *dx = td_gradient(graph, op->x), *dweight = td_gradient(graph, op->weight), *dbias = td_gradient(graph, op->bias);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
-    td_real *arranged = td_graph_allocate(graph, outputs * inputs * places, sizeof *arranged);
-    td_real *sum = dweight ? td_graph_allocate(graph, outputs * inputs * places, sizeof *sum) : NULL;
-    if (!td_graph_ok(graph))
-        return;
-    arrange(op->weight->data, outputs, inputs, places, arranged);
-    if (sum)
-        memset(sum, 0, outputs * inputs * places * sizeof *sum);
     if (dx || dweight)
-        backward_blocks(graph, op, arranged, dx, sum);
-    if (sum)
-        add_arranged_back(sum, outputs, inputs, places, dweight);
+        backward_blocks(graph, op, dx, dweight);
     td_arena_release_to(graph->arena, mark);
     for (size_t row = 0; dbias && row < op->y->rows; row++)
         graph->kernels->add(dbias, op->y->gradient + row * outputs, outputs);
 }
 
-static void forward(td_graph *graph, const conv2d_operation *op, const td_real *arranged)
+static void forward(td_graph *graph, const conv2d_operation *op)
 {
     size_t outputs = op->y->columns, width = op->weight->columns, total = op->y->rows, block = block_rows(total, width);
     td_arena_mark mark = td_arena_get_mark(graph->arena);
@@ -118,14 +109,13 @@ static void forward(td_graph *graph, const conv2d_operation *op, const td_real *
         for (size_t row = 0; op->bias && row < count; row++)
             memcpy(y + row * outputs, op->bias->data, outputs * sizeof *y);
         lay_out(op, first, count, rows);
-        td_product(graph, false, true, count, outputs, width, rows, width, arranged, width, op->bias != NULL, y, outputs);
+        td_product(graph, false, true, count, outputs, width, rows, width, op->weight->data, width, op->bias != NULL, y, outputs);
     }
     td_arena_release_to(graph->arena, mark);
 }
 
 /* The checked operation with its output allocated; y is NULL after a failure. */
-static conv2d_operation prepare(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window,
-                                bool gradient)
+static conv2d_operation prepare(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window)
 {
     conv2d_operation op = {x, weight, bias, NULL, grid, {0}, window};
     if (!weight || !td_window_check(graph, "conv2d", x, grid, window, &op.output))
@@ -135,6 +125,7 @@ static conv2d_operation prepare(td_graph *graph, td_tensor *x, td_grid grid, td_
                       window.width, weight->rows, weight->columns);
         return op;
     }
+    bool gradient = td_needs_gradient(x) || td_needs_gradient(weight) || td_needs_gradient(bias);
     op.y = td_tensor_new(graph, td_grid_rows(op.output), weight->rows, gradient);
     return op;
 }
@@ -144,13 +135,33 @@ static bool is_linear(td_window window)
     return window.height == 1 && window.width == 1 && window.stride == 1 && !window.top && !window.left && !window.bottom && !window.right;
 }
 
-td_tensor *td_conv2d_arrange(td_graph *graph, const td_tensor *weight, td_window window)
+typedef struct arrange_operation {
+    td_tensor *weight, *arranged;
+    size_t places;
+} arrange_operation;
+
+static void arrange_backward(td_graph *graph, void *operation)
+{
+    const arrange_operation *op = operation;
+    const td_tensor *weight = op->weight;
+    td_real *dweight = td_gradient(graph, op->weight);
+    if (dweight && op->arranged->gradient)
+        add_arranged_back(op->arranged->gradient, weight->rows, weight->columns / op->places, op->places, dweight);
+}
+
+td_tensor *td_conv2d_arrange(td_graph *graph, td_tensor *weight, td_window window)
 {
     TD_PROFILE(graph->recorder, "convolution");
     size_t places = window.height * window.width;
-    td_tensor *arranged = weight ? td_tensor_new(graph, weight->rows, weight->columns, false) : NULL;
-    if (arranged)
-        arrange(weight->data, weight->rows, weight->columns / places, places, arranged->data);
+    td_tensor *arranged = weight ? td_tensor_new(graph, weight->rows, weight->columns, td_needs_gradient(weight)) : NULL;
+    if (!arranged)
+        return NULL;
+    arrange(weight->data, weight->rows, weight->columns / places, places, arranged->data);
+    arrange_operation *op = arranged->requires_gradient ? td_graph_allocate(graph, 1, sizeof *op) : NULL;
+    if (op) {
+        *op = (arrange_operation){weight, arranged, places};
+        td_record(graph, arrange_backward, op);
+    }
     return arranged;
 }
 
@@ -162,29 +173,10 @@ td_tensor *td_conv2d_arranged(td_graph *graph, td_tensor *x, td_grid grid, td_te
         *ret_grid = grid;
         return td_linear(graph, x, weight, bias);
     }
-    conv2d_operation op = prepare(graph, x, grid, weight, bias, window, false);
+    conv2d_operation op = prepare(graph, x, grid, weight, bias, window);
     if (!op.y)
         return NULL;
-    forward(graph, &op, weight->data);
-    *ret_grid = op.output;
-    return op.y;
-}
-
-td_tensor *td_conv2d(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window, td_grid *ret_grid)
-{
-    if (is_linear(window)) {
-        *ret_grid = grid;
-        return td_linear(graph, x, weight, bias);
-    }
-    bool gradient = td_needs_gradient(x) || td_needs_gradient(weight) || td_needs_gradient(bias);
-    conv2d_operation op = prepare(graph, x, grid, weight, bias, window, gradient);
-    if (!op.y)
-        return NULL;
-    td_arena_mark mark = td_arena_get_mark(graph->arena);
-    td_tensor *arranged = td_conv2d_arrange(graph, weight, window);
-    if (arranged)
-        forward(graph, &op, arranged->data);
-    td_arena_release_to(graph->arena, mark);
+    forward(graph, &op);
     conv2d_operation *kept = op.y->requires_gradient ? td_graph_allocate(graph, 1, sizeof *kept) : NULL;
     if (kept) {
         *kept = op;
@@ -192,4 +184,10 @@ td_tensor *td_conv2d(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *wei
     }
     *ret_grid = op.output;
     return op.y;
+}
+
+td_tensor *td_conv2d(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window, td_grid *ret_grid)
+{
+    td_tensor *arranged = is_linear(window) ? weight : td_conv2d_arrange(graph, weight, window);
+    return td_conv2d_arranged(graph, x, grid, arranged, bias, window, ret_grid);
 }

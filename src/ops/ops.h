@@ -25,6 +25,10 @@ td_tensor *td_add_dropout(td_graph *graph, td_tensor *residual, td_tensor *x, td
 td_tensor *td_dropout(td_graph *graph, td_tensor *x, td_real rate);
 /* elementwise activation, then dropout (0: none) in the same pass */
 td_tensor *td_activate(td_graph *graph, td_tensor *x, td_activation activation, td_real dropout);
+/* activation(x) and x + residual in the memory of x, which nothing else may read again, by value or to go back: that holds for results of
+ * products, unless activated. Where going back needs what was there, in memory of their own. */
+td_tensor *td_activate_in_place(td_graph *graph, td_tensor *x, td_activation activation);
+td_tensor *td_add_in_place(td_graph *graph, td_tensor *x, td_tensor *residual);
 /* (x - mean) / sqrt(variance + epsilon) * weight + bias for each row (Ba 2016) */
 td_tensor *td_layer_norm(td_graph *graph, td_tensor *x, td_tensor *weight, td_tensor *bias, td_real epsilon);
 /* x / sqrt(mean of squares + epsilon) * weight for each row (Zhang, Sennrich 2019) */

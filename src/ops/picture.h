@@ -29,9 +29,10 @@ bool td_window_output(td_window window, td_grid grid, td_grid *ret_grid);
 
 /* x [rows of grid, I], weight [O, I * height * width] (PyTorch's [O, I, height, width]), bias [1, O] or NULL -> [rows, O] */
 td_tensor *td_conv2d(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window, td_grid *ret_grid);
-/* A copy of the weight in the order in which td_conv2d reads: places of the window first, channels last. No gradient. */
-td_tensor *td_conv2d_arrange(td_graph *graph, const td_tensor *weight, td_window window);
-/* td_conv2d without gradient, for a weight arranged once and used for many pictures. */
+/* The weight in the order in which a convolution reads it, places of the window first, channels last: a copy, arranged once for many
+ * pictures. */
+td_tensor *td_conv2d_arrange(td_graph *graph, td_tensor *weight, td_window window);
+/* td_conv2d of an arranged weight; one of a window of a single place is arranged as it is. */
 td_tensor *td_conv2d_arranged(td_graph *graph, td_tensor *x, td_grid grid, td_tensor *weight, td_tensor *bias, td_window window,
                               td_grid *ret_grid);
 /* Each channel by a window of its own: weight [C, height * width] (PyTorch's [C, 1, height, width] with groups = C). */
@@ -53,8 +54,8 @@ typedef struct td_batch_norm_weights {
  * gradient's place (td_parameters_statistic), graph->share of the batch's mean and unbiased variance is added there.
  * Otherwise mean and variance are the running ones, as constants. */
 td_tensor *td_batch_norm(td_graph *graph, td_tensor *x, const td_batch_norm_weights *norm, bool from_batch);
-/* The running-statistics form as part of the convolution before it: scales the rows of `weight` [O, ...], a copy that is the
- * caller's to change, and returns the bias [1, O]. */
-td_tensor *td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, td_tensor *weight);
+/* The running-statistics form as part of the convolution before it: *weight [O, ...] with its rows scaled, and *ret_bias [1, O]. What is no
+ * parameter and needs no gradient is scaled in place. So nothing of the convolution's own result has to be kept to go back. */
+bool td_batch_norm_fold(td_graph *graph, const td_batch_norm_weights *norm, td_tensor **weight, td_tensor **ret_bias);
 
 #endif

@@ -13,6 +13,19 @@ void td_graph_begin(td_graph *graph, td_arena *arena, bool recording)
     *graph = (td_graph){.arena = arena, .kernels = td_kernels_get(), .packed_kernels = td_packed_kernels_get(), .recording = recording};
 }
 
+void td_graph_nest(const td_graph *graph, bool recording, td_graph *ret_piece)
+{
+    td_graph piece = *graph;
+    piece.recording = recording;
+    piece.nested = true;
+    piece.going_back = false;
+    piece.tape = NULL;
+    piece.nodes = 0;
+    piece.live = piece.idle = piece.spare = NULL;
+    piece.fresh = td_arena_get_mark(graph->arena);
+    *ret_piece = piece;
+}
+
 size_t td_graph_threads(const td_graph *graph)
 {
     return graph->pool ? td_pool_threads(graph->pool) : 1;
@@ -155,7 +168,7 @@ td_status td_backward(td_graph *graph, td_tensor *output, td_real seed, td_error
         if (node->index == 0)
             continue; /* what the first operation began with may be read afterwards */
         td_gradients_retire(graph, node->index);
-        if (graph->sums)
+        if (graph->sums || graph->nested)
             td_gradients_reuse(graph, node->begin, node->end);
     }
     graph->tape = NULL;

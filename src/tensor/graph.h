@@ -97,6 +97,7 @@ struct td_graph {
     struct td_gradient_block *spare;       /* headers of no block */
     td_arena_mark fresh;                   /* what was made since the last node begins here */
     bool going_back;
+    bool nested;           /* see td_graph_nest */
     td_recorder *recorder; /* measures the operations; NULL: off */
     td_error error;        /* sticky */
 };
@@ -107,6 +108,10 @@ static inline bool td_graph_ok(const td_graph *graph)
 {
     return graph->error.status == TD_OK;
 }
+/* A graph for a piece of what an operation of `graph` does, with a tape of its own, in the same arena: what it took may be released once
+ * the piece has gone back. It reads weights and inputs of `graph` as they are, whose gradients must exist before the piece goes back, and
+ * goes back into the memory of its results. A failure is the caller's to pass on. */
+void td_graph_nest(const td_graph *graph, bool recording, td_graph *ret_piece);
 /* Records the failure unless one is held already; always returns NULL. */
 td_tensor *td_graph_fail(td_graph *graph, td_status status, const char *format, ...) TD_PRINTF(3, 4);
 

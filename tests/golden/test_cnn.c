@@ -16,6 +16,7 @@
 #include "models/cnn.h"
 #include "platform/clock.h"
 #include "platform/file.h"
+#include "platform/thread.h"
 
 typedef struct subject {
     json_t *config, *expected;
@@ -234,12 +235,119 @@ static void checkpoints(void **state)
         print_message("%s\n", names[i]);
         open_subject(&it, names[i], "", TD_CNN_ALL);
         check_inference(&it, json_object_get(it.expected, "hidden"));
-        td_real *gradients = td_allocate_array(it.parameters.step_size, sizeof *gradients);
-        check_training(&it, true, gradients);
-        check_gradients(&it, gradients);
-        td_release(gradients);
+        static const size_t memory[][2] = {{1 << 26, 1 << 28}, {1, SIZE_MAX}, {1, 0}}; /* all together; one by one, kept and not */
+        for (size_t k = 0; k < 3; k++) {
+            td_real *gradients = td_allocate_array(it.parameters.step_size, sizeof *gradients);
+            td_cnn_set_memory(it.cnn, memory[k][0], memory[k][1]);
+            check_training(&it, true, gradients);
+            check_gradients(&it, gradients);
+            td_release(gradients);
+        }
         close_subject(&it);
     }
+}
+
+enum { MANY = 7, MAP = 1 << 18 };
+
+typedef struct outcome {
+    td_real map[MAP];
+    td_real *weights, *pixels;
+    size_t rows, peak;
+} outcome;
+
+/* `count` pictures, each unlike the others, as a step has them: gradients of weights go to sums. */
+static void go_both_ways(subject *it, size_t count, bool pixel_gradient, outcome *ret_outcome)
+{
+    td_graph graph;
+    td_grid map, pictures = {count, it->pictures.height, it->pictures.width};
+    size_t rows = td_grid_rows(pictures), weights = it->parameters.count;
+    td_real *pixels = td_allocate_array(rows * 3, sizeof *pixels);
+    size_t *offsets = td_allocate_array(weights + 1, sizeof *offsets);
+    td_gradient_sums sums = {td_allocate_array(it->parameters.trained_size, sizeof(td_real)), weights, offsets, NULL};
+    offsets[weights] = it->parameters.trained_size;
+    for (size_t i = weights; i-- > 0;)
+        offsets[i] = it->parameters.entries[i]->parameter.constant ? offsets[i + 1] : it->parameters.entries[i]->parameter.offset;
+    assert_int_equal(td_turns_new(weights, &sums.turns, NULL), TD_OK);
+    for (size_t i = 0; i < rows * 3; i++)
+        pixels[i] = (td_real)(sin(1.7 * (double)i + 0.3) * 0.9 + 0.3 * cos(0.7 * (double)i));
+    td_arena_free(&it->arena);
+    td_graph_begin(&graph, &it->arena, true);
+    graph.training = true;
+    td_graph_sum_begin(&graph, &sums, 0);
+    td_tensor *x = td_tensor_of(&graph, pixels, rows, 3);
+    x->requires_gradient = pixel_gradient;
+    td_tensor *y = td_cnn_forward(it->cnn, &graph, x, pictures, &map);
+    assert_string_equal(graph.error.message, "");
+    assert_true(y->rows * y->columns <= MAP);
+    memcpy(ret_outcome->map, y->data, y->rows * y->columns * sizeof *y->data);
+    td_real *dy = td_gradient(&graph, y);
+    for (size_t i = 0; i < y->rows * y->columns; i++)
+        dy[i] = (td_real)sin(1.7 * (double)i + 0.3);
+    assert_int_equal(td_backward(&graph, NULL, 0, NULL), TD_OK);
+    td_graph_sum_finish(&graph);
+    ret_outcome->rows = rows;
+    ret_outcome->peak = it->arena.peak;
+    ret_outcome->pixels = pixel_gradient ? td_allocate_array(rows * 3, sizeof *pixels) : NULL;
+    if (pixel_gradient)
+        memcpy(ret_outcome->pixels, x->gradient, rows * 3 * sizeof *pixels);
+    ret_outcome->weights = sums.sums;
+    td_turns_free(sums.turns);
+    td_release(offsets);
+    td_release(pixels);
+}
+
+static void free_outcome(outcome *it)
+{
+    td_release(it->pixels);
+    td_release(it->weights);
+}
+
+/* Whether results are kept or made once more changes no bit of the map and of the gradients. */
+static void recomputed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"mobilenet-same", "mobilenet-even", "resnet-basic", "resnet-bottleneck", "resnet-early"};
+    static outcome kept, again;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t pixels = 0; pixels < 2; pixels++) {
+            subject it;
+            size_t group = pixels ? 1 << 17 : 1 << 20; /* of a picture or of several */
+            open_subject(&it, names[i], "", TD_CNN_ALL);
+            td_cnn_set_memory(it.cnn, group, SIZE_MAX);
+            go_both_ways(&it, MANY, pixels, &kept);
+            td_cnn_set_memory(it.cnn, group, 0);
+            go_both_ways(&it, MANY, pixels, &again);
+            print_message("%-20s %zu bytes kept, %zu made again\n", names[i], kept.peak, again.peak);
+            assert_true(again.peak < kept.peak);
+            assert_memory_equal(again.map, kept.map, sizeof kept.map);
+            assert_memory_equal(again.weights, kept.weights, it.parameters.trained_size * sizeof *kept.weights);
+            if (pixels)
+                assert_memory_equal(again.pixels, kept.pixels, kept.rows * 3 * sizeof *kept.pixels);
+            free_outcome(&kept);
+            free_outcome(&again);
+            close_subject(&it);
+        }
+}
+
+/* A picture more needs hardly more than its map and the map's gradient. */
+static void memory_of_a_group(void **state)
+{
+    (void)state;
+    static outcome few, many;
+    subject it;
+    open_subject(&it, "mobilenet-same", "", TD_CNN_ALL);
+    td_cnn_set_memory(it.cnn, 1 << 20, 1 << 20);
+    td_grid map;
+    assert_int_equal(td_cnn_output(it.cnn, it.pictures, &map, NULL), TD_OK);
+    size_t bytes = map.height * map.width * td_cnn_channels(it.cnn) * sizeof(td_real);
+    go_both_ways(&it, 60, false, &few);
+    go_both_ways(&it, 160, false, &many);
+    print_message("60 pictures %zu bytes, 160 pictures %zu bytes, a map %zu\n", few.peak, many.peak, bytes);
+    assert_true(many.peak - few.peak < 100 * (2 * bytes + 256));
+    assert_true(many.peak < 3 << 20);
+    free_outcome(&few);
+    free_outcome(&many);
+    close_subject(&it);
 }
 
 /* Under a prefix the weights are found by their own names too; kept, they take no gradient and are saved. */
@@ -422,8 +530,9 @@ static void real_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(checkpoints),         cmocka_unit_test(last_blocks),         cmocka_unit_test(too_many_blocks),
-        cmocka_unit_test(kept_under_a_prefix), cmocka_unit_test(from_scratch),        cmocka_unit_test(wrong_configurations),
-        cmocka_unit_test(widths_of_mobilenet), cmocka_unit_test(too_small_a_picture), cmocka_unit_test(real_weights)};
+        cmocka_unit_test(checkpoints),         cmocka_unit_test(recomputed),           cmocka_unit_test(memory_of_a_group),
+        cmocka_unit_test(last_blocks),         cmocka_unit_test(too_many_blocks),      cmocka_unit_test(kept_under_a_prefix),
+        cmocka_unit_test(from_scratch),        cmocka_unit_test(wrong_configurations), cmocka_unit_test(widths_of_mobilenet),
+        cmocka_unit_test(too_small_a_picture), cmocka_unit_test(real_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

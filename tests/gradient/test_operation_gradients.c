@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/groups.h"
 #include "ops/ops.h"
 #include "ops/recurrent.h"
 #include "ops/picture.h"
@@ -535,6 +536,73 @@ static td_tensor *batch_norm_running(run *it)
     return batch_norm_of(it, false);
 }
 
+/* The norm inside the weight [3, 4] and in the bias of a product. */
+static td_tensor *folded(run *it)
+{
+    static td_real mean[] = {0.3, -0.2, 0.1}, variance[] = {0.5, 1.5, 0.8};
+    td_batch_norm_weights norm = {input(it, 2), input(it, 3), td_tensor_of(&it->graph, mean, 1, 3),
+                                  td_tensor_of(&it->graph, variance, 1, 3), 0.01};
+    td_tensor *weight = input(it, 1), *bias = NULL;
+    return td_batch_norm_fold(&it->graph, &norm, &weight, &bias) ? td_linear(&it->graph, input(it, 0), weight, bias) : NULL;
+}
+
+static td_tensor *relu6_in_place(run *it)
+{
+    return td_activate_in_place(&it->graph, td_scale(&it->graph, input(it, 0), 8), TD_RELU6);
+}
+static td_tensor *relu_in_place(run *it)
+{
+    return td_activate_in_place(&it->graph, td_scale(&it->graph, input(it, 0), 8), TD_RELU);
+}
+static td_tensor *gelu_in_place(run *it)
+{
+    return td_activate_in_place(&it->graph, td_scale(&it->graph, input(it, 0), 2), TD_GELU);
+}
+static td_tensor *add_in_place(run *it)
+{
+    td_tensor *sum = td_add_in_place(&it->graph, td_scale(&it->graph, input(it, 0), 2), input(it, 1));
+    return td_activate_in_place(&it->graph, sum, TD_RELU);
+}
+/* Only the second needs a gradient: the first's memory cannot take it. */
+static td_tensor *add_to_constant(run *it)
+{
+    static td_real data[] = {1, -2, 3, 0.5, 2, -1};
+    return td_add_in_place(&it->graph, td_tensor_of(&it->graph, data, 2, 3), input(it, 0));
+}
+
+/* ---- groups ---- */
+
+/* Two rows of an item become one: relu of their product with a weight, side by side. */
+static td_tensor *item_rows(void *context, td_graph *graph, td_tensor *x, size_t items)
+{
+    td_tensor **weights = context;
+    td_tensor *y = td_activate(graph, td_linear(graph, x, weights[0], weights[1]), TD_RELU, 0);
+    td_tensor *both = y ? td_tensor_of(graph, y->data, items, 2 * y->columns) : NULL;
+    if (!both)
+        return NULL;
+    both->requires_gradient = y->requires_gradient;
+    both->gradient = td_gradient(graph, y);
+    td_tensor *first = td_tensor_columns(graph, both, 0, y->columns), *second = td_tensor_columns(graph, both, y->columns, y->columns);
+    return td_concatenate(graph, (td_tensor *[]){second, first}, 2);
+}
+static td_tensor *in_groups(run *it)
+{
+    td_tensor *x = td_scale(&it->graph, input(it, 0), 1.2), **weights = td_graph_allocate(&it->graph, 2, sizeof *weights);
+    weights[0] = td_scale(&it->graph, input(it, 1), 0.7);
+    weights[1] = input(it, 2);
+    td_groups groups = {.count = x->rows / 2,
+                        .group = 2,
+                        .keep = it->test->causal,
+                        .input_rows = 2,
+                        .output_rows = 1,
+                        .run = item_rows,
+                        .context = weights,
+                        .weights = weights,
+                        .weight_count = 2};
+    td_tensor *y = td_tensor_new(&it->graph, groups.count, 2 * weights[0]->rows, true);
+    return td_in_groups(&it->graph, x, &groups, y) ? td_add(&it->graph, y, y) : NULL;
+}
+
 /* ---- the table ---- */
 
 static const int32_t mixed_queries[] = {0, 1, 4, 9, 10}, mixed_keys[] = {0, 3, 4, 9, 11}, one[] = {0, 1};
@@ -698,6 +766,14 @@ static const test_case cases[] = {
     {.name = "copying, weighed", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}, {1, 8}}, .weighed = true},
     {.name = "copying", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}, {1, 8}}},
     {.name = "copying, smoothed, no bias", .forward = copy_cross_entropy, .shapes = {{6, 4}, {8, 4}, {4, 4}, {6, 1}}, .smoothing = 0.2},
+    {.name = "batch norm folded into a weight", .forward = folded, .shapes = {{5, 4}, {3, 4}, {1, 3}, {1, 3}}},
+    {.name = "relu in place", .forward = relu_in_place, .shapes = {{31, 33}}},
+    {.name = "relu6 in place", .forward = relu6_in_place, .shapes = {{5, 4}}},
+    {.name = "gelu, not in place", .forward = gelu_in_place, .shapes = {{5, 4}}},
+    {.name = "add in place", .forward = add_in_place, .shapes = {{5, 4}, {5, 4}}},
+    {.name = "add to a constant", .forward = add_to_constant, .shapes = {{2, 3}}},
+    {.name = "groups, made again", .forward = in_groups, .shapes = {{10, 3}, {4, 3}, {1, 4}}},
+    {.name = "groups, kept", .forward = in_groups, .shapes = {{10, 3}, {4, 3}, {1, 4}}, .causal = true},
     {.name = "coverage loss", .forward = coverage_loss, .shapes = {{9, 5}}},
     {.name = "doubly stochastic loss", .forward = doubly_stochastic_loss, .shapes = {{9, 5}}},
     {.name = "r_drop", .forward = cross_entropy, .shapes = {{6, 4}, {9, 4}, {1, 9}}, .r_drop = 0.7},
