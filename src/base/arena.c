@@ -52,10 +52,14 @@ void *td_arena_allocate(td_arena *arena, size_t bytes)
     if (td_add_overflows(bytes, ALIGNMENT - 1, &size))
         return NULL;
     size = (size & ~(size_t)(ALIGNMENT - 1)) + (bytes ? 0 : ALIGNMENT);
-    if (arena->limit && (size > arena->limit || arena->total > arena->limit - size))
+    if (arena->limit && (size > arena->limit || arena->total > arena->limit - size)) {
+        arena->refused = true;
         return NULL;
+    }
     if (!arena->blocks || size > arena->blocks->size - arena->used) {
         size_t wanted = arena->blocks ? 2 * arena->blocks->size : SMALLEST_BLOCK; /* soon large enough for the system to take back */
+        if (arena->limit && wanted > arena->limit - arena->total)
+            wanted = arena->limit - arena->total;
         if (!push_block(arena, size > wanted ? size : wanted))
             return NULL;
     }
@@ -104,6 +108,7 @@ void td_arena_reset(td_arena *arena)
         replace_blocks(arena, arena->peak);
     arena->used = 0;
     arena->total = 0;
+    arena->refused = false;
 }
 
 td_arena_mark td_arena_get_mark(const td_arena *arena)

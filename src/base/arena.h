@@ -12,6 +12,7 @@ typedef struct td_arena {
     size_t total;           /* in all blocks since the last reset */
     size_t peak;            /* largest total ever */
     size_t limit;           /* 0: none; allocations that would exceed it fail */
+    bool refused;           /* one did since the last reset */
 } td_arena;
 
 /* A position that td_arena_release_to can return to; only valid until an older mark is released. */

@@ -128,7 +128,7 @@ typedef struct td_recipe {
     } model;
     struct {
         int64_t batch_tokens, shards, accumulation, max_steps, max_epochs, patience, warmup_steps;
-        double max_minutes, learning_rate, minimum_learning_rate;
+        double max_minutes, max_memory, learning_rate, minimum_learning_rate;
         int schedule, optimizer, precision, validation_metric, validation_tokenize;
         double coverage_loss, doubly_stochastic, beta1, beta2, epsilon, momentum, weight_decay, clip_norm;
         double dropout, attention_dropout, activation_dropout, word_dropout;

@@ -16,6 +16,7 @@ typedef struct td_training_run {
     td_network network;
     td_pool *pool;
     td_stepper *stepper, *validation_stepper;
+    size_t memory; /* bytes that steps may take; 0: not known */
     td_validator *validator;
     td_candidates *candidates; /* NULL: no minimum risk */
     td_batches *batches;

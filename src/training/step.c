@@ -23,6 +23,7 @@ typedef struct step_shard {
     size_t first, count; /* of the step's pairs */
     td_step_result result;
     td_error error;
+    bool refused; /* memory, for the limit */
 } step_shard;
 
 struct td_stepper {
@@ -43,6 +44,7 @@ struct td_stepper {
     int64_t step;
     const uint64_t *indices;
     size_t shard_count, pair_count;
+    bool refused;
     uint64_t target_tokens;
     td_real *gradient;
     double *ctc_losses; /* of each pair of the step */
@@ -149,6 +151,18 @@ size_t td_stepper_peak_memory(const td_stepper *stepper)
     for (size_t i = 0; i < stepper->threads; i++)
         bytes += stepper->workers[i].arena.peak;
     return bytes;
+}
+
+void td_stepper_limit_memory(td_stepper *stepper, size_t bytes)
+{
+    size_t share = bytes / stepper->threads;
+    for (size_t i = 0; i < stepper->threads; i++)
+        stepper->workers[i].arena.limit = share ? share : 1;
+}
+
+bool td_stepper_refused(const td_stepper *stepper)
+{
+    return stepper->refused;
 }
 
 /* ---- one shard ---- */
@@ -535,6 +549,7 @@ static void compute_shard(void *context, size_t index, size_t thread)
     if (td_graph_ok(&graph))
         forward_backward(stepper, worker, &graph, shard, &sides, shard->count * copies, &shard->result);
     shard->error = graph.error;
+    shard->refused = worker->arena.refused;
     if (stepper->gradient) {
         td_graph_sum_finish(&graph);
         add_statistics(stepper, worker, index);
@@ -723,6 +738,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     stepper->indices = indices;
     stepper->pair_count = count;
     stepper->gradient = gradient;
+    stepper->refused = false;
     TD_TRY(cut_shards(stepper, count, error));
     TD_TRY(reserve_ctc(stepper, count, error));
     stepper->target_tokens *= copies_of(stepper); /* all count */
@@ -739,6 +755,7 @@ td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indi
     for (size_t i = 0; i < stepper->shard_count; i++) {
         const step_shard *shard = &stepper->shards[i];
         if (shard->error.status != TD_OK) {
+            stepper->refused = shard->refused;
             if (error)
                 *error = shard->error;
             return shard->error.status;

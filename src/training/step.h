@@ -46,6 +46,10 @@ void td_stepper_free(td_stepper *stepper);
  * gradient NULL: only the loss, without dropout. */
 td_status td_stepper_run(td_stepper *stepper, int64_t step, const uint64_t *indices, size_t count, td_real *gradient,
                          td_step_result *ret_result, td_error *error);
+/* Steps may take so many bytes in all, each thread its share. One that would take more fails with TD_ERROR_MEMORY, and td_stepper_refused
+ * says that this was why the last step failed. It holds for a stepper beside it too. */
+void td_stepper_limit_memory(td_stepper *stepper, size_t bytes);
+bool td_stepper_refused(const td_stepper *stepper);
 /* How much memory the largest of the parts that such a step is cut into takes, in an arbitrary unit: results grow with the tokens,
  * attention's weights with their squares. */
 td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices, size_t count, double *ret_size, td_error *error);

@@ -3,6 +3,7 @@
 
 #include "io/json.h"
 #include "platform/clock.h"
+#include "platform/memory_left.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -67,6 +68,45 @@ static td_status update(td_training_run *run, td_error *error)
     run->state.window_nll += result.nll;
     run->report_tokens += result.target_tokens;
     return TD_OK;
+}
+
+/* ---- memory ---- */
+
+/* Linux would grant more than there is and end the process when a step uses it: steps have a limit of their own. */
+static void limit_memory(td_training_run *run)
+{
+    double given = run->recipe->training.max_memory * 1e9;
+    size_t left;
+    if (given > 0)
+        run->memory = (size_t)given;
+    else if (td_memory_left("", &left))
+        run->memory = left - left / 16;
+    if (given > 0 || run->memory)
+        td_stepper_limit_memory(run->stepper, run->memory);
+}
+
+static bool was_refused(const td_training_run *run)
+{
+    return (run->stepper && td_stepper_refused(run->stepper)) || (run->validation_stepper && td_stepper_refused(run->validation_stepper));
+}
+
+/* What a step that was refused memory is answered with. */
+static td_status fail_large_step(const td_training_run *run, td_error *error)
+{
+    const td_recipe *recipe = run->recipe;
+    size_t threads = td_pool_threads(run->pool);
+    bool whole = run->network.frozen_width == 0 && *recipe->model.encoder.from && !recipe->model.encoder.frozen;
+    const char *blocks = "";
+    if (whole)
+        blocks = ", or train only its last blocks (model.encoder.frozen: true, trained_blocks)";
+    else if (recipe->model.encoder.trained_blocks > 0)
+        blocks = ", or train fewer blocks (model.encoder.trained_blocks)";
+    return td_fail(
+        error, TD_ERROR_MEMORY,
+        "training.batch_tokens: a step of %lld needs more than the %.0f MB of memory there are for it on %zu %s; lower it, raise "
+        "training.shards%s%s",
+        (long long)recipe->training.batch_tokens, (double)run->memory / 1e6, threads, threads == 1 ? "thread" : "threads",
+        threads == 1 ? "" : ", lower training.threads", blocks);
 }
 
 /* Goes through the batch of the first ones whose largest part takes the most. */
@@ -328,6 +368,7 @@ static td_status run_all(td_training_run *run, const char *path, td_error *error
     td_training_say(run, false, "model: %s, %.2f M parameters", run->network.architecture->model_type,
                     (double)td_parameters_trained_count(&run->network.parameters) / 1e6);
     run->started = run->report_clock = td_clock_seconds();
+    limit_memory(run);
     if (!is_over(run))
         TD_TRY(measure_memory(run, error));
     run->started = run->report_clock = td_clock_seconds();
@@ -353,6 +394,8 @@ td_status td_train(const char *recipe_path, const td_train_options *options, td_
         memcpy(&given, options, options->struct_size < sizeof given ? options->struct_size : sizeof given);
     td_training_run run = {.options = &given, .data.lock = -1};
     td_status status = run_all(&run, recipe_path, error);
+    if (status == TD_ERROR_MEMORY && was_refused(&run))
+        status = fail_large_step(&run, error);
     td_training_tear_down(&run);
     return status;
 }

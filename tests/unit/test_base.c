@@ -53,6 +53,18 @@ static void arena_stops_allocating_after_the_first_step(void **state)
     td_arena_reset(&arena);
     arena.limit = 1000;
     assert_null(td_arena_allocate(&arena, 2000));
+    assert_true(arena.refused);
+    td_arena_reset(&arena);
+    assert_false(arena.refused);
+    td_arena_free(&arena);
+    arena.limit = 100000; /* blocks do not grow past it */
+    for (int i = 0; i < 100; i++)
+        assert_non_null(td_arena_allocate(&arena, 960));
+    assert_false(arena.refused);
+    for (int i = 0; i < 50; i++)
+        td_arena_allocate(&arena, 960);
+    assert_true(arena.refused);
+    assert_in_range(arena.total, 96000, 100000);
     td_arena_free(&arena);
     td_arena_expect(&arena, 200000);
     uint64_t prepared = td_allocation_count();

@@ -181,6 +181,29 @@ static void trained_on(void **state)
     assert_true(with > without + 10);
 }
 
+/* The rows of a convolution of a step's pictures alone take more; what can be done follows from how much of the encoder is trained. */
+static void too_large_a_step(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"model.encoder.frozen=false",
+         "training.batch_tokens: a step of 160 needs more than the 2 MB of memory there are for it on 1 thread; "
+         "lower it, raise training.shards, or train only its last blocks (model.encoder.frozen: true, "
+         "trained_blocks)"},
+        {"model.encoder.trained_blocks=3",
+         "training.batch_tokens: a step of 160 needs more than the 2 MB of memory there are for it on 1 "
+         "thread; lower it, raise training.shards, or train fewer blocks (model.encoder.trained_blocks)"}};
+    for (size_t i = 0; i < 2; i++) {
+        const char *overrides[] = {"output=large", "model.encoder.from=resnet", cases[i][0], "data.image.size=48",
+                                   "training.max_memory=0.002"};
+        watched it = {.lines = TD_BUFFER_INIT};
+        td_error error = {0};
+        assert_int_equal(train(overrides, 5, &it, &error), TD_ERROR_MEMORY);
+        assert_string_equal(error.message, cases[i][1]);
+        td_buffer_free(&it.lines);
+    }
+}
+
 /* The frozen run's captioner goes on with two of its encoder's blocks: what comes before them is computed once, and pictures are read as
  * the first run read them. */
 static void last_blocks_are_trained(void **state)
@@ -216,7 +239,7 @@ static void preparing_can_be_stopped(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(from_scratch), cmocka_unit_test(trained_on),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(from_scratch), cmocka_unit_test(trained_on), cmocka_unit_test(too_large_a_step),
                                        cmocka_unit_test(last_blocks_are_trained), cmocka_unit_test(preparing_can_be_stopped)};
     return cmocka_run_group_tests(tests, enter, leave);
 }

@@ -584,6 +584,31 @@ static void test_memory_is_foreseen(void **state)
     }
 }
 
+/* Before the first step, and with what would help. */
+static void test_too_large_a_step(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *threads, *message;
+    } cases[] = {{"training.threads=1", "training.batch_tokens: a step of 4000 needs more than the 1 MB of memory there are for it on 1 "
+                                        "thread; lower it, raise training.shards"},
+                 {"training.threads=3", "training.batch_tokens: a step of 4000 needs more than the 1 MB of memory there are for it on 3 "
+                                        "threads; lower it, raise training.shards, lower training.threads"}};
+    const char *limited[] = {"training.max_memory=0.001", "training.batch_tokens=4000", NULL, NULL};
+    for (size_t i = 0; i < 2; i++) {
+        td_error error = {0};
+        limited[2] = cases[i].threads;
+        assert_int_equal(start("limited", limited, 0, &error), TD_ERROR_MEMORY);
+        assert_string_equal(error.message, cases[i].message);
+        assert_false(td_file_exists("limited/model.safetensors"));
+    }
+    const char *enough[] = {"training.max_memory=1", "training.batch_tokens=4000", "training.threads=2", "training.max_steps=2", NULL};
+    const char *unlimited[] = {"training.batch_tokens=4000", "training.threads=2", "training.max_steps=2", NULL};
+    train("limited", enough);
+    train("unlimited", unlimited);
+    assert_same_file("limited", "unlimited", "model.safetensors");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -597,6 +622,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_convergence, enter, leave),
         cmocka_unit_test_setup_teardown(test_changes_are_said, enter, leave),
         cmocka_unit_test_setup_teardown(test_memory_is_foreseen, enter, leave),
+        cmocka_unit_test_setup_teardown(test_too_large_a_step, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
