@@ -37,6 +37,11 @@ static inline int td_worth_laying(size_t nk, size_t d)
     return nk >= TD_LAID_LEAST && d % TD_KEY_PANEL == 0;
 }
 
+/* Two rows that are multiplied element by element. */
+typedef struct td_factors {
+    const td_real *a, *b;
+} td_factors;
+
 typedef struct td_kernels {
     td_isa isa;
     void (*add)(td_real *y, const td_real *x, size_t n); /* y += x */
@@ -46,6 +51,8 @@ typedef struct td_kernels {
                     size_t ldy);
     void (*add_scaled)(td_real *y, const td_real *x, td_real a, size_t n);         /* y += a x */
     void (*add_product)(td_real *y, const td_real *a, const td_real *b, size_t n); /* y += a b */
+    /* y += factors[0].a factors[0].b + ..., in that order, with y in registers */
+    void (*add_products)(td_real *y, const td_factors *factors, size_t count, size_t n);
     td_real (*dot)(const td_real *a, const td_real *b, size_t n);
     double (*sum_squares)(const td_real *x, size_t n);
     td_real (*maximum)(const td_real *x, size_t n);

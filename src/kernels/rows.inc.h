@@ -32,6 +32,7 @@ const td_kernels TD_KERNELS_TABLE = {
     .product = product,
     .add_scaled = add_scaled,
     .add_product = add_product,
+    .add_products = add_products,
     .dot = dot,
     .sum_squares = sum_squares,
     .maximum = maximum,

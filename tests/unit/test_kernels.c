@@ -117,6 +117,15 @@ static void sums_and_products(void **state)
         assert_row(y2, expected2, n, 1e-7, 1e-7);
         k->add_product(y3, a, b, n);
         assert_row(y3, expected3, n, 1e-7, 1e-7);
+        float *many = random_array(9 * n, -1, 1), *y4 = copy_of(y3, n);
+        td_factors factors[9];
+        for (size_t i = 0; i < 9; i++) {
+            factors[i] = (td_factors){many + i * n, i % 2 ? a : b};
+            for (size_t j = 0; j < n; j++)
+                expected3[j] += (double)factors[i].a[j] * factors[i].b[j];
+        }
+        k->add_products(y4, factors, 9, n);
+        assert_row(y4, expected3, n, 1e-6, 1e-6);
         assert_near(k->dot(a, b, n), product, 0, 1e-7 * (double)n);
         assert_near(k->sum_squares(a, n), squares, 2e-6, 0);
         assert_near(k->maximum(a, n), best, 0, 0);
