@@ -181,6 +181,35 @@ static void trained_on(void **state)
     assert_true(with > without + 10);
 }
 
+/* An encoder that is trained whole takes part in everything that a step is cut into, to the same bits on any number of threads. */
+static void any_threads(void **state)
+{
+    (void)state;
+    td_buffer models[2] = {TD_BUFFER_INIT, TD_BUFFER_INIT};
+    for (size_t i = 0; i < 2; i++) {
+        const char *overrides[] = {i ? "output=three" : "output=one",
+                                   i ? "training.threads=3" : "training.threads=1",
+                                   "model.encoder.from=resnet",
+                                   "model.encoder.frozen=false",
+                                   "training.shards=3",
+                                   "training.accumulation=2",
+                                   "training.r_drop=0.5",
+                                   "training.dropout=0.2",
+                                   "training.max_steps=3",
+                                   "data.image.size=48"};
+        watched it = {.lines = TD_BUFFER_INIT};
+        td_error error = {0};
+        if (train(overrides, sizeof overrides / sizeof *overrides, &it, &error) != TD_OK)
+            fail_msg("%s", error.message);
+        td_buffer_free(&it.lines);
+        assert_int_equal(td_file_read(i ? "three/model.safetensors" : "one/model.safetensors", 0, &models[i], NULL), TD_OK);
+    }
+    assert_int_equal(models[0].length, models[1].length);
+    assert_memory_equal(models[0].data, models[1].data, models[0].length);
+    td_buffer_free(&models[0]);
+    td_buffer_free(&models[1]);
+}
+
 /* The rows of a convolution of a step's pictures alone take more; what can be done follows from how much of the encoder is trained. */
 static void too_large_a_step(void **state)
 {
@@ -239,7 +268,11 @@ static void preparing_can_be_stopped(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(from_scratch), cmocka_unit_test(trained_on), cmocka_unit_test(too_large_a_step),
-                                       cmocka_unit_test(last_blocks_are_trained), cmocka_unit_test(preparing_can_be_stopped)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(from_scratch),
+                                       cmocka_unit_test(trained_on),
+                                       cmocka_unit_test(any_threads),
+                                       cmocka_unit_test(too_large_a_step),
+                                       cmocka_unit_test(last_blocks_are_trained),
+                                       cmocka_unit_test(preparing_can_be_stopped)};
     return cmocka_run_group_tests(tests, enter, leave);
 }
