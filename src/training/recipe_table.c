@@ -200,7 +200,8 @@ const td_recipe_key td_recipe_keys[] = {
     INTEGER(training.seed, 0, 9007199254740992.0, "1", "Seed of every random choice."),
     INTEGER(training.threads, 0, 4096, "0", "Threads; 0: one for each processor. Does not change the result."),
     REAL(training.max_memory, 0, 1000000, "0",
-         "GB of memory that steps may take; 0: what the machine, or a limit set for the process, leaves. A step that needs more is refused."),
+         "GB of memory that steps may take; 0: what the machine, or a limit set for the process, leaves. A step that needs more is "
+         "refused."),
     INTEGER(training.validate_every, 1, 1000000000, "500", "Updates between validations."),
     INTEGER(training.checkpoint_every, 1, 1000000000, "500", "Updates between checkpoints."),
     INTEGER(training.report_every, 1, 1000000000, "50", "Updates between lines in the log."),
