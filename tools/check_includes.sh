@@ -27,7 +27,7 @@ BEGIN {
     allow("frontend", beside "io audio vision")
     allow("decoding", beside "io")
     allow("metrics", beside "io " public)
-    allow("training", beside "ops layers io text frontend audio/augment.h decoding/generate.h " public)
+    allow("training", beside "ops layers io text frontend audio/augment.h decoding/generate.h metrics/cider.h metrics/sentence_score.h " public)
     allow("api", "base platform kernels tensor ops layers models io text audio vision frontend decoding metrics training " public)
     allow("cli", public)
     allow("server", public)
