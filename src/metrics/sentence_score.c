@@ -56,7 +56,7 @@ static td_status score_rouge(const char *candidate, const char *const *reference
     reference_table table;
     set_table(&table, references, count);
     TD_TRY(td_rouge(NULL, &candidate, table.rows, table.count, 1, &result, error));
-    *ret_score = (result.rouge1.f + result.rouge2.f + result.rougeL.f) / 3;
+    *ret_score = td_rouge_mean(&result);
     return TD_OK;
 }
 

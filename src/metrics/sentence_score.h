@@ -13,4 +13,10 @@ typedef td_status (*td_sentence_score)(const char *candidate, const char *const 
  * the mean of ROUGE-1, 2 and L; wer; cer. NULL: no such measure. The tokenizer is BLEU's. */
 td_sentence_score td_sentence_score_find(const char *name);
 
+/* One number of the three. */
+static inline double td_rouge_mean(const td_rouge_result *result)
+{
+    return (result->rouge1.f + result->rouge2.f + result->rougeL.f) / 3;
+}
+
 #endif

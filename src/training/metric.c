@@ -1,6 +1,6 @@
 #include "training/metric.h"
 
-#include "tandem/metrics.h"
+#include "metrics/sentence_score.h"
 
 static td_status score_bleu(const td_metric_texts *texts, double *ret_score, td_error *error)
 {
@@ -16,7 +16,7 @@ static td_status score_rouge(const td_metric_texts *texts, double *ret_score, td
 {
     td_rouge_result result;
     TD_TRY(td_rouge(NULL, texts->hypotheses, texts->references, texts->reference_count, texts->count, &result, error));
-    *ret_score = (result.rouge1.f + result.rouge2.f + result.rougeL.f) / 3;
+    *ret_score = td_rouge_mean(&result);
     return TD_OK;
 }
 

@@ -127,7 +127,7 @@ static td_tensor *apply(operation_case *it)
                             &options, NULL);
     }
     if (strncmp(name, "cross_entropy", 13) == 0) {
-        td_cross_entropy_options options = {(td_real)setting(it, "smoothing"), 1, (td_real)setting(it, "r_drop"), NULL};
+        td_cross_entropy_options options = {(td_real)setting(it, "smoothing"), 1, (td_real)setting(it, "r_drop"), NULL, NULL};
         return td_projected_cross_entropy(graph, in[0], in[1], in[2], it->ids, &options, NULL);
     }
     return activated(it);
