@@ -8,7 +8,7 @@ struct td_arena_block {
     char *data;
 };
 
-enum { ALIGNMENT = 64, SMALLEST_BLOCK = 1 << 16 };
+enum { ALIGNMENT = 64, SMALLEST_BLOCK = 1 << 20 };
 
 void td_arena_init(td_arena *arena)
 {
@@ -57,7 +57,9 @@ void *td_arena_allocate(td_arena *arena, size_t bytes)
         return NULL;
     }
     if (!arena->blocks || size > arena->blocks->size - arena->used) {
-        size_t wanted = arena->blocks ? 2 * arena->blocks->size : SMALLEST_BLOCK; /* soon large enough for the system to take back */
+        /* Large enough for the system to take back: smaller ones would leave holes when they are merged. What isn't touched costs
+         * nothing. */
+        size_t wanted = arena->blocks ? 2 * arena->blocks->size : SMALLEST_BLOCK;
         if (arena->limit && wanted > arena->limit - arena->total)
             wanted = arena->limit - arena->total;
         if (!push_block(arena, size > wanted ? size : wanted))

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #define FEATURES_COST 64
-#define ENCODED_TOGETHER 128 /* source rows: what a layer makes of them stays in the second cache */
-#define SHORTEST_COST 8      /* even a one-word source costs decoder steps */
+#define ENCODED_TOGETHER 64 /* source rows: what a layer makes of them stays in the second cache */
+#define SHORTEST_COST 8     /* even a one-word source costs decoder steps */
 
 /* Grows the parallel arrays of candidates; they hold any row of any sentence under these rules. */
 static td_status size_candidates(td_search *search, td_error *error)
@@ -277,13 +277,45 @@ static bool selects_logits(const td_search *search, const td_sentence *sentence,
            td_rules_only_ban(&search->rules, &sentence->lengths, path->count);
 }
 
+/* Continuations of one path that a beam search looks at: as many as there would be if all but the beams ended. */
+static size_t kept_of(const td_search *search)
+{
+    size_t least = search->rules.eos_count + 1;
+    return (least > 2 ? least : 2) * search->rules.generation->num_beams;
+}
+
+/* How many of the best of each of these rows are all that is looked at, those that rules may ban among them; 0: some row is needed whole,
+ * or nearly. */
+static size_t wanted_of(const td_search *search, const step_rows *rows, size_t start, size_t count)
+{
+    enum { FEW = 32 };
+    size_t most = 0, wanted = search->rules.beams ? kept_of(search) : 1;
+    for (size_t r = start; r < start + count; r++) {
+        const td_sentence *sentence = rows->sentences[r];
+        const td_path *path = &sentence->running[0]; /* the others are as long */
+        if (!selects_logits(search, sentence, path))
+            return 0;
+        size_t banned = td_rules_most_banned(&search->rules, &sentence->lengths, &sentence->source, path->count);
+        most = banned > most ? banned : most;
+    }
+    return wanted <= FEW && most <= FEW - wanted ? wanted + most : 0;
+}
+
+/* The best of a row of logits that rules may have banned some of. */
+static size_t select_logits(const td_search *search, const td_score_row *logits, size_t wanted)
+{
+    size_t n = search->rules.vocabulary;
+    if (logits->blocks)
+        return td_select_in_blocks(logits->values, n, logits->blocks, logits->block_count, TD_LOGIT_BLOCK, wanted, search->candidates);
+    return td_select_bounded(logits->values, n, logits->block_maxima, TD_LOGIT_BLOCK, wanted, search->candidates);
+}
+
 /* One row of logits in a beam search: processed, its best merged into the sentence's. The first row stands for every
  * beam. */
 static td_status beam_row(td_search *search, td_sentence *sentence, size_t local, td_score_row logits, size_t *merged, td_error *error)
 {
     const td_generation *generation = search->rules.generation;
-    size_t n = search->rules.vocabulary, least = search->rules.eos_count + 1;
-    size_t kept = (least > 2 ? least : 2) * generation->num_beams;
+    size_t n = search->rules.vocabulary, least = search->rules.eos_count + 1, kept = kept_of(search);
     td_real maximum = logits.maximum, log_sum = logits.log_sum, *row = logits.values;
     const td_path *path = &sentence->running[local];
     bool as_logits = selects_logits(search, sentence, path);
@@ -295,7 +327,7 @@ static td_status beam_row(td_search *search, td_sentence *sentence, size_t local
         td_rules_apply(&search->rules, &sentence->lengths, &sentence->source, path->tokens, path->count, row);
     size_t count;
     if (as_logits) {
-        count = td_select_bounded(row, n, logits.block_maxima, TD_LOGIT_BLOCK, kept, search->candidates);
+        count = select_logits(search, &logits, kept);
         for (size_t i = 0; i < count; i++)
             search->candidates[i].key = search->candidates[i].value = search->candidates[i].value - maximum - log_sum;
     } else if (generation->do_sample) {
@@ -350,7 +382,7 @@ static td_status choose(td_search *search, td_sentence *sentence, size_t which, 
         row = generation->do_sample ? memcpy(search->row, row, n * sizeof *row) : row;
     }
     if (as_logits) {
-        count = td_select_bounded(row, n, logits.block_maxima, TD_LOGIT_BLOCK, 1, search->candidates);
+        count = select_logits(search, &logits, 1);
     } else if (generation->do_sample) {
         count = sample(search, sentence, path, &chosen);
     } else {
@@ -387,7 +419,8 @@ static td_status advance(td_search *search, const step_rows *rows, td_tensor *hi
         size_t start = rows->count * block / blocks, count = rows->count * (block + 1) / blocks - start;
         td_arena_mark mark = td_arena_get_mark(&search->arena);
         td_logits logits;
-        if (!td_search_scores(search, hidden, rows->last + start, count, rows->sources + start, &logits))
+        size_t wanted = wanted_of(search, rows, start, count);
+        if (!td_search_scores(search, hidden, rows->last + start, count, rows->sources + start, wanted, &logits))
             return td_search_failure(search, TD_OK, "output layer", error);
         for (size_t r = 0; r < count; r++) {
             td_sentence *sentence = rows->sentences[start + r];

@@ -253,6 +253,16 @@ bool td_rules_only_ban(const td_rules *rules, const td_lengths *lengths, size_t 
     return generation->repetition_penalty == 1 && !forces;
 }
 
+size_t td_rules_most_banned(const td_rules *rules, const td_lengths *lengths, const td_source *source, size_t count)
+{
+    const td_generation *generation = rules->generation;
+    if (generation->return_timestamps)
+        return rules->vocabulary;
+    return (count < lengths->minimum ? rules->eos_count : 0) + generation->bad_words_count + generation->suppress_tokens.count +
+           generation->begin_suppress_tokens.count + (generation->no_repeat_ngram_size > 0 ? count : 0) +
+           (generation->encoder_no_repeat_ngram_size > 0 ? source->length : 0);
+}
+
 void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens, size_t count, td_real *row)
 {
     const td_generation *generation = rules->generation;

@@ -43,6 +43,9 @@ bool td_rules_ends(const td_rules *rules, int32_t id);
  * whether they are logits or log-probabilities. */
 bool td_rules_only_ban(const td_rules *rules, const td_lengths *lengths, size_t count);
 
+/* Of how many ids it would do that at most; the vocabulary's number where it looks at all of the row. */
+size_t td_rules_most_banned(const td_rules *rules, const td_lengths *lengths, const td_source *source, size_t count);
+
 /* Applies the processors in transformers' order to row [vocabulary]; tokens [count] is what was written, start token
  * first. */
 void td_rules_apply(td_rules *rules, const td_lengths *lengths, const td_source *source, const td_token *tokens, size_t count,

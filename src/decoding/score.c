@@ -69,7 +69,7 @@ static td_status score_target(td_search *search, td_tensor *hidden, size_t first
             index[i] = (int32_t)(first + start + i);
         td_arena_mark mark = td_arena_get_mark(&search->arena);
         td_logits logits;
-        if (!td_search_scores(search, hidden, index, count, sources, &logits))
+        if (!td_search_scores(search, hidden, index, count, sources, 0, &logits))
             return td_search_failure(search, TD_OK, "output layer", error);
         for (size_t i = 0; i < count; i++) {
             td_score_row row;

@@ -43,19 +43,27 @@ td_status td_search_new(const td_network *network, const td_search_options *opti
     return TD_OK;
 }
 
+/* Stamps are looked at where repetition is penalised, and nowhere else. */
+static td_status widen_stamps(td_search *search, td_error *error)
+{
+    td_rules *rules = &search->rules;
+    if (!rules->generation || rules->generation->repetition_penalty == 1 || rules->stamp_count >= search->widest)
+        return TD_OK;
+    if (!td_grow_array(&rules->stamps, search->widest, sizeof *rules->stamps))
+        return td_fail_memory(error, search->widest * sizeof *rules->stamps);
+    memset(rules->stamps + rules->stamp_count, 0, (search->widest - rules->stamp_count) * sizeof *rules->stamps);
+    rules->stamp_count = search->widest;
+    return TD_OK;
+}
+
 td_status td_search_widen(td_search *search, size_t width, td_error *error)
 {
-    if (width <= search->widest)
-        return TD_OK;
-    td_real *row = td_resize_array(search->row, width, sizeof *row);
-    search->row = row ? row : search->row;
-    uint32_t *stamps = td_resize_array(search->rules.stamps, width, sizeof *stamps);
-    search->rules.stamps = stamps ? stamps : search->rules.stamps;
-    if (!row || !stamps)
-        return td_fail_memory(error, width * 2 * sizeof *row);
-    memset(stamps + search->widest, 0, (width - search->widest) * sizeof *stamps);
-    search->widest = search->rules.stamp_count = width;
-    return TD_OK;
+    if (width > search->widest) {
+        if (!td_grow_array(&search->row, width, sizeof *search->row))
+            return td_fail_memory(error, width * sizeof *search->row);
+        search->widest = width;
+    }
+    return widen_stamps(search, error);
 }
 
 void td_search_free(td_search *search)
@@ -198,12 +206,12 @@ static td_tensor *choose_rows(td_graph *graph, td_tensor *hidden, const int32_t 
     return rows ? td_tensor_of(graph, rows, count, hidden->columns) : NULL;
 }
 
-bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count, const td_copy_source *sources,
+bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count, const td_copy_source *sources, size_t most,
                       td_logits *ret_scores)
 {
     if (!search->network->copies) {
         td_tensor *rows = choose_rows(&search->graph, hidden, index, count);
-        return rows && td_project_summed(search->network, &search->graph, rows, ret_scores);
+        return rows && td_project_summed(search->network, &search->graph, rows, most, ret_scores);
     }
     td_copying copying = td_network_copying(search->network, search->state);
     size_t extended = 0;
@@ -221,17 +229,24 @@ static td_status fail_numeric(td_error *error)
     return td_fail(error, TD_ERROR_NUMERIC, "the model's scores are not finite numbers; its weights may be damaged");
 }
 
-td_status td_search_row(td_search *search, const td_logits *scores, size_t index, td_score_row *ret_row, td_error *error)
+td_status td_search_row(td_search *search, td_logits *scores, size_t index, td_score_row *ret_row, td_error *error)
 {
-    td_score_row row = {.values = scores->values->data + index * scores->values->stride};
+    td_score_row row = {.values = scores->values ? scores->values->data + index * scores->values->stride : search->row};
     if (!scores->maximum) {
         TD_TRY(td_search_normaliser(search, row.values, &row.maximum, &row.log_sum, error));
-    } else {
+        *ret_row = row;
+        return TD_OK;
+    }
+    row.maximum = scores->maximum[index];
+    row.log_sum = scores->log_sum[index];
+    if (!isfinite(row.maximum) || !isfinite(row.log_sum))
+        return fail_numeric(error);
+    if (scores->values) {
         row.block_maxima = scores->block_maxima + index * scores->blocks;
-        row.maximum = scores->maximum[index];
-        row.log_sum = scores->log_sum[index];
-        if (!isfinite(row.maximum) || !isfinite(row.log_sum))
-            return fail_numeric(error);
+    } else {
+        td_best_blocks_place(&scores->best, index, search->rules.vocabulary, row.values);
+        row.blocks = scores->best.block + index * scores->best.most;
+        row.block_count = (size_t)scores->best.count[index];
     }
     *ret_row = row;
     return TD_OK;

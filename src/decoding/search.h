@@ -44,17 +44,19 @@ td_status td_search_failure(td_search *search, td_status status, const char *wha
 /* Makes room for rows of `width` scores. */
 td_status td_search_widen(td_search *search, size_t width, td_error *error);
 /* Scores (td_next_scores) of hidden rows index[0..count) (count <= TD_PROJECTED_ROWS), in the arena. sources: each
- * row's. Where the network copies, only `values` are set. False after a failure. */
-bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count, const td_copy_source *sources,
+ * row's. most: as td_project_summed has it. Where the network copies, only `values` are set. False after a failure. */
+bool td_search_scores(td_search *search, td_tensor *hidden, const int32_t *index, size_t count, const td_copy_source *sources, size_t most,
                       td_logits *ret_scores);
-/* One row of them: log-probabilities are values - maximum - log_sum. */
+/* One row of them: log-probabilities are values - maximum - log_sum. Valid until the next where only some blocks exist. */
 typedef struct td_score_row {
     td_real *values;             /* [rules.vocabulary] */
     const td_real *block_maxima; /* of blocks of TD_LOGIT_BLOCK as they came from the network, or NULL */
+    const int32_t *blocks;       /* [block_count] in rising order: those of `values` that mean something; NULL: all */
+    size_t block_count;
     td_real maximum, log_sum;
 } td_score_row;
 /* Fails when the sum isn't finite. */
-td_status td_search_row(td_search *search, const td_logits *scores, size_t index, td_score_row *ret_row, td_error *error);
+td_status td_search_row(td_search *search, td_logits *scores, size_t index, td_score_row *ret_row, td_error *error);
 static inline td_copy_source td_search_copied(const td_source *source)
 {
     return (td_copy_source){source->ids, source->length};

@@ -48,32 +48,41 @@ static td_real block_maximum(const td_real *row, size_t n)
     return best;
 }
 
-/* The `wanted` largest of what is at least `least`, as a heap; returns how many there are. */
+/* The `wanted` largest so far, as a heap. */
+typedef struct selection {
+    td_candidate *heap;
+    size_t wanted, count;
+    td_real threshold; /* what isn't above it comes too late */
+} selection;
+
+static inline void offer(selection *best, td_real value, size_t id)
+{
+    td_candidate candidate = {value, value, (int32_t)id};
+    if (best->count < best->wanted) {
+        best->heap[best->count] = candidate;
+        sift_up(best->heap, best->count++);
+    } else {
+        best->heap[0] = candidate;
+        sift_down(best->heap, best->count, 0);
+    }
+    if (best->count == best->wanted)
+        best->threshold = best->heap[0].key;
+}
+
+/* Of what is at least `least`; returns how many there are. */
 static size_t gather(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted, td_real least, td_candidate *heap)
 {
-    size_t count = 0;
-    td_real threshold = -INFINITY;
+    selection best = {heap, wanted, 0, -(td_real)INFINITY};
     for (size_t start = 0, b = 0; wanted > 0 && start < n; start += block, b++) {
         size_t length = n - start < block ? n - start : block;
         td_real bound = bounds ? bounds[b] : block_maximum(row + start, length);
-        if (!(bound > threshold && bound >= least))
+        if (!(bound > best.threshold && bound >= least))
             continue;
-        for (size_t i = start; i < start + length; i++) {
-            if (!(row[i] > threshold && row[i] >= least))
-                continue;
-            td_candidate candidate = {row[i], row[i], (int32_t)i};
-            if (count < wanted) {
-                heap[count] = candidate;
-                sift_up(heap, count++);
-            } else {
-                heap[0] = candidate;
-                sift_down(heap, count, 0);
-            }
-            if (count == wanted)
-                threshold = heap[0].key;
-        }
+        for (size_t i = start; i < start + length; i++)
+            if (row[i] > best.threshold && row[i] >= least)
+                offer(&best, row[i], i);
     }
-    return count;
+    return best.count;
 }
 
 static void sort_heap(td_candidate *heap, size_t count)
@@ -106,6 +115,20 @@ size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, si
 size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candidate *ret_candidates)
 {
     return td_select_bounded(row, n, NULL, BLOCK, wanted, ret_candidates);
+}
+
+size_t td_select_in_blocks(const td_real *row, size_t n, const int32_t *blocks, size_t block_count, size_t block, size_t wanted,
+                           td_candidate *ret_candidates)
+{
+    selection best = {ret_candidates, wanted, 0, -(td_real)INFINITY};
+    for (size_t b = 0; wanted > 0 && b < block_count; b++) {
+        size_t start = (size_t)blocks[b] * block, end = n - start < block ? n : start + block;
+        for (size_t i = start; i < end; i++)
+            if (row[i] > best.threshold)
+                offer(&best, row[i], i);
+    }
+    sort_heap(ret_candidates, best.count);
+    return best.count;
 }
 
 size_t td_select_nucleus(const td_candidate *candidates, size_t count, double top_p, double min_p, size_t least, double *weights)

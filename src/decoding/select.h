@@ -22,6 +22,10 @@ size_t td_select_largest(const td_real *row, size_t n, size_t wanted, td_candida
 /* The same, given for each block of `block` numbers one that none of them exceeds. */
 size_t td_select_bounded(const td_real *row, size_t n, const td_real *bounds, size_t block, size_t wanted, td_candidate *ret_candidates);
 
+/* The same of the numbers in some blocks alone, given in rising order. */
+size_t td_select_in_blocks(const td_real *row, size_t n, const int32_t *blocks, size_t block_count, size_t block, size_t wanted,
+                           td_candidate *ret_candidates);
+
 /* Of candidates in falling order, how many the nucleus keeps: the fewest whose probabilities (softmax over all `count`)
  * reach top_p (Holtzman 2020), then those of at least min_p times the best; never fewer than `least`. weights: [count]
  * scratch. */

@@ -32,7 +32,7 @@ typedef struct td_parameters {
     td_parameter_entry **entries; /* stable addresses */
     size_t count, capacity;
     td_real *data; /* [size], 64-byte aligned; every parameter starts on a multiple of 16 elements; trained ones first,
-                    * then statistics */
+                    * then statistics. With packed weights, the others alone */
     void *packed;  /* the memory of all packed weights, or NULL */
     size_t size, trained_size, step_size; /* step_size: trained ones and statistics, what a step's gradient buffer covers */
     td_error error;                       /* sticky, as in a graph */

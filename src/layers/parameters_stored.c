@@ -313,6 +313,69 @@ static td_status load_all(packing *pack, td_error *error)
     return TD_OK;
 }
 
+static bool will_be_packed(const td_parameter_entry *entry, const td_safetensors *file)
+{
+    return entry->product && find_stored(entry, file);
+}
+
+static bool is_computed(const td_parameter_entry *entry, const td_safetensors *file)
+{
+    return entry->parameter.constant && !entry->kept && !find_stored(entry, file);
+}
+
+/* An earlier one that has the same numbers: encoder and decoder may count positions alike. */
+static const td_parameter *find_alike(const td_parameters *parameters, size_t index, const td_safetensors *file)
+{
+    const td_parameter *own = &parameters->entries[index]->parameter;
+    if (!is_computed(parameters->entries[index], file))
+        return NULL;
+    for (size_t i = 0; i < index; i++) {
+        const td_parameter *other = &parameters->entries[i]->parameter;
+        if (is_computed(parameters->entries[i], file) && other->rows == own->rows && other->columns == own->columns &&
+            memcmp(other->data, own->data, own->rows * own->columns * sizeof *own->data) == 0)
+            return other;
+    }
+    return NULL;
+}
+
+/* What stays beside packed weights moves together: between the empty places of those, each small vector has a page or two for itself.
+ * Only computed numbers have to be taken along. */
+static td_status gather_unpacked(td_parameters *parameters, const td_safetensors *file, td_error *error)
+{
+    size_t size = 0, at = 0;
+    for (size_t i = 0; i < parameters->count; i++) {
+        const td_parameter *parameter = &parameters->entries[i]->parameter;
+        if (!will_be_packed(parameters->entries[i], file))
+            size += (parameter->rows * parameter->columns + 15) & ~(size_t)15;
+    }
+    td_real *data = td_allocate_aligned(size * sizeof *data);
+    if (!data)
+        return td_fail_memory(error, size * sizeof *data);
+    for (size_t i = 0; i < parameters->count; i++) {
+        td_parameter_entry *entry = parameters->entries[i];
+        td_parameter *parameter = &entry->parameter;
+        size_t count = parameter->rows * parameter->columns;
+        const td_parameter *alike = find_alike(parameters, i, file);
+        parameter->offset = alike ? alike->offset : at;
+        if (alike || will_be_packed(entry, file))
+            continue;
+        if (parameter->constant)
+            memcpy(data + at, parameter->data, count * sizeof *data);
+        at += (count + 15) & ~(size_t)15;
+    }
+    td_release_aligned(parameters->data);
+    parameters->data = data;
+    parameters->size = at;
+    for (size_t i = 0; i < parameters->count; i++) {
+        td_parameter *parameter = &parameters->entries[i]->parameter;
+        bool packed = will_be_packed(parameters->entries[i], file);
+        parameter->data = packed ? NULL : data + parameter->offset;
+        if (!packed && !parameter->constant)
+            memset(parameter->data, 0, parameter->rows * parameter->columns * sizeof *data);
+    }
+    return TD_OK;
+}
+
 /* One block for all of them, in large pages if it may be: a step of a search reads it from one end to the other. Also the size of the
  * largest panel, in numbers. */
 static td_status allocate_packed(td_parameters *parameters, td_precision precision, size_t *ret_bytes, size_t *ret_panel, td_error *error)
@@ -342,6 +405,7 @@ td_status td_parameters_load_packed(td_parameters *parameters, const td_safetens
     enum { FOR_ONE_THREAD = 4 << 20 }; /* bytes that are packed sooner than a thread is started */
     size_t bytes = 0, panel = 0;
     packing pack = {.parameters = parameters, .file = file, .precision = precision};
+    TD_TRY(gather_unpacked(parameters, file, error));
     TD_TRY(allocate_packed(parameters, precision, &bytes, &panel, error));
     size_t threads = bytes > FOR_ONE_THREAD ? (size_t)td_cpu_count() : 1;
     pack.values = td_allocate_array(threads, sizeof *pack.values);

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "layers/parameters.h"
+#include "models/best_blocks.h"
 #include "tensor/graph.h"
 
 #include <jansson.h>
@@ -129,14 +130,15 @@ static inline bool td_network_has_ctc(const td_network *network)
 
 /* Logits with what every search asks of them, found while they are in the cache: of each row the largest of each block of
  * TD_LOGIT_BLOCK, the largest of all, and the logarithm of the sum of exp(logit - largest). */
-enum { TD_LOGIT_BLOCK = 64 };
 typedef struct td_logits {
-    td_tensor *values; /* [T, V] */
+    td_tensor *values; /* [T, V]; NULL: only the best blocks exist */
     size_t blocks;
-    td_real *block_maxima;      /* [T, blocks] */
+    td_real *block_maxima;      /* [T, blocks], with values */
+    td_best_blocks best;        /* a list for each row, without values */
     td_real *maximum, *log_sum; /* [T] */
 } td_logits;
-/* False after a failure (noted in the graph). */
-bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, td_logits *ret_logits);
+/* most: so many of the best numbers of each row are all that will be asked for, so that nothing else is kept where the product allows it;
+ * 0: all. False after a failure (noted in the graph). */
+bool td_project_summed(const td_network *network, td_graph *graph, td_tensor *hidden, size_t most, td_logits *ret_logits);
 
 #endif

@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+/* Blocks of keys and values begin so large that the system hands them out by pages: what isn't touched costs nothing, and what is
+ * outgrown leaves no hole. */
+enum { LEAST_BYTES = 1 << 20, MOST_SLOTS_AT_FIRST = 512 };
+
 void td_cache_init(td_key_value_cache *cache, size_t layers, size_t width, bool rounded)
 {
     size_t number = rounded ? sizeof(uint16_t) : sizeof(td_real);
@@ -63,16 +67,24 @@ static bool grow_rows(td_key_value_cache *cache, size_t rows, size_t length)
     return true;
 }
 
+static size_t least_slots(size_t slot_bytes)
+{
+    size_t least = slot_bytes ? LEAST_BYTES / slot_bytes + 1 : 1;
+    return least < MOST_SLOTS_AT_FIRST ? least : MOST_SLOTS_AT_FIRST;
+}
+
 static bool grow_slots(td_key_value_cache *cache, size_t needed)
 {
     if (needed <= cache->free_count)
         return true;
     size_t old = cache->slot_capacity, capacity = (old - cache->free_count + needed) * 2, count;
-    if (capacity > INT32_MAX || td_multiply_overflows(capacity, cache->layers * 2 * cache->width * cache->number, &count) ||
-        !td_grow_array(&cache->kv, count, 1) || !td_grow_array(&cache->slot_references, capacity, sizeof *cache->slot_references) ||
+    size_t slot_bytes = cache->layers * 2 * cache->width * cache->number, least = least_slots(slot_bytes);
+    capacity = capacity > least ? capacity : least;
+    if (capacity > INT32_MAX || td_multiply_overflows(capacity, slot_bytes, &count) || !td_grow_array(&cache->kv, count, 1) ||
+        !td_grow_array(&cache->slot_references, capacity, sizeof *cache->slot_references) ||
         !td_grow_array(&cache->free_slots, capacity, sizeof *cache->free_slots))
         return false;
-    for (size_t slot = capacity; slot-- > old;) {
+    for (size_t slot = capacity; slot-- > old;) { /* the lowest is taken first: what is in use stays together */
         cache->slot_references[slot] = 0;
         cache->free_slots[cache->free_count++] = (int32_t)slot;
     }
@@ -119,17 +131,21 @@ static bool place_sequences(td_memory_group *group, const td_key_value_cache *ca
     return true;
 }
 
+/* Nothing of it is needed any more. */
+static bool renew(td_memory_group *group, size_t capacity)
+{
+    td_release(group->kv);
+    group->kv = td_allocate(capacity);
+    group->capacity = group->kv ? capacity : 0;
+    return group->kv != NULL;
+}
+
 static bool size_group(td_memory_group *group, const td_key_value_cache *cache, td_ragged ragged)
 {
     size_t bytes, row = 2 * (cache->layers * cache->width + cache->extra_width) * cache->number; /* of all layers */
     if (!place_sequences(group, cache, ragged) || td_multiply_overflows((size_t)group->places[ragged.count], row, &bytes))
         return false;
-    if (bytes > group->capacity) {
-        if (!td_grow_array(&group->kv, bytes + bytes / 4, 1))
-            return false;
-        group->capacity = bytes + bytes / 4;
-    }
-    return true;
+    return bytes <= group->capacity || renew(group, bytes + bytes / 4 > LEAST_BYTES ? bytes + bytes / 4 : LEAST_BYTES);
 }
 
 td_memory_group *td_cache_add_memory(td_key_value_cache *cache, td_graph *graph, td_ragged ragged)

@@ -277,22 +277,29 @@ static td_tensor *residual(stack_pass *pass, size_t index, td_tensor *x, sublaye
     return stack->pre_norm ? sum : td_norm_apply(pass->graph, sum, norm, stack->epsilon);
 }
 
-/* While nothing is recorded, a layer's memory is given back once its result has been moved; the last one's attention is asked for. */
+/* One part of a layer in place: while nothing is recorded, all memory it took is given back once its result has been moved to `kept`. */
+static td_tensor *run_part(stack_pass *pass, size_t index, td_tensor *x, sublayer *function, td_norm_layer norm, td_tensor *kept)
+{
+    td_arena_mark mark = td_arena_get_mark(pass->graph->arena);
+    x = residual(pass, index, x, function, norm);
+    if (!x || !kept)
+        return x;
+    memcpy(kept->data, x->data, x->rows * x->columns * sizeof *x->data);
+    td_arena_release_to(pass->graph->arena, mark);
+    return kept;
+}
+
+/* The weights of the last cross-attention, where they are asked for, outlive the stack. */
 static td_tensor *run_stack(stack_pass *pass, td_tensor *x)
 {
     const td_transformer_stack *stack = pass->stack;
     td_tensor *kept = pass->graph->recording || !x ? NULL : td_tensor_new(pass->graph, x->rows, x->columns, false);
     for (size_t i = 0; i < stack->layers; i++) {
-        td_arena_mark mark = td_arena_get_mark(pass->graph->arena);
-        x = residual(pass, i, x, self_attention, stack->layer[i].self.norm);
+        bool last = i + 1 == stack->layers;
+        x = run_part(pass, i, x, self_attention, stack->layer[i].self.norm, kept);
         if (pass->state)
-            x = residual(pass, i, x, cross_attention, stack->layer[i].cross.norm);
-        x = residual(pass, i, x, feed_forward, stack->layer[i].norm);
-        if (x && kept && i + 1 < stack->layers) {
-            memcpy(kept->data, x->data, x->rows * x->columns * sizeof *x->data);
-            td_arena_release_to(pass->graph->arena, mark);
-            x = kept;
-        }
+            x = run_part(pass, i, x, cross_attention, stack->layer[i].cross.norm, last && pass->attention ? NULL : kept);
+        x = run_part(pass, i, x, feed_forward, stack->layer[i].norm, last ? NULL : kept);
     }
     if (stack->final_norm.weight)
         x = td_norm_apply(pass->graph, x, stack->final_norm, stack->epsilon);
@@ -374,7 +381,13 @@ td_tensor *td_text_embed(const td_transformer_stack *stack, const td_network *ne
 {
     ids = td_known_ids(network, graph, ids, count);
     td_tensor *x = td_embedding(graph, td_graph_parameter(graph, stack->embedding), ids, count, scale);
-    return td_stack_place(stack, network, graph, x, positions);
+    td_arena_mark mark = td_arena_get_mark(graph->arena);
+    td_tensor *placed = td_stack_place(stack, network, graph, x, positions);
+    if (!placed || placed == x || graph->recording)
+        return placed;
+    memcpy(x->data, placed->data, x->rows * x->columns * sizeof *x->data); /* in its place: nobody wants it without positions */
+    td_arena_release_to(graph->arena, mark);
+    return x;
 }
 
 td_tensor *td_text_encode(const td_transformer_stack *stack, const td_network *network, td_graph *graph, td_real scale, size_t offset,
