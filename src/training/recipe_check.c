@@ -242,6 +242,9 @@ static td_status check_minimum_risk(const td_recipe *recipe, td_error *error)
         return fail(recipe, "training.r_drop", error, "does not go with training.minimum_risk");
     if (recipe->training.ctc_weight > 0)
         return fail(recipe, "training.ctc_weight", error, "does not go with training.minimum_risk");
+    if (recipe->data.bpe_dropout > 0 && recipe->model.copy)
+        return fail(recipe, "data.bpe_dropout", error,
+                    "does not go with training.minimum_risk and model.copy: samples name pieces of the source");
     return TD_OK;
 }
 

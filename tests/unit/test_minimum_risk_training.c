@@ -152,6 +152,21 @@ static void samples_get_better(void **state)
     }
 }
 
+/* What a sample copied is a piece of its own source, in the vocabulary or not. */
+static void copying_models_learn_too(void **state)
+{
+    (void)state;
+    double losses[64];
+    const char *taught[] = {"output=copier", "training.max_steps=60", "data.vocabulary.shared=true", "data.vocabulary.size=16",
+                            "model.copy=true"};
+    const char *overrides[] = {RISK, "model.from=copier", "model.copy=true", "output=copying", "training.max_steps=120"};
+    train(taught, sizeof taught / sizeof *taught);
+    train(overrides, sizeof overrides / sizeof *overrides);
+    size_t count = read_losses("copying", losses, 64);
+    print_message("copying: minus the score %.2f, then %.2f\n", losses[0], losses[count - 1]);
+    assert_true(losses[0] - losses[count - 1] > 0.25 * (losses[0] + 100));
+}
+
 static void same_bits(void **state)
 {
     (void)state;
@@ -184,6 +199,7 @@ static void what_does_not_go_together(void **state)
     refused("training.label_smoothing=0.1",
             "training.label_smoothing: must be 0 with training.minimum_risk: what is worse than the mean is unlearned");
     refused("training.r_drop=1", "training.r_drop: does not go with training.minimum_risk");
+    refused("training.ctc_weight=0.5", "training.ctc_weight: is for task: transcribe");
     refused("training.minimum_risk.samples=1", "training.minimum_risk.samples: \"1\" is out of bounds; give a whole number from 2 to 64");
 }
 
@@ -355,8 +371,9 @@ static void several_references(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(samples_get_better),        cmocka_unit_test(same_bits),
-                                       cmocka_unit_test(what_does_not_go_together), cmocka_unit_test(advantages_follow_scores),
-                                       cmocka_unit_test(cider_counts_rare_words),   cmocka_unit_test(several_references)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_get_better),        cmocka_unit_test(copying_models_learn_too), cmocka_unit_test(same_bits),
+        cmocka_unit_test(what_does_not_go_together), cmocka_unit_test(advantages_follow_scores), cmocka_unit_test(cider_counts_rare_words),
+        cmocka_unit_test(several_references)};
     return cmocka_run_group_tests(tests, enter, leave);
 }
