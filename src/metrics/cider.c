@@ -2,6 +2,7 @@
 #include "metrics/cider.h"
 
 #include "metrics/ngrams.h"
+#include "metrics/one_segment.h"
 
 #include "base/array.h"
 
@@ -54,7 +55,7 @@ static td_status count_document(td_cider_index *cider, td_codes words, td_error 
     return TD_OK;
 }
 
-td_status td_cider_index_add(td_cider_index *cider, const td_segments *segments, size_t index, td_error *error)
+static td_status add_segment(td_cider_index *cider, const td_segments *segments, size_t index, td_error *error)
 {
     for (size_t r = 0; r < segments->reference_count; r++) {
         td_codes text, words;
@@ -108,7 +109,7 @@ static double similarity(const td_cider_index *cider, size_t hypothesis_length, 
     return exp(-delta * delta / (2 * sigma * sigma)) * sum / ORDER;
 }
 
-td_status td_cider_index_score(td_cider_index *cider, const td_segments *segments, size_t index, double *ret_score, td_error *error)
+static td_status score_segment(td_cider_index *cider, const td_segments *segments, size_t index, double *ret_score, td_error *error)
 {
     bool lowercase = cider->options.lowercase;
     td_codes text, words, reference;
@@ -156,14 +157,29 @@ void td_cider_index_free(td_cider_index *cider)
     td_release(cider);
 }
 
+td_status td_cider_index_add(td_cider_index *cider, const char *const *references, size_t count, td_error *error)
+{
+    td_one_segment one;
+    td_one_segment_set(&one, "", references, count);
+    return add_segment(cider, &one.segments, 0, error);
+}
+
+td_status td_cider_index_score(td_cider_index *cider, const char *text, const char *const *references, size_t count, double *ret_score,
+                               td_error *error)
+{
+    td_one_segment one;
+    td_one_segment_set(&one, text, references, count);
+    return score_segment(cider, &one.segments, 0, ret_score, error);
+}
+
 static td_status score_all(td_cider_index *cider, const td_segments *segments, double *ret_score, td_error *error)
 {
     double sum = 0;
     for (size_t i = 0; i < segments->count; i++)
-        TD_TRY(td_cider_index_add(cider, segments, i, error));
+        TD_TRY(add_segment(cider, segments, i, error));
     for (size_t i = 0; i < segments->count; i++) {
         double score;
-        TD_TRY(td_cider_index_score(cider, segments, i, &score, error));
+        TD_TRY(score_segment(cider, segments, i, &score, error));
         sum += score;
     }
     *ret_score = 100 * sum / (double)segments->count;

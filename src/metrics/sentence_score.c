@@ -1,27 +1,9 @@
 #include "metrics/sentence_score.h"
 
-#include "base/error.h"
+#include "metrics/one_segment.h"
 
 #include <math.h>
 #include <string.h>
-
-/* td_bleu and the others want [reference][sentence]. */
-enum { MOST_REFERENCES = 64 };
-
-typedef struct reference_table {
-    const char *texts[MOST_REFERENCES];
-    const char *const *rows[MOST_REFERENCES];
-    size_t count;
-} reference_table;
-
-static void set_table(reference_table *table, const char *const *references, size_t count)
-{
-    table->count = count < MOST_REFERENCES ? count : MOST_REFERENCES;
-    for (size_t i = 0; i < table->count; i++) {
-        table->texts[i] = references[i];
-        table->rows[i] = &table->texts[i];
-    }
-}
 
 static td_status score_bleu(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
                             double *ret_score, td_error *error)
@@ -30,9 +12,9 @@ static td_status score_bleu(const char *candidate, const char *const *references
     options.smoothing = TD_SMOOTHING_ADD_K;
     options.tokenizer = tokenizer;
     td_bleu_result result;
-    reference_table table;
-    set_table(&table, references, count);
-    TD_TRY(td_bleu(&options, &candidate, table.rows, table.count, 1, &result, error));
+    td_one_segment one;
+    td_one_segment_set(&one, candidate, references, count);
+    TD_TRY(td_bleu(&options, &candidate, one.rows, one.segments.reference_count, 1, &result, error));
     double wanted = (double)result.reference_length + (count > 1), length = (double)result.hypothesis_length;
     bool counts = length > 0 && result.brevity_penalty > 0;
     *ret_score = counts ? result.score / result.brevity_penalty * (length < wanted ? exp(1 - wanted / length) : 1) : 0;
@@ -43,9 +25,9 @@ static td_status score_chrf(const char *candidate, const char *const *references
                             double *ret_score, td_error *error)
 {
     (void)tokenizer;
-    reference_table table;
-    set_table(&table, references, count);
-    return td_chrf(NULL, &candidate, table.rows, table.count, 1, ret_score, error);
+    td_one_segment one;
+    td_one_segment_set(&one, candidate, references, count);
+    return td_chrf(NULL, &candidate, one.rows, one.segments.reference_count, 1, ret_score, error);
 }
 
 static td_status score_rouge(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
@@ -53,9 +35,9 @@ static td_status score_rouge(const char *candidate, const char *const *reference
 {
     (void)tokenizer;
     td_rouge_result result;
-    reference_table table;
-    set_table(&table, references, count);
-    TD_TRY(td_rouge(NULL, &candidate, table.rows, table.count, 1, &result, error));
+    td_one_segment one;
+    td_one_segment_set(&one, candidate, references, count);
+    TD_TRY(td_rouge(NULL, &candidate, one.rows, one.segments.reference_count, 1, &result, error));
     *ret_score = td_rouge_mean(&result);
     return TD_OK;
 }

@@ -4,6 +4,8 @@
 
 #include "tandem/metrics.h"
 
+enum { TD_MOST_REFERENCES = 64 }; /* of one sentence that are looked at */
+
 /* Higher is better: percent, or minus the number of errors (wer in words, cer in characters; of the reference with the fewest). */
 typedef td_status (*td_sentence_score)(const char *candidate, const char *const *references, size_t count, td_metric_tokenizer tokenizer,
                                        double *ret_score, td_error *error);

@@ -1,33 +1,25 @@
 #include "training/validate.h"
 
-#include "io/json.h"
-#include "platform/file.h"
-#include "training/copy_labels.h"
 #include "training/model_config.h"
+#include "training/writers.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 struct td_validator {
     const td_recipe *recipe;
-    const td_tokenizer *tokenizer;
     const td_corpus *corpus;
     td_stepper *stepper;
-    td_pool *pool;
+    td_writers *writers;
     td_generation generation;
-    td_search **searches; /* [threads] */
-    size_t count;         /* sources */
-    uint64_t *pairs;      /* [count] the first pair of each: a sound or picture may have several, one after the other */
-    char **hypotheses;    /* [count] */
-    char ***references;   /* [reference_count][count] */
+    size_t count;       /* sources */
+    uint64_t *pairs;    /* [count] the first pair of each: a sound or picture may have several, one after the other */
+    char **hypotheses;  /* [count] */
+    char ***references; /* [reference_count][count] */
     size_t reference_count;
-    pthread_mutex_t mutex; /* guards next and error */
-    size_t next;
-    td_error error;
 };
 
-static td_status set_generation(td_validator *validator, const td_recipe *recipe, td_error *error)
+static td_status set_generation(td_validator *validator, const td_recipe *recipe, const td_tokenizer *tokenizer, td_error *error)
 {
     validator->generation = td_generation_default();
     validator->generation.num_beams = (size_t)recipe->training.validation_beam;
@@ -35,7 +27,7 @@ static td_status set_generation(td_validator *validator, const td_recipe *recipe
     validator->generation.ctc_weight = recipe->generation.ctc_weight;
     validator->generation.max_length = (size_t)recipe->generation.max_length;
     validator->generation.no_repeat_ngram_size = (size_t)recipe->generation.no_repeat_ngram;
-    return td_model_starts(recipe, validator->tokenizer, &validator->generation, error);
+    return td_model_starts(recipe, tokenizer, &validator->generation, error);
 }
 
 static td_status find_sources(td_validator *validator, size_t limit, td_error *error)
@@ -81,19 +73,13 @@ static td_status copy_references(td_validator *validator, td_error *error)
     return TD_OK;
 }
 
-static td_status set_up(td_validator *validator, const td_network *network, td_error *error)
+static td_status set_up(td_validator *validator, const td_network *network, const td_tokenizer *tokenizer, td_pool *pool, td_error *error)
 {
-    size_t threads = td_pool_threads(validator->pool);
     td_search_options options = {0};
     TD_TRY(find_sources(validator, (size_t)validator->recipe->training.validation_max_sentences, error));
     TD_TRY(copy_references(validator, error));
-    TD_TRY(set_generation(validator, validator->recipe, error));
-    validator->searches = td_allocate_array(threads, sizeof(td_search *));
-    if (!validator->searches)
-        return td_fail_memory(error, threads * sizeof(td_search *));
-    for (size_t i = 0; i < threads; i++)
-        TD_TRY(td_search_new(network, &options, &validator->searches[i], error));
-    return TD_OK;
+    TD_TRY(set_generation(validator, validator->recipe, tokenizer, error));
+    return td_writers_new(network, tokenizer, validator->corpus, pool, &options, &validator->writers, error);
 }
 
 td_status td_validator_new(const td_recipe *recipe, const td_network *network, const td_tokenizer *tokenizer, const td_corpus *corpus,
@@ -102,9 +88,8 @@ td_status td_validator_new(const td_recipe *recipe, const td_network *network, c
     td_validator *validator = td_allocate_array(1, sizeof *validator);
     if (!validator)
         return td_fail_memory(error, sizeof *validator);
-    *validator = (td_validator){.recipe = recipe, .tokenizer = tokenizer, .corpus = corpus, .stepper = stepper, .pool = pool};
-    pthread_mutex_init(&validator->mutex, NULL);
-    td_status status = set_up(validator, network, error);
+    *validator = (td_validator){.recipe = recipe, .corpus = corpus, .stepper = stepper};
+    td_status status = set_up(validator, network, tokenizer, pool, error);
     if (status != TD_OK) {
         td_validator_free(validator);
         return status;
@@ -132,91 +117,25 @@ void td_validator_free(td_validator *validator)
         td_release(validator->references[r]);
     }
     td_release(validator->pairs);
-    for (size_t i = 0; validator->searches && i < td_pool_threads(validator->pool); i++)
-        td_search_free(validator->searches[i]);
+    td_writers_free(validator->writers);
     td_release(validator->hypotheses);
     td_release(validator->references);
-    td_release(validator->searches);
     td_generation_free(&validator->generation);
-    pthread_mutex_destroy(&validator->mutex);
     td_release(validator);
 }
 
-static td_status next_source(void *context, size_t *ret_index, td_source *ret_source, bool *ret_given, td_error *error)
+static td_status keep_text(void *context, size_t place, const td_output *output, const char *const *texts, td_error *error)
 {
-    (void)error;
+    (void)output;
     td_validator *validator = context;
-    pthread_mutex_lock(&validator->mutex);
-    size_t index = validator->next;
-    *ret_given = index < validator->count && validator->error.status == TD_OK;
-    validator->next += *ret_given;
-    pthread_mutex_unlock(&validator->mutex);
-    if (!*ret_given)
-        return TD_OK;
-    td_pair pair = td_corpus_get(validator->corpus, (size_t)validator->pairs[index]);
-    *ret_index = index;
-    *ret_source =
-        (td_source){.ids = pair.source, .features = pair.features, .length = pair.source_length, .width = validator->corpus->feature_width};
-    return TD_OK;
-}
-
-/* The source's pieces outside the vocabulary, for their text. */
-static td_status local_pieces(const td_validator *validator, size_t index, td_local_pieces *local, td_error *error)
-{
-    td_pair pair = td_corpus_get(validator->corpus, (size_t)validator->pairs[index]);
-    td_ids ids = TD_IDS_INIT;
-    local->first = (int32_t)td_tokenizer_size(validator->tokenizer);
-    td_status status =
-        td_tokenizer_encode_local(validator->tokenizer, TD_SOURCE, pair.source_text, pair.source_bytes, 0, NULL, local, &ids, error);
-    td_ids_free(&ids);
-    return status;
-}
-
-static td_status keep_output(void *context, size_t index, const td_output *output, td_error *error)
-{
-    td_validator *validator = context;
-    td_buffer text = TD_BUFFER_INIT;
-    td_local_pieces local = {0};
-    td_status status = validator->recipe->model.copy ? local_pieces(validator, index, &local, error) : TD_OK;
-    if (status == TD_OK)
-        status = td_tokenizer_decode_local(validator->tokenizer, &local, output->hypotheses[0].ids, output->hypotheses[0].count, true,
-                                           &text, error);
-    td_local_pieces_free(&local);
-    if (status == TD_OK && !text.data)
-        td_buffer_text_append(&text, "");
-    if (status == TD_OK && !td_buffer_ok(&text))
-        status = td_fail_memory(error, text.length);
-    if (status == TD_OK)
-        validator->hypotheses[index] = text.data;
-    else
-        td_buffer_free(&text);
-    return status;
-}
-
-static void search_task(void *context, size_t index, size_t thread)
-{
-    (void)index;
-    td_validator *validator = context;
-    td_generate_callbacks callbacks = {validator, next_source, keep_output, NULL};
-    td_error error = {0};
-    if (td_generate(validator->searches[thread], &validator->generation, &callbacks, &error) == TD_OK)
-        return;
-    pthread_mutex_lock(&validator->mutex);
-    validator->error = error;
-    pthread_mutex_unlock(&validator->mutex);
+    validator->hypotheses[place] = td_copy_string(texts[0]);
+    return validator->hypotheses[place] ? TD_OK : td_fail_memory(error, strlen(texts[0]));
 }
 
 static td_status run_metric(td_validator *validator, const td_metric *metric, double *ret_score, td_error *error)
 {
     forget_hypotheses(validator);
-    validator->next = 0;
-    validator->error = (td_error){0};
-    td_pool_run(validator->pool, td_pool_threads(validator->pool), search_task, validator);
-    if (validator->error.status != TD_OK) {
-        if (error)
-            *error = validator->error;
-        return validator->error.status;
-    }
+    TD_TRY(td_writers_run(validator->writers, &validator->generation, validator->pairs, validator->count, keep_text, validator, error));
     td_metric_texts texts = {(const char *const *)validator->hypotheses, (const char *const *const *)validator->references,
                              validator->reference_count, validator->count, validator->recipe->training.validation_tokenize};
     return metric->score(&texts, ret_score, error);
