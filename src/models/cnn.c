@@ -1,6 +1,7 @@
 /* The list of blocks of a CNN: building, sizes, and the pass over them. */
 #include "models/cnn_kind.h"
 
+#include "base/array.h"
 #include "base/buffer.h"
 #include "io/json.h"
 #include "ops/groups.h"
@@ -157,24 +158,6 @@ size_t td_cnn_frozen_channels(const td_cnn *cnn)
 
 /* ---- building ---- */
 
-/* Room for one more; false after a failure. */
-static bool grow(td_cnn_builder *builder, void **items, size_t size, size_t count, size_t *capacity)
-{
-    if (builder->parameters->error.status != TD_OK)
-        return false;
-    if (count < *capacity)
-        return true;
-    size_t wanted = *capacity ? *capacity * 2 : 16;
-    void *grown = td_resize_array(*items, wanted, size);
-    if (!grown) {
-        td_fail_memory(&builder->parameters->error, wanted * size);
-        return false;
-    }
-    *items = grown;
-    *capacity = wanted;
-    return true;
-}
-
 static td_parameter *declare(td_cnn_builder *builder, size_t rows, size_t columns, td_initialiser initialiser, double spread,
                              const char *name, const char *part)
 {
@@ -201,10 +184,8 @@ static const td_parameter *declare_statistic(td_cnn_builder *builder, size_t cou
 void td_cnn_convolution(td_cnn_builder *builder, td_cnn_layer layer, const char *name)
 {
     td_cnn *cnn = builder->cnn;
-    void *layers = cnn->layers;
-    bool grown = grow(builder, &layers, sizeof layer, cnn->layer_count, &cnn->layer_capacity);
-    cnn->layers = layers;
-    if (!grown)
+    td_error *error = &builder->parameters->error;
+    if (error->status != TD_OK || td_reserve_array(&cnn->layers, &cnn->layer_capacity, cnn->layer_count + 1, sizeof layer, error) != TD_OK)
         return;
     size_t inputs = layer.depthwise ? 1 : layer.inputs, places = layer.size * layer.size;
     double spread = sqrt(2.0 / (double)((layer.depthwise ? 1 : layer.outputs) * places)); /* He 2015, by what leaves */
@@ -220,10 +201,8 @@ void td_cnn_convolution(td_cnn_builder *builder, td_cnn_layer layer, const char 
 static void add_block(td_cnn_builder *builder, td_cnn_block block)
 {
     td_cnn *cnn = builder->cnn;
-    void *blocks = cnn->blocks;
-    bool grown = grow(builder, &blocks, sizeof block, cnn->block_count, &cnn->block_capacity);
-    cnn->blocks = blocks;
-    if (grown)
+    td_error *error = &builder->parameters->error;
+    if (error->status == TD_OK && td_reserve_array(&cnn->blocks, &cnn->block_capacity, cnn->block_count + 1, sizeof block, error) == TD_OK)
         cnn->blocks[cnn->block_count++] = block;
 }
 

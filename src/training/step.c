@@ -1,5 +1,6 @@
 #include "training/step.h"
 
+#include "base/array.h"
 #include "kernels/gemm.h"
 #include "ops/ops.h"
 #include "ops/product.h"
@@ -570,13 +571,7 @@ static void run_shard(void *context, size_t index, size_t thread)
 static td_status cut_shards(td_stepper *stepper, size_t count, td_error *error)
 {
     size_t wanted = stepper->options.shards < count ? stepper->options.shards : count;
-    if (wanted > stepper->shard_capacity) {
-        step_shard *shards = td_resize_array(stepper->shards, wanted, sizeof *shards);
-        if (!shards)
-            return td_fail_memory(error, wanted * sizeof *shards);
-        stepper->shards = shards;
-        stepper->shard_capacity = wanted;
-    }
+    TD_TRY(td_reserve_array(&stepper->shards, &stepper->shard_capacity, wanted, sizeof *stepper->shards, error));
     uint64_t total = 0, passed = 0;
     size_t source, target, next = 0;
     for (size_t i = 0; i < count; i++) {
@@ -618,14 +613,9 @@ td_status td_stepper_largest_shard(td_stepper *stepper, const uint64_t *indices,
 
 static td_status reserve_ctc(td_stepper *stepper, size_t count, td_error *error)
 {
-    if (stepper->options.ctc_weight <= 0 || count <= stepper->ctc_capacity)
+    if (stepper->options.ctc_weight <= 0)
         return TD_OK;
-    double *losses = td_resize_array(stepper->ctc_losses, count, sizeof *losses);
-    if (!losses)
-        return td_fail_memory(error, count * sizeof *losses);
-    stepper->ctc_losses = losses;
-    stepper->ctc_capacity = count;
-    return TD_OK;
+    return td_reserve_array(&stepper->ctc_losses, &stepper->ctc_capacity, count, sizeof *stepper->ctc_losses, error);
 }
 
 static void report_unaligned(const td_stepper *stepper, size_t count)

@@ -1,6 +1,7 @@
 /* A training run: updates, reports, validation and checkpoints, until it is over. */
 #include "training/run.h"
 
+#include "base/array.h"
 #include "io/json.h"
 #include "platform/clock.h"
 #include "platform/memory_left.h"
@@ -18,13 +19,7 @@ static td_status collect_pairs(td_training_run *run, td_error *error)
         const uint64_t *indices;
         size_t count = td_batches_next(run->batches, &indices);
         size_t needed = run->index_count + count;
-        if (needed > run->index_capacity) {
-            uint64_t *grown = td_resize_array(run->indices, needed * 2, sizeof *grown);
-            if (!grown)
-                return td_fail_memory(error, needed * sizeof *grown);
-            run->indices = grown;
-            run->index_capacity = needed * 2;
-        }
+        TD_TRY(td_reserve_array(&run->indices, &run->index_capacity, needed, sizeof *run->indices, error));
         memcpy(run->indices + run->index_count, indices, count * sizeof *indices);
         run->index_count = needed;
     }
