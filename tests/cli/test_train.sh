@@ -45,7 +45,8 @@ cmp run/model.safetensors killed/model.safetensors || fail "another model after 
 echo "$kills kills, same model"
 
 # ---- interrupted ----
-timeout -s KILL 200 "$tandem" train recipe.yaml --progress off --set output=stopped --set training.max_steps=100000 2> messages & process=$!
+# In the foreground, for else timeout passes a signal on twice, to its child and to its group, and a second one ends the program at once.
+timeout --foreground -s KILL 200 "$tandem" train recipe.yaml --progress off --set output=stopped --set training.max_steps=100000 2> messages & process=$!
 for i in $(seq 600); do [ -s stopped/log.jsonl ] && break; sleep 0.1; done
 kill -INT $process; code=0; wait $process || code=$?
 [ $code = 1 ] || fail "SIGINT: exit status $code, not 1"
